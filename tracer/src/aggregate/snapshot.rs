@@ -1,0 +1,511 @@
+//! The snapshot: what is known at one moment, as an immutable value.
+//!
+//! It is the only thing that views, reports and exporters see. Serialised it is
+//! `sockflow.snapshot/1`, the contract with scripts: fields may be added, none may vanish or
+//! change its meaning without a new schema number. Rows are sorted here, so that no output
+//! depends on the order of a map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::time::Wall;
+
+/// Everything known at `time`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// Always [`SCHEMA`].
+    pub schema: &'static str,
+    /// When.
+    pub time: Wall,
+    /// Seconds since tracing began.
+    pub elapsed_s: f64,
+    /// Where the data comes from.
+    pub source: SourceKind,
+    /// The machine.
+    pub host: Host,
+    /// Sockets by state now, as far as the filter lets them through.
+    pub states: States,
+    /// Change of [`Self::states`] a second, over the last interval.
+    pub states_per_s: StateRates,
+    /// Totals since tracing began, as far as the filter lets them through.
+    pub totals: Totals,
+    /// [`Self::totals`] a second, over the last interval.
+    pub totals_per_s: TotalRates,
+    /// Orphans: the host's and ours.
+    pub orphans: Orphans,
+    /// The kernel's memory for TCP: host-wide.
+    pub tcp_mem: TcpMem,
+    /// All minisockets (`/proc/net/sockstat` `tw`) of the namespace watched.
+    pub tw_buckets: TwBuckets,
+    /// Rows by service, most orphans first, then most live sockets, then port.
+    pub ports: Vec<PortRow>,
+    /// Rows by process, most orphans first, then most sockets, then pid.
+    pub processes: Vec<ProcessRow>,
+    /// Increase of the kernel's own counters (TcpExt) since tracing began, in the namespace
+    /// watched. Those the kernel does not have are left out.
+    pub counters: BTreeMap<&'static str, u64>,
+    /// What was lost since tracing began.
+    pub lost: Lost,
+    /// How far each signal can be trusted.
+    pub fidelity: FidelityTable,
+    /// What sockflow itself costs.
+    pub own_cost: OwnCost,
+    /// The one-sentence answer.
+    pub verdict: Verdict,
+    /// The filter as typed, for people: `port = 9981`; empty without one.
+    pub filter: String,
+    /// The refresh interval, seconds.
+    pub interval_s: f64,
+    /// Recent anomalies, newest last; bounded.
+    pub anomalies: Vec<Anomaly>,
+    /// The last minutes, oldest first, one point an interval; bounded. For charts, not in JSON.
+    #[serde(skip)]
+    pub history: Arc<Vec<HistoryPoint>>,
+}
+
+/// The schema's name in JSON.
+pub const SCHEMA: &str = "sockflow.snapshot/1";
+
+/// Where a snapshot's data comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// The running kernel.
+    Live,
+    /// A trace file.
+    Trace,
+}
+
+/// The machine a snapshot is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// `uname -n`.
+    pub name: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+}
+
+/// Sockets by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct States {
+    /// LISTEN.
+    pub listen: u64,
+    /// SYN_SENT.
+    pub syn_sent: u64,
+    /// SYN_RECV as full sockets; request sockets are not in it.
+    pub syn_recv: u64,
+    /// ESTABLISHED.
+    pub established: u64,
+    /// FIN_WAIT1.
+    pub fin_wait1: u64,
+    /// FIN_WAIT2: full sockets plus minisockets in substate FIN_WAIT2.
+    pub fin_wait2: u64,
+    /// CLOSE_WAIT.
+    pub close_wait: u64,
+    /// LAST_ACK.
+    pub last_ack: u64,
+    /// CLOSING.
+    pub closing: u64,
+    /// Minisockets in substate TIME_WAIT.
+    pub time_wait: u64,
+}
+
+impl States {
+    /// Connections: what `live` means in `opened + standing = closed + live`, minisockets
+    /// excepted (they are no longer full sockets).
+    #[must_use]
+    pub const fn live_with(&self, fin_wait2_minisockets: u64) -> u64 {
+        self.established
+            + self.fin_wait1
+            + self.fin_wait2.saturating_sub(fin_wait2_minisockets)
+            + self.close_wait
+            + self.last_ack
+            + self.closing
+    }
+}
+
+/// Change of populations a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the fields of States, as rates")]
+pub struct StateRates {
+    pub established: f64,
+    pub fin_wait1: f64,
+    pub fin_wait2: f64,
+    pub close_wait: f64,
+    pub last_ack: f64,
+    pub closing: f64,
+    pub time_wait: f64,
+}
+
+/// Totals since tracing began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Sockets that reached ESTABLISHED.
+    pub opened: u64,
+    /// Connections that left for good (full socket reached CLOSE).
+    pub closed: u64,
+    /// Connections that stood when tracing began: `opened + standing = closed + live`.
+    pub standing: u64,
+    /// Sockets that became orphans and outlived their `close()`.
+    pub orphaned: u64,
+    /// Full sockets replaced by a minisocket (TIME_WAIT, or FIN_WAIT2 on its way there).
+    pub time_wait: u64,
+    /// RST received.
+    pub resets_in: u64,
+    /// RST sent.
+    pub resets_out: u64,
+}
+
+/// Totals a second, over the last interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the fields of Totals, as rates")]
+pub struct TotalRates {
+    pub opened: f64,
+    pub closed: f64,
+    pub orphaned: f64,
+    pub time_wait: f64,
+    pub resets_in: f64,
+    pub resets_out: f64,
+}
+
+/// Orphans of the host and of the filter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Orphans {
+    /// The kernel's count (`/proc/net/sockstat`), host-wide.
+    pub host: u64,
+    /// `net.ipv4.tcp_max_orphans`, host-wide.
+    pub limit: u64,
+    /// Our count, as far as the filter lets them through.
+    pub tracked: u64,
+    /// The tracked ones by state.
+    pub by_state: OrphanStates,
+    /// Memory the tracked ones hold, bytes (send queue, receive queue and reserve).
+    pub bytes: u64,
+    /// Growth of the host's count a second: the trend of the last 30 s.
+    pub growth_per_s: f64,
+    /// Seconds until the limit at this growth; `null` without a credible trend.
+    pub limit_in_s: Option<f64>,
+    /// `TCPAbortOnMemory` since tracing began.
+    pub killed: u64,
+    /// Our count for the whole host minus the kernel's.
+    pub drift: i64,
+}
+
+/// Orphans by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "named after the states")]
+pub struct OrphanStates {
+    pub fin_wait1: u64,
+    pub last_ack: u64,
+    pub closing: u64,
+    pub fin_wait2: u64,
+}
+
+/// Why orphans ended, counted since tracing began; see `tracer_common::counters::OrphanEnd`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "named after OrphanEnd")]
+pub struct OrphanEnds {
+    pub acked: u64,
+    pub time_wait: u64,
+    pub peer_reset: u64,
+    pub timed_out: u64,
+    pub killed: u64,
+    pub other: u64,
+}
+
+/// The kernel's memory for TCP; all in pages of [`Self::page_bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TcpMem {
+    /// Pages charged now.
+    pub pages: u64,
+    /// `tcp_mem[0]`: pressure ends when usage falls below it.
+    pub low: u64,
+    /// `tcp_mem[1]`: pressure begins above it.
+    pub pressure: u64,
+    /// `tcp_mem[2]`: above it allocations are refused and orphans with data are killed.
+    pub high: u64,
+    /// Bytes a page.
+    pub page_bytes: u64,
+    /// Where usage stands.
+    pub state: MemState,
+    /// How often pressure began since tracing did (`TCPMemoryPressures`).
+    pub entered: u64,
+    /// Growth of [`Self::pages`] a second: the trend of the last 30 s.
+    pub growth_per_s: f64,
+    /// Seconds until [`Self::high`] at this growth; `null` without a credible trend.
+    pub limit_in_s: Option<f64>,
+}
+
+/// Where tcp_mem stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemState {
+    /// Below low, no pressure.
+    #[default]
+    Ok,
+    /// Between low and pressure, the flag is down.
+    Rising,
+    /// The kernel's pressure flag is up (`/proc/net/protocols`).
+    Pressure,
+    /// Above high: allocations are refused.
+    Exhausted,
+}
+
+impl MemState {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rising => "rising",
+            Self::Pressure => "pressure",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// Minisockets against their limit, in the namespace watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TwBuckets {
+    /// `/proc/net/sockstat` `tw`: substates TIME_WAIT and FIN_WAIT2.
+    pub now: u64,
+    /// `net.ipv4.tcp_max_tw_buckets`.
+    pub limit: u64,
+    /// Of those, in substate FIN_WAIT2 (sampled by sock_diag); `null` where not sampled.
+    pub fin_wait2: Option<u64>,
+}
+
+/// Which side of its connections a service is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// We accept: the port is local.
+    In,
+    /// We connect: the port is the peer's.
+    Out,
+}
+
+/// A process, alive or gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Owner {
+    /// Process id (thread group id) in the initial pid namespace.
+    pub pid: u32,
+    /// Its name. Anybody can choose their own: sanitise before a terminal sees it.
+    pub comm: String,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PortRow {
+    /// The listening side's port; 0 for the row of what found no room ("other").
+    pub port: u16,
+    /// Which side we are on.
+    pub direction: Direction,
+    /// The owner of most of its sockets (orphans count); `null` where unknown.
+    pub owner: Option<Owner>,
+    /// Further owners beside [`Self::owner`].
+    pub more_owners: usize,
+    /// Sockets by state now.
+    pub states: States,
+    /// Totals since tracing began.
+    pub totals: Totals,
+    /// Orphans now.
+    pub orphans: u64,
+    /// Orphans now, by state.
+    pub orphans_by_state: OrphanStates,
+    /// Memory the orphans hold, bytes.
+    pub orphan_bytes: u64,
+    /// Growth of orphans a second: the trend of the last 30 s.
+    pub growth_per_s: f64,
+    /// Opened a second, over the last interval.
+    pub opened_per_s: f64,
+    /// Closed a second, over the last interval.
+    pub closed_per_s: f64,
+    /// Resets in and out a second, over the last interval.
+    pub resets_per_s: f64,
+    /// Why orphans ended.
+    pub orphan_ends: OrphanEnds,
+    /// Time from FIN_WAIT1 to what came next, since tracing began.
+    pub fin_wait1_ms: Quantiles,
+    /// Where the orphans' peers are: /24 (IPv4) or /64 (IPv6) networks, most orphans first;
+    /// at most ten; sampled by sock_diag.
+    pub orphan_peers: Vec<PeerShare>,
+    /// The orphans of this port over time, aligned with the end of [`Snapshot::history`].
+    #[serde(skip)]
+    pub history: Arc<Vec<u64>>,
+}
+
+/// One network of peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerShare {
+    /// `10.4.11.0/24`.
+    pub network: String,
+    /// Orphans whose peer is in it.
+    pub orphans: u64,
+    /// Memory they hold, bytes.
+    pub bytes: u64,
+}
+
+/// A duration's distribution, milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// Median (bucket at most 12.5 % wide).
+    pub p50: f64,
+    /// 99th percentile (same).
+    pub p99: f64,
+    /// Longest, exact.
+    pub max: f64,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProcessRow {
+    /// Process id; `null` for sockets whose owner is unknown.
+    pub pid: Option<u32>,
+    /// Its name; `null` where unknown.
+    pub comm: Option<String>,
+    /// Its cgroup2 path; `null` where unknown.
+    pub cgroup: Option<String>,
+    /// Whether it still runs.
+    pub alive: bool,
+    /// Sockets it holds (orphans are not held any more, minisockets are no sockets).
+    pub sockets: u64,
+    /// Orphans it left.
+    pub orphans: u64,
+    /// Growth of its orphans a second: the trend of the last 30 s.
+    pub growth_per_s: f64,
+    /// Sockets by state now (full sockets only).
+    pub states: States,
+    /// Totals since tracing began.
+    pub totals: Totals,
+    /// Why its orphans ended.
+    pub orphan_ends: OrphanEnds,
+    /// Services it has sockets of, ascending.
+    pub ports: Vec<u16>,
+}
+
+/// What was lost since tracing began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Detail events the ring had no room for. Totals and states are not affected.
+    pub detail: u64,
+    /// Sockets the table had no room for: missing in states and totals.
+    pub untracked: u64,
+    /// Program runs that the kernel skipped (`recursion_misses`): changes not seen.
+    pub missed: u64,
+    /// Sockets counted in the row "other" because there was no room for their group.
+    pub ungrouped: u64,
+}
+
+/// How far a signal can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fidelity {
+    /// Every occurrence, as the kernel does it.
+    Exact,
+    /// Concluded from other exact signals.
+    Derived,
+    /// Looked at from time to time.
+    Sampled,
+    /// Not to be had on this kernel.
+    Absent,
+}
+
+impl Fidelity {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Derived => "derived",
+            Self::Sampled => "sampled",
+            Self::Absent => "absent",
+        }
+    }
+}
+
+/// Fidelity by signal name (`state`, `orphan_begin`, …).
+pub type FidelityTable = BTreeMap<&'static str, Fidelity>;
+
+/// What sockflow itself costs, over the last interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct OwnCost {
+    /// CPU of this process, per cent of one CPU.
+    pub cpu_percent: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// State changes counted in the kernel a second.
+    pub events_per_s: f64,
+}
+
+/// How bad it is: from the time to the limit, not from a percentage alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing to do.
+    #[default]
+    Ok,
+    /// Worth knowing.
+    Note,
+    /// A limit within half an hour, or above 80 % of it.
+    Warn,
+    /// A limit within two minutes, or the kernel already kills.
+    Crit,
+}
+
+impl Severity {
+    /// The word on screen.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "NOTE",
+            Self::Warn => "WARN",
+            Self::Crit => "CRIT",
+        }
+    }
+}
+
+/// The one-sentence answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Verdict {
+    /// How bad.
+    pub severity: Severity,
+    /// The sentence, without the severity word: `orphans 118,204 of 131,072 (90%) +297/s, limit
+    /// reached in 43 s`.
+    pub text: String,
+}
+
+/// Something that happened and matters.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Anomaly {
+    /// When.
+    pub time: Wall,
+    /// How bad.
+    pub severity: Severity,
+    /// Which kind: `orphan-kill`, `orphan-growth`, `tcp_mem`, `listen-overflow`, …
+    pub kind: &'static str,
+    /// The service it concerns, if one.
+    pub port: Option<u16>,
+    /// What happened, in words.
+    pub text: String,
+}
+
+/// One point of the charts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HistoryPoint {
+    /// When.
+    pub time: Wall,
+    /// The host's orphans.
+    pub orphans_host: u64,
+    /// The filter's orphans.
+    pub orphans_tracked: u64,
+    /// TCP memory, pages.
+    pub tcp_mem_pages: u64,
+    /// Connections opened a second (the filter's).
+    pub opened_per_s: f64,
+}

@@ -1,0 +1,4 @@
+//! sockflow follows every TCP socket of a Linux host into orphanhood and TIME_WAIT.
+
+pub mod aggregate;
+pub mod time;

@@ -1,0 +1,2 @@
+//! The `sockflow` binary.
+fn main() {}
