@@ -1,1 +1,255 @@
-//! To be written.
+//! The records that cross the kernel border: map keys and values, and ring buffer events.
+//!
+//! Every struct is `repr(C)` without implicit padding (asserted), because the kernel compares map
+//! keys byte by byte and copies values as they are.
+
+/// [`ServiceKey::direction`]: accepted sockets and listeners.
+pub const DIRECTION_IN: u8 = 0;
+/// [`ServiceKey::direction`]: connecting sockets.
+pub const DIRECTION_OUT: u8 = 1;
+
+/// Group index of the sockets outside the filter: only their orphans are counted, because the
+/// host's orphans are compared with the kernel's own count.
+pub const GROUP_OUTSIDE: u32 = 0;
+/// Group index of the sockets whose own group found no room.
+pub const GROUP_OTHER: u32 = 1;
+/// First index that belongs to a group of its own.
+pub const GROUP_FIRST: u32 = 2;
+/// Groups at the same time (services × owners); what a group costs is [`crate::counters`] ×
+/// CPUs.
+pub const GROUPS: u32 = 2048;
+
+/// A service in a network namespace: key of `SERVICES`, which knows who listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ServiceKey {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The listening side's port, host order.
+    pub port: u16,
+    /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
+    pub direction: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+/// What is known of a service: value of `SERVICES`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServiceInfo {
+    /// The group that a newly accepted socket joins.
+    pub group: u32,
+    /// The listener's process, or 0: unknown, or several processes listen (SO_REUSEPORT).
+    pub tgid: u32,
+    /// Listening sockets now; with none left the next listener takes the service over.
+    pub listeners: u32,
+}
+
+/// Sockets that are counted together: key of `GROUP_INDEX`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct GroupKey {
+    /// The listening side's port, host order.
+    pub port: u16,
+    /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
+    pub direction: u8,
+    /// Zero.
+    pub pad: u8,
+    /// The owner's process id (thread group id), or 0 for unknown.
+    pub tgid: u32,
+    /// When that process started, in clock ticks since boot (as `/proc/PID/stat` field 22): a
+    /// reused process id is another owner. Wraps after 497 days; only equality matters.
+    pub start_ticks: u32,
+}
+
+/// What is known of a group: value of `GROUP_INDEX`, written once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct GroupInfo {
+    /// Its index in `TOTALS`.
+    pub index: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The owner's cgroup2 id, or 0.
+    pub cgroup: u64,
+    /// The owner's name when the group began, NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// [`SockRecord::flags`]: it has been ESTABLISHED under our eyes.
+pub const FLAG_OPENED: u8 = 1 << 0;
+/// [`SockRecord::flags`]: it stood when tracing began.
+pub const FLAG_STANDING: u8 = 1 << 1;
+/// [`SockRecord::flags`]: it is counted as an orphan.
+pub const FLAG_ORPHAN: u8 = 1 << 2;
+/// [`SockRecord::flags`]: a RST came.
+pub const FLAG_RESET_IN: u8 = 1 << 3;
+/// [`SockRecord::flags`]: a RST was sent.
+pub const FLAG_RESET_OUT: u8 = 1 << 4;
+/// [`SockRecord::flags`]: `close()` waits (SO_LINGER); an orphan only once `SOCK_DEAD` is seen.
+pub const FLAG_LINGERING: u8 = 1 << 5;
+/// [`SockRecord::flags`]: destroyed while user space was still merging the first dump; kept so
+/// that the dump cannot bring it back, swept afterwards.
+pub const FLAG_DESTROYED: u8 = 1 << 6;
+
+/// One socket: value of `SOCKETS`, keyed by cookie. Deleted when the kernel destroys the socket.
+///
+/// All fields but `closer` are written with the socket locked by the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SockRecord {
+    /// When it was first seen, ns (`CLOCK_MONOTONIC`); 0 when it stood before or where no detail
+    /// is asked for.
+    pub born_ns: u64,
+    /// When it entered FIN_WAIT1, ns.
+    pub fin_wait1_ns: u64,
+    /// Its group's index.
+    pub group: u32,
+    /// Process that called `close()`, or 0; written by the close hook, before the lock.
+    pub closer: u32,
+    /// Its owner's process id, as in its group's key.
+    pub tgid: u32,
+    /// The listening side's port.
+    pub service_port: u16,
+    /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
+    pub direction: u8,
+    /// State as counted, kernel's number; 0: nothing counted yet.
+    pub state: u8,
+    /// State before CLOSE.
+    pub last_state: u8,
+    /// `FLAG_…`.
+    pub flags: u8,
+    /// Zero.
+    pub pad: [u8; 6],
+}
+
+/// Bucket of a service's FIN_WAIT1 times: key of `FIN_WAIT1_TIMES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct HistogramKey {
+    /// The listening side's port, host order.
+    pub port: u16,
+    /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
+    pub direction: u8,
+    /// Zero.
+    pub pad: u8,
+    /// [`crate::histogram::bucket_of`].
+    pub bucket: u32,
+}
+
+/// What an event tells: [`EventRecord::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventKind {
+    /// The state changed.
+    State = 1,
+    /// `close()` was called.
+    Close = 2,
+    /// It became an orphan.
+    OrphanBegin = 3,
+    /// It was an orphan and is gone; [`EventRecord::reason`] is an
+    /// [`crate::counters::OrphanEnd`].
+    OrphanEnd = 4,
+    /// A minisocket took its place.
+    TimeWaitBegin = 5,
+    /// A RST came.
+    ResetIn = 6,
+    /// A RST was sent.
+    ResetOut = 7,
+}
+
+impl EventKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] = [
+        Self::State,
+        Self::Close,
+        Self::OrphanBegin,
+        Self::OrphanEnd,
+        Self::TimeWaitBegin,
+        Self::ResetIn,
+        Self::ResetOut,
+    ];
+}
+
+/// One event on the ring buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventRecord {
+    /// When, ns (`CLOCK_MONOTONIC`).
+    pub ts_ns: u64,
+    /// When the socket was first seen, ns; 0 if it stood before.
+    pub born_ns: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// Its group's index: names the owner.
+    pub group: u32,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub peer_port: u16,
+    /// [`EventKind`].
+    pub kind: u8,
+    /// State before, kernel's number; 0 where none applies.
+    pub old: u8,
+    /// State after, kernel's number; 0 where none applies.
+    pub new: u8,
+    /// See [`EventKind::OrphanEnd`].
+    pub reason: u8,
+    /// 4 or 6.
+    pub family: u8,
+    /// Zero.
+    pub pad: [u8; 7],
+    /// Local address: IPv4 in the first four bytes, or IPv6.
+    pub local: [u8; 16],
+    /// Peer's address.
+    pub peer: [u8; 16],
+}
+
+/// Index 0 of `CONTROL`: while it is not 0, destroyed sockets leave a tombstone
+/// ([`FLAG_DESTROYED`]).
+pub const CONTROL_MERGING: u32 = 0;
+
+const _: () = {
+    assert!(size_of::<ServiceKey>() == 8);
+    assert!(size_of::<ServiceInfo>() == 12);
+    assert!(size_of::<GroupKey>() == 12);
+    assert!(size_of::<GroupInfo>() == 32);
+    assert!(size_of::<SockRecord>() == 40);
+    assert!(size_of::<HistogramKey>() == 8);
+    assert!(size_of::<EventRecord>() == 80);
+};
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{
+        EventRecord, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
+    };
+    // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding:
+    // every bit pattern is valid.
+    unsafe impl aya::Pod for ServiceKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ServiceInfo {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for GroupKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for GroupInfo {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SockRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for HistogramKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for EventRecord {}
+}
+
+/// Builds an [`EventRecord`] from the ring buffer's bytes; `None` when there are too few.
+#[must_use]
+#[cfg(feature = "user")]
+pub fn event_from_bytes(bytes: &[u8]) -> Option<EventRecord> {
+    if bytes.len() < size_of::<EventRecord>() {
+        return None;
+    }
+    // SAFETY: enough bytes (checked), read unaligned, and every bit pattern is a valid record.
+    Some(unsafe { core::ptr::read_unaligned(bytes.as_ptr().cast()) })
+}

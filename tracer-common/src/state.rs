@@ -56,10 +56,23 @@ impl TcpState {
     /// The state with the kernel's number `number`, or `None` for a number no kernel uses.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if number == 0 || number as usize > Self::ALL.len() {
-            return None;
-        }
-        Some(Self::ALL[number as usize - 1])
+        // Spelled out: an index into ALL would leave a bounds check, and a panic has no place in
+        // a BPF program.
+        Some(match number {
+            1 => Self::Established,
+            2 => Self::SynSent,
+            3 => Self::SynRecv,
+            4 => Self::FinWait1,
+            5 => Self::FinWait2,
+            6 => Self::TimeWait,
+            7 => Self::Close,
+            8 => Self::CloseWait,
+            9 => Self::LastAck,
+            10 => Self::Listen,
+            11 => Self::Closing,
+            12 => Self::NewSynRecv,
+            _ => return None,
+        })
     }
 
     /// The kernel's number.

@@ -1,6 +1,40 @@
+//! sockflow's kernel side: programs that count every TCP socket's way into FIN_WAIT, TIME_WAIT
+//! and orphanhood.
+//!
+//! One file a signal in [`probes`]; each holds the thin entry points, one per way to attach, and
+//! the one handler they share. Everything they touch:
+//!
+//! * [`maps`]: what is written, by whom, and what happens when it is full;
+//! * [`config`]: the constants from user space (filter, offsets, detail);
+//! * [`sock`], [`task`]: the only readers of kernel memory;
+//! * [`track`]: the record of a socket; [`group`]: which counters it belongs to;
+//! * [`totals`]: the exact counters; [`emit`]: detail events, which may be lost;
+//! * [`filter`]: which sockets are let through.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "atomic_xadd; see totals.rs")]
+
+mod config;
+mod emit;
+mod filter;
+mod group;
+mod maps;
+mod probes;
+mod sock;
+mod task;
+mod totals;
+mod track;
+
+/// The verifier proves that nothing panics; this is never reached.
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// Helpers such as `bpf_probe_read_kernel` and `bpf_ktime_get_ns` are for GPL programs only; the
+/// kernel takes a dual licence for one.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,4 +1,9 @@
 //! sockflow follows every TCP socket of a Linux host into orphanhood and TIME_WAIT.
 
 pub mod aggregate;
+pub mod bpf;
+pub mod error;
+pub mod event;
+pub mod filter;
+pub mod gauges;
 pub mod time;

@@ -1,0 +1,73 @@
+//! Detail events: reserve, fill, submit. They may be lost; nothing exact depends on them.
+//!
+//! No event wakes the reader: a wake-up costs thousands of nanoseconds in a virtual machine, the
+//! record itself about sixty. User space drains on a timer.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use tracer_common::abi::{EventKind, EventRecord, SockRecord};
+use tracer_common::config::{DETAIL_ALL, DETAIL_ORPHANS};
+use tracer_common::counters::Loss;
+
+use crate::config::config;
+use crate::maps::EVENTS;
+use crate::sock::Sock;
+use crate::totals::lose;
+
+/// `BPF_RB_NO_WAKEUP`.
+const NO_WAKEUP: u64 = 1;
+
+/// Whether every event is wanted.
+#[inline(always)]
+pub(crate) fn all() -> bool {
+    config!(detail) == DETAIL_ALL
+}
+
+/// Whether the begin and end of orphans is wanted.
+#[inline(always)]
+pub(crate) fn orphans() -> bool {
+    config!(detail) >= DETAIL_ORPHANS
+}
+
+/// Now, ns, if every event is wanted; 0 otherwise (the clock costs as much as the record).
+#[inline(always)]
+pub(crate) fn birth_time() -> u64 {
+    if all() { now() } else { 0 }
+}
+
+/// Now, ns of `CLOCK_MONOTONIC`.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Puts one event on the ring buffer.
+#[inline(always)]
+pub(crate) fn emit(
+    kind: EventKind,
+    sock: Sock,
+    id: u64,
+    record: &SockRecord,
+    old: u8,
+    new: u8,
+    reason: u8,
+) {
+    let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
+        lose(Loss::Detail);
+        return;
+    };
+    let mut event = EventRecord {
+        ts_ns: now(),
+        born_ns: record.born_ns,
+        cookie: id,
+        group: record.group,
+        kind: kind as u8,
+        old,
+        new,
+        reason,
+        ..EventRecord::default()
+    };
+    sock.describe(&mut event);
+    entry.write(event);
+    entry.submit(NO_WAKEUP);
+}

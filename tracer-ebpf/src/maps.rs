@@ -1,0 +1,51 @@
+//! Every map: who writes it, who reads it, how large it is, what happens when it is full.
+//!
+//! All are allocated when the object loads: nothing is allocated per event. The sizes of
+//! `SOCKETS` and `EVENTS` can be changed by the loader.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue, RingBuf};
+use tracer_common::abi::{
+    GROUPS, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
+};
+use tracer_common::counters::{GroupCounters, LOSS_WORDS};
+
+/// Live sockets by cookie. Written by all programs and, for those that stood before, by user
+/// space; deleted when the kernel destroys the socket. Full: `Loss::Untracked`.
+#[map]
+pub(crate) static SOCKETS: HashMap<u64, SockRecord> = HashMap::with_max_entries(262_144, 0);
+
+/// Who listens where. Written on LISTEN and, for the listeners that stood before, by user space.
+/// Full: accepted sockets join the group of an unknown owner until they are closed.
+#[map]
+pub(crate) static SERVICES: HashMap<ServiceKey, ServiceInfo> = HashMap::with_max_entries(4096, 0);
+
+/// The groups' indexes. Written by whoever first needs a group; deleted by user space when a
+/// group is empty and its process gone. Full: the sockets join `GROUP_OTHER`, `Loss::Ungrouped`.
+#[map]
+pub(crate) static GROUP_INDEX: HashMap<GroupKey, GroupInfo> = HashMap::with_max_entries(GROUPS, 0);
+
+/// Indexes no group has. Filled by user space before the programs attach.
+#[map]
+pub(crate) static FREE_GROUPS: Queue<u32> = Queue::with_max_entries(GROUPS, 0);
+
+/// The exact totals by group index. Written by all programs on their own CPU.
+#[map]
+pub(crate) static TOTALS: PerCpuArray<GroupCounters> = PerCpuArray::with_max_entries(GROUPS, 0);
+
+/// FIN_WAIT1 times by service and bucket. Full: `Loss::Histogram`.
+#[map]
+pub(crate) static FIN_WAIT1_TIMES: PerCpuHashMap<HistogramKey, u64> =
+    PerCpuHashMap::with_max_entries(8192, 0);
+
+/// What was lost, by `tracer_common::counters::Loss`.
+#[map]
+pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_WORDS, 0);
+
+/// Switches user space turns while programs run: `tracer_common::abi::CONTROL_…`.
+#[map]
+pub(crate) static CONTROL: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Detail events. Drained by user space on a timer, never woken per event. Full: `Loss::Detail`.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);

@@ -1,0 +1,60 @@
+//! The end of a full socket: `tcp_destroy_sock`, fired once for each, right before the kernel
+//! takes an orphan off its own count (`inet_csk_destroy_sock`).
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::abi::{
+    CONTROL_MERGING, EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE,
+    SockRecord,
+};
+use tracer_common::counters::Counter;
+use tracer_common::lifecycle::{EndOfOrphan, classify_end};
+use tracer_common::state::TcpState;
+
+use crate::emit::{self, emit};
+use crate::maps::CONTROL;
+use crate::sock::Sock;
+use crate::totals::Totals;
+use crate::track;
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
+    let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    let id = sock.id();
+    // SAFETY: one word of the map, read as a whole.
+    let merging = CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0);
+    let Some(record) = track::find(id) else { return 0 };
+    destroyed(sock, id, record);
+    track::forget(id, record, merging);
+    0
+}
+
+#[inline(always)]
+fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
+    let Some(totals) = Totals::of(record.group) else { return };
+    let closed = TcpState::Close.number();
+    if record.group != GROUP_OUTSIDE && record.state != 0 && record.state != closed {
+        // Its change to CLOSE was missed (`lost.missed`): the population must not keep it.
+        totals.leave(record.state);
+        record.last_state = record.state;
+        if track::was_connection(record) {
+            totals.count(Counter::Closed);
+        }
+    }
+    if record.flags & FLAG_ORPHAN == 0 {
+        return;
+    }
+    totals.orphan_leaves(record.state);
+    let end = classify_end(EndOfOrphan {
+        last: TcpState::from_number(record.last_state).unwrap_or(TcpState::Close),
+        sk_err: sock.err(),
+        reset_in: record.flags & FLAG_RESET_IN != 0,
+        reset_out: record.flags & FLAG_RESET_OUT != 0,
+        all_acked: sock.all_acked(),
+        linger2_negative: sock.linger2_negative(),
+    });
+    totals.orphan_ended(end);
+    if emit::orphans() && record.group != GROUP_OUTSIDE {
+        emit(EventKind::OrphanEnd, sock, id, record, record.last_state, 0, end as u8);
+    }
+}

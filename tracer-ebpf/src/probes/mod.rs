@@ -1,0 +1,6 @@
+//! One file a signal.
+
+mod close;
+mod destroy;
+mod reset;
+mod state;

@@ -1,0 +1,181 @@
+//! State changes: `inet_sock_set_state`, the one tracepoint every TCP socket passes.
+//!
+//! It fires before the state is stored (`inet_sk_state_store`, `net/ipv4/af_inet.c`), and for a
+//! `close()` after `shutdown()` with the old state as the new one.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::abi::{
+    EventKind, FLAG_LINGERING, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING,
+    GROUP_OUTSIDE, SockRecord,
+};
+use tracer_common::counters::Counter;
+use tracer_common::lifecycle::{
+    CloseCalled, SOCK_DEAD, SOCK_LINGER, begins_orphan, begins_time_wait, runs_in_owner_context,
+};
+use tracer_common::state::TcpState;
+
+use crate::config::config;
+use crate::emit::{self, emit};
+use crate::group;
+use crate::sock::Sock;
+use crate::task::current_tgid;
+use crate::totals::Totals;
+use crate::track;
+
+const IPPROTO_TCP: u16 = 6;
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn sf_state(ctx: BtfTracePointContext) -> i32 {
+    let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    // MPTCP's own sockets pass here too, beside the TCP sockets that carry them.
+    if sock.protocol() != IPPROTO_TCP {
+        return 0;
+    }
+    if let (Some(old), Some(new)) =
+        (TcpState::from_number(old as u8), TcpState::from_number(new as u8))
+    {
+        changed(sock, old, new);
+    }
+    0
+}
+
+/// How the program knows that `close()` was called on this socket.
+#[inline(always)]
+fn close_called(record: Option<&SockRecord>) -> CloseCalled {
+    match record {
+        _ if config!(close_hook) == 0 => CloseCalled::Unknown,
+        Some(record) if record.closer != 0 => CloseCalled::Yes,
+        _ => CloseCalled::No,
+    }
+}
+
+#[inline(always)]
+fn changed(sock: Sock, old: TcpState, new: TcpState) {
+    let id = sock.id();
+    let begins = matches!(
+        (old, new),
+        (TcpState::Close, TcpState::Listen | TcpState::SynSent)
+            | (TcpState::Listen, TcpState::SynRecv)
+    );
+    let Some(record) = track::find(id).or_else(|| {
+        if track::wanted(sock, old, new) { track::make(id) } else { None }
+    }) else {
+        return;
+    };
+    if begins {
+        track::begin(sock, record, new);
+    } else if record.state == 0 {
+        track::meet(sock, record, old);
+    }
+    let from = record.state;
+    let to = new.number();
+
+    if runs_in_owner_context(old, new) || (record.closer != 0 && record.closer == current_tgid()) {
+        track::adopt(record);
+    }
+
+    if matches!(new, TcpState::FinWait1) && from != to {
+        record.fin_wait1_ns = emit::now();
+    }
+    if let Some(totals) = Totals::of(record.group) {
+        count(sock, totals, record, from, new);
+        orphan(sock, totals, record, old, new);
+    }
+    if matches!(new, TcpState::Close) {
+        if from != to {
+            record.last_state = from;
+        }
+        if matches!(old, TcpState::Listen) {
+            group::listen_ends(sock.netns(), record.service_port);
+        }
+    }
+    record.state = to;
+
+    if emit::all() && record.group != GROUP_OUTSIDE {
+        emit(EventKind::State, sock, id, record, from, to, 0);
+        if begins_time_wait_now(sock, record, from, new) {
+            emit(EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
+        }
+    }
+    if emit::orphans() && record.group != GROUP_OUTSIDE && record.flags & NEW_ORPHAN != 0 {
+        emit(EventKind::OrphanBegin, sock, id, record, from, to, 0);
+    }
+    record.flags &= !NEW_ORPHAN;
+}
+
+/// A flag of the record that lives within one run: it has just become an orphan.
+const NEW_ORPHAN: u8 = 1 << 7;
+
+#[inline(always)]
+fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState) -> bool {
+    match TcpState::from_number(from) {
+        Some(from) => {
+            begins_time_wait(from, new, sock.err(), record.flags & FLAG_RESET_IN != 0)
+                && !sock.linger2_negative()
+        }
+        None => false,
+    }
+}
+
+/// Populations, opened, closed, the time in FIN_WAIT1.
+#[inline(always)]
+fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState) {
+    let to = new.number();
+    if record.group == GROUP_OUTSIDE || from == to {
+        return;
+    }
+    if from != TcpState::Close.number() {
+        totals.leave(from);
+    }
+    if !matches!(new, TcpState::Close) {
+        totals.enter(to);
+    }
+    if new.is_connection() && !track::was_connection(record) {
+        record.flags |= FLAG_OPENED;
+        totals.count(Counter::Opened);
+    }
+    if from == TcpState::FinWait1.number() && record.fin_wait1_ns != 0 {
+        let took = emit::now().saturating_sub(record.fin_wait1_ns);
+        totals.fin_wait1_took(record.service_port, record.direction, took);
+    }
+    if matches!(new, TcpState::Close) {
+        if begins_time_wait_now(sock, record, from, new) {
+            totals.count(Counter::TimeWait);
+        }
+        if track::was_connection(record) {
+            record.flags &= !(FLAG_OPENED | FLAG_STANDING);
+            totals.count(Counter::Closed);
+        }
+    }
+}
+
+/// Orphans: begin, and their way through the states. They end in `destroy`.
+#[inline(always)]
+fn orphan(sock: Sock, totals: Totals, record: &mut SockRecord, old: TcpState, new: TcpState) {
+    let from = record.state;
+    let to = new.number();
+    if record.flags & FLAG_ORPHAN != 0 {
+        if from != to {
+            totals.orphan_leaves(from);
+            totals.orphan_enters(to);
+        }
+        return;
+    }
+    let waited = record.flags & FLAG_LINGERING != 0 && sock.flags() & SOCK_DEAD != 0;
+    if !waited {
+        if !begins_orphan(old, new, sock.shutdown(), close_called(Some(record))) {
+            return;
+        }
+        if sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0 {
+            record.flags |= FLAG_LINGERING;
+            return;
+        }
+    }
+    record.flags |= FLAG_ORPHAN | NEW_ORPHAN;
+    totals.count(Counter::Orphaned);
+    totals.count(Counter::Orphans);
+    totals.orphan_enters(to);
+}

@@ -1,0 +1,168 @@
+//! Typed reads of a kernel `struct sock`.
+//!
+//! Fields within `struct sock` are loaded directly: the verifier knows the argument's type and
+//! rejects a load that crosses a field or has the wrong width. Fields beyond it (`inet_sock`,
+//! `tcp_sock`) go through `bpf_probe_read_kernel`, which never faults. Offsets that differ
+//! between kernels come from the configuration, resolved by name from BTF.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_socket_cookie};
+use tracer_common::abi::EventRecord;
+use tracer_common::config::sock_common as at;
+
+use crate::config::config;
+
+const AF_INET6: u16 = 10;
+
+/// A full TCP socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(*const u8);
+
+impl Sock {
+    /// From a tracing program's argument.
+    #[inline(always)]
+    pub(crate) fn new(sk: *const core::ffi::c_void) -> Self {
+        Self(sk.cast())
+    }
+
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: usize) -> T {
+        // SAFETY: `self.0` is the typed `struct sock *` of a tracing program; the verifier
+        // checks offset and width against the kernel's own layout and refuses to load otherwise.
+        unsafe { core::ptr::read_volatile(self.0.add(offset).cast::<T>()) }
+    }
+
+    #[inline(always)]
+    fn probe<T: Copy + Default>(self, offset: u32) -> T {
+        // SAFETY: `bpf_probe_read_kernel` checks the address itself and fails softly.
+        unsafe { bpf_probe_read_kernel(self.0.add(offset as usize).cast::<T>()).unwrap_or_default() }
+    }
+
+    /// `sk_protocol`.
+    #[inline(always)]
+    pub(crate) fn protocol(self) -> u16 {
+        self.load(config!(offsets.sk_protocol) as usize)
+    }
+
+    /// `skc_state`.
+    #[inline(always)]
+    pub(crate) fn state(self) -> u8 {
+        self.load(at::STATE)
+    }
+
+    /// `sk_shutdown`.
+    #[inline(always)]
+    pub(crate) fn shutdown(self) -> u8 {
+        self.load(config!(offsets.sk_shutdown) as usize)
+    }
+
+    /// `sk_flags`.
+    #[inline(always)]
+    pub(crate) fn flags(self) -> u64 {
+        self.load(at::FLAGS)
+    }
+
+    /// `sk_err`.
+    #[inline(always)]
+    pub(crate) fn err(self) -> u32 {
+        self.load(config!(offsets.sk_err) as usize)
+    }
+
+    /// `sk_lingertime`, jiffies.
+    #[inline(always)]
+    pub(crate) fn lingertime(self) -> u64 {
+        self.load(config!(offsets.sk_lingertime) as usize)
+    }
+
+    /// `skc_family` is AF_INET6.
+    #[inline(always)]
+    pub(crate) fn is_ipv6(self) -> bool {
+        self.load::<u16>(at::FAMILY) == AF_INET6
+    }
+
+    /// The local port, host order. `skc_num` is 0 once an accepted or auto-bound socket is
+    /// unhashed (at every change to CLOSE); `inet_sport` stays.
+    #[inline(always)]
+    pub(crate) fn local_port(self) -> u16 {
+        let num: u16 = self.load(at::NUM);
+        if num != 0 { num } else { u16::from_be(self.probe(config!(offsets.inet_sport))) }
+    }
+
+    /// The peer's port, host order.
+    #[inline(always)]
+    pub(crate) fn peer_port(self) -> u16 {
+        u16::from_be(self.load(at::DPORT))
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        let net: usize = self.load(at::NET);
+        // SAFETY: a typed pointer loaded from a typed pointer: the verifier checks the offset,
+        // and a NULL would read as 0.
+        unsafe { core::ptr::read_volatile((net + config!(offsets.net_inum) as usize) as *const u32) }
+    }
+
+    /// The socket's cookie: unique until reboot. Where tracing programs cannot ask for one
+    /// (before 5.12), the socket's address, which is unique while it lives.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u64 {
+        if config!(cookie_helper) == 0 {
+            return self.0 as u64;
+        }
+        let cookie: u64 = self.load(at::COOKIE);
+        if cookie != 0 {
+            return cookie;
+        }
+        // SAFETY: the helper takes the typed socket pointer (`struct sock *`, 5.12 and later).
+        unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
+    }
+
+    /// [`Self::id`] of a pointer that the verifier does not know as a socket (a kprobe's): 0 when
+    /// nobody asked for its cookie yet, so that it cannot have a record.
+    #[inline(always)]
+    pub(crate) fn probe_id(self) -> u64 {
+        if config!(cookie_helper) == 0 { self.0 as u64 } else { self.probe(at::COOKIE as u32) }
+    }
+
+    /// Whether everything sent is acknowledged, the FIN included.
+    #[inline(always)]
+    pub(crate) fn all_acked(self) -> bool {
+        let una: u32 = self.probe(config!(offsets.snd_una));
+        una == self.probe(config!(offsets.write_seq))
+    }
+
+    /// `tcp_sock.linger2` is negative.
+    #[inline(always)]
+    pub(crate) fn linger2_negative(self) -> bool {
+        self.probe::<i32>(config!(offsets.linger2)) < 0
+    }
+
+    /// The peer's address as IPv6, IPv4 mapped.
+    #[inline(always)]
+    pub(crate) fn peer_as_ipv6(self) -> [u32; 4] {
+        if self.is_ipv6() {
+            self.probe(at::V6_DADDR as u32)
+        } else {
+            [0, 0, 0xffff_u32.to_be(), self.load(at::DADDR)]
+        }
+    }
+
+    /// Fills in family, addresses and ports of an event.
+    #[inline(always)]
+    pub(crate) fn describe(self, event: &mut EventRecord) {
+        event.local_port = self.local_port();
+        event.peer_port = self.peer_port();
+        event.netns = self.netns();
+        if self.is_ipv6() {
+            event.family = 6;
+            event.local = self.probe(at::V6_RCV_SADDR as u32);
+            event.peer = self.probe(at::V6_DADDR as u32);
+        } else {
+            event.family = 4;
+            let local: [u8; 4] = self.load::<u32>(at::RCV_SADDR).to_ne_bytes();
+            let peer: [u8; 4] = self.load::<u32>(at::DADDR).to_ne_bytes();
+            event.local[..4].copy_from_slice(&local);
+            event.peer[..4].copy_from_slice(&peer);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The exact counters.
+//!
+//! A program may be interrupted by another one on its CPU (softirq), so even a per-CPU word is
+//! added to atomically.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use tracer_common::abi::{GROUP_OTHER, HistogramKey};
+use tracer_common::counters::{Counter, GroupCounters, Loss, OrphanEnd};
+use tracer_common::histogram::bucket_of;
+use tracer_common::state::TcpState;
+
+use crate::maps::{FIN_WAIT1_TIMES, LOSSES, TOTALS};
+
+/// One group's counters on this CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct Totals(*mut GroupCounters);
+
+impl Totals {
+    /// The counters of the group with this index.
+    #[inline(always)]
+    pub(crate) fn of(group: u32) -> Option<Self> {
+        TOTALS.get_ptr_mut(group).or_else(|| TOTALS.get_ptr_mut(GROUP_OTHER)).map(Self)
+    }
+
+    #[inline(always)]
+    fn add_at(self, word: usize, value: u64) {
+        // SAFETY: the pointer comes from the map and every caller's word is below GROUP_WORDS
+        // (the verifier checks it again); aligned 64-bit words, only ever added to atomically.
+        unsafe {
+            let word = (&raw mut (*self.0).words).cast::<u64>().add(word);
+            add(word, value);
+        }
+    }
+
+    /// Counts one.
+    #[inline(always)]
+    pub(crate) fn count(self, counter: Counter) {
+        self.add_at(counter as usize, 1);
+    }
+
+    /// One less in a population.
+    #[inline(always)]
+    pub(crate) fn uncount(self, counter: Counter) {
+        self.add_at(counter as usize, u64::MAX);
+    }
+
+    /// A socket enters a state.
+    #[inline(always)]
+    pub(crate) fn enter(self, state: u8) {
+        self.add_at(bounded(state), 1);
+    }
+
+    /// A socket leaves a state.
+    #[inline(always)]
+    pub(crate) fn leave(self, state: u8) {
+        self.add_at(bounded(state), u64::MAX);
+    }
+
+    /// An orphan enters a state.
+    #[inline(always)]
+    pub(crate) fn orphan_enters(self, state: u8) {
+        if let Some(counter) = orphan_counter(state) {
+            self.count(counter);
+        }
+    }
+
+    /// An orphan leaves a state.
+    #[inline(always)]
+    pub(crate) fn orphan_leaves(self, state: u8) {
+        if let Some(counter) = orphan_counter(state) {
+            self.uncount(counter);
+        }
+    }
+
+    /// An orphan ended.
+    #[inline(always)]
+    pub(crate) fn orphan_ended(self, end: OrphanEnd) {
+        self.uncount(Counter::Orphans);
+        self.add_at(Counter::OrphanEnds as usize + usize::from(end as u8 & 7), 1);
+    }
+
+    /// A socket left FIN_WAIT1 after `ns`.
+    #[inline(always)]
+    pub(crate) fn fin_wait1_took(self, port: u16, direction: u8, ns: u64) {
+        // SAFETY: as in `add_at`; losing a maximum to an interrupt in between needs two sockets
+        // of one service on one CPU within nanoseconds, and the other is as good.
+        unsafe {
+            let max = &raw mut (*self.0).words[Counter::FinWait1MaxNs as usize];
+            if *max < ns {
+                *max = ns;
+            }
+        }
+        let key = HistogramKey { port, direction, pad: 0, bucket: bucket_of(ns) };
+        if let Some(count) = FIN_WAIT1_TIMES.get_ptr_mut(key) {
+            // SAFETY: an aligned word from the map, only ever added to atomically.
+            unsafe { add(count, 1) };
+        } else if FIN_WAIT1_TIMES.insert(key, 1, NOEXIST).is_err() {
+            lose(Loss::Histogram);
+        }
+    }
+}
+
+/// Adds atomically: one `lock add`. (`AtomicU64` has no `fetch_add` on this target, because not
+/// every atomic exists on the kernels it stands for; this one does on all.)
+///
+/// # Safety
+///
+/// `word` is valid and aligned.
+#[inline(always)]
+unsafe fn add(word: *mut u64, value: u64) {
+    // SAFETY: as promised by the caller.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, value) };
+}
+
+/// A state's word, with a bound that the verifier can see. The compiler knows the range of
+/// [`TcpState`] and would drop the mask, so it must not know where the number comes from.
+#[inline(always)]
+fn bounded(state: u8) -> usize {
+    // SAFETY: a local variable.
+    usize::from(unsafe { core::ptr::read_volatile(&raw const state) } & 15)
+}
+
+/// `BPF_NOEXIST`: insert only what is not there.
+pub(crate) const NOEXIST: u64 = 1;
+
+#[inline(always)]
+fn orphan_counter(state: u8) -> Option<Counter> {
+    const FIN_WAIT1: u8 = TcpState::FinWait1.number();
+    const LAST_ACK: u8 = TcpState::LastAck.number();
+    const CLOSING: u8 = TcpState::Closing.number();
+    const FIN_WAIT2: u8 = TcpState::FinWait2.number();
+    match state {
+        FIN_WAIT1 => Some(Counter::OrphansFinWait1),
+        LAST_ACK => Some(Counter::OrphansLastAck),
+        CLOSING => Some(Counter::OrphansClosing),
+        FIN_WAIT2 => Some(Counter::OrphansFinWait2),
+        _ => None,
+    }
+}
+
+/// Counts a loss.
+#[inline(always)]
+pub(crate) fn lose(loss: Loss) {
+    if let Some(count) = LOSSES.get_ptr_mut(loss as u32) {
+        // SAFETY: an aligned word from the map, only ever added to atomically.
+        unsafe { add(count, 1) };
+    }
+}

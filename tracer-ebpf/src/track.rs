@@ -1,0 +1,186 @@
+//! The record of a socket: found, made, brought from group to group.
+
+use tracer_common::abi::{
+    DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING,
+    GROUP_OUTSIDE, SockRecord,
+};
+use tracer_common::counters::{Counter, Loss};
+use tracer_common::lifecycle::is_close_transition;
+use tracer_common::state::TcpState;
+
+use crate::config::config;
+use crate::emit;
+use crate::filter::socket_passes;
+use crate::group;
+use crate::maps::SOCKETS;
+use crate::sock::Sock;
+use crate::task::{Process, current_tgid};
+use crate::totals::{NOEXIST, Totals, lose};
+
+/// The socket's record, if it has one and is not a tombstone.
+#[inline(always)]
+pub(crate) fn find(id: u64) -> Option<&'static mut SockRecord> {
+    let record = SOCKETS.get_ptr_mut(id)?;
+    // SAFETY: a value of the map. The kernel holds the socket's lock wherever state changes, so
+    // its record has one writer at a time (but for `closer`, which the close hook alone writes).
+    let record = unsafe { &mut *record };
+    if record.flags & FLAG_DESTROYED != 0 { None } else { Some(record) }
+}
+
+/// Makes an empty record: nothing is counted yet.
+#[inline(always)]
+pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
+    // Zeroed as a whole: the kernel copies it byte by byte.
+    let record = SockRecord { group: GROUP_OUTSIDE, ..SockRecord::default() };
+    // Losing the race is fine: the record is there then.
+    let inserted = SOCKETS.insert(id, record, NOEXIST).is_ok();
+    let found = find(id);
+    if !inserted && found.is_none() {
+        lose(Loss::Untracked);
+    }
+    found
+}
+
+/// Removes the record; the kernel destroys the socket. `merging`: leave a tombstone.
+#[inline(always)]
+pub(crate) fn forget(id: u64, record: &mut SockRecord, merging: bool) {
+    if merging {
+        record.flags = FLAG_DESTROYED;
+    } else {
+        let _ = SOCKETS.remove(id);
+    }
+}
+
+/// Whether a socket without a record needs one at this transition.
+///
+/// One outside the filter does when it listens (which tells the direction of what it accepts) and,
+/// where no hook on `close()` makes the record, when it may become an orphan: the host's orphans
+/// are all counted.
+#[inline(always)]
+pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
+    matches!(new, TcpState::Listen)
+        || (config!(close_hook) == 0 && is_close_transition(old, new))
+        || socket_passes(sock, sock.local_port(), sock.peer_port(), sock.netns())
+}
+
+/// Decides group and direction of a socket that begins to listen, to connect, or is accepted.
+#[inline(always)]
+pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState) {
+    let netns = sock.netns();
+    let local_port = sock.local_port();
+    let peer_port = sock.peer_port();
+    record.born_ns = emit::birth_time();
+    record.fin_wait1_ns = 0;
+    record.flags = 0;
+    record.last_state = 0;
+    record.state = TcpState::Close.number();
+    record.group = GROUP_OUTSIDE;
+    record.tgid = 0;
+    let passes = socket_passes(sock, local_port, peer_port, netns);
+    if matches!(new, TcpState::SynSent) {
+        record.direction = DIRECTION_OUT;
+        record.service_port = peer_port;
+        if let Some(process) = Process::current() {
+            record.tgid = process.tgid;
+            if passes {
+                record.group = group::find_or_make(peer_port, DIRECTION_OUT, Some(process));
+            }
+        }
+        if passes && record.tgid == 0 {
+            record.group = group::find_or_make(peer_port, DIRECTION_OUT, None);
+        }
+        return;
+    }
+    record.direction = DIRECTION_IN;
+    record.service_port = local_port;
+    if matches!(new, TcpState::Listen) {
+        let process = Process::current();
+        record.tgid = match process {
+            Some(process) => process.tgid,
+            None => 0,
+        };
+        if passes {
+            record.group = group::find_or_make(local_port, DIRECTION_IN, process);
+        }
+        // Known even when filtered out: it tells the direction of the sockets it accepts.
+        group::listen_begins(netns, local_port, record.group, record.tgid);
+    } else if passes {
+        (record.group, record.tgid) = group::of_accepted(netns, local_port);
+    }
+}
+
+/// Decides group and direction of a socket first seen in the middle of its life, and counts it
+/// as one that stood before.
+#[inline(always)]
+pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
+    let netns = sock.netns();
+    let local_port = sock.local_port();
+    let peer_port = sock.peer_port();
+    record.state = old.number();
+    let accepted = matches!(old, TcpState::Listen) || group::is_service(netns, local_port);
+    (record.direction, record.service_port) =
+        if accepted { (DIRECTION_IN, local_port) } else { (DIRECTION_OUT, peer_port) };
+    if !socket_passes(sock, local_port, peer_port, netns) {
+        return;
+    }
+    (record.group, record.tgid) = if accepted {
+        group::of_accepted(netns, local_port)
+    } else {
+        (group::find_or_make(peer_port, DIRECTION_OUT, None), 0)
+    };
+    if record.group == GROUP_OUTSIDE {
+        return;
+    }
+    if let Some(totals) = Totals::of(record.group) {
+        if !matches!(old, TcpState::Close) {
+            totals.enter(old.number());
+        }
+        if old.is_connection() {
+            record.flags |= FLAG_STANDING;
+            totals.count(Counter::Standing);
+        }
+    }
+}
+
+/// The current process proved to be the owner: takes the socket into its group.
+///
+/// Call only where [`tracer_common::lifecycle::runs_in_owner_context`] holds, or where the close
+/// hook has named the current process.
+#[inline(always)]
+pub(crate) fn adopt(record: &mut SockRecord) {
+    if record.tgid == current_tgid() {
+        return;
+    }
+    let Some(process) = Process::current() else { return };
+    record.tgid = process.tgid;
+    let to = if record.group == GROUP_OUTSIDE {
+        // Outside by its ports or its former owner. Only an owner filter could let it in now,
+        // and then it would be opened in one place and closed in another: it stays outside.
+        return;
+    } else {
+        group::find_or_make(record.service_port, record.direction, Some(process))
+    };
+    if to == GROUP_OUTSIDE || to == record.group {
+        return;
+    }
+    if let (Some(from), Some(into)) = (Totals::of(record.group), Totals::of(to)) {
+        let state = record.state;
+        if state != 0 && state != TcpState::Close.number() {
+            from.leave(state);
+            into.enter(state);
+        }
+        if record.flags & FLAG_ORPHAN != 0 {
+            from.uncount(Counter::Orphans);
+            from.orphan_leaves(state);
+            into.count(Counter::Orphans);
+            into.orphan_enters(state);
+        }
+        record.group = to;
+    }
+}
+
+/// Whether it has been a connection, so that its end counts as `closed`.
+#[inline(always)]
+pub(crate) fn was_connection(record: &SockRecord) -> bool {
+    record.flags & (FLAG_OPENED | FLAG_STANDING) != 0
+}

@@ -1,0 +1,250 @@
+//! Loads the checked-in object and attaches what the kernel accepts.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use aya::programs::links::CgroupAttachMode;
+use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use tracer_common::config::{Config, Filter};
+
+use super::btf::Btf;
+use super::plan::Plan;
+use super::probes::{Hook, PROBES, Rung, Signal};
+use super::{offsets, requirements};
+use crate::error::Failure;
+
+/// The programs, as checked in; `cargo xtask bpf check` proves that the source gives these bytes.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!("../../../tracer-ebpf/prebuilt/sockflow-ebpf.o");
+
+/// What the kernel side is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which sockets are let through.
+    pub filter: Filter,
+    /// Which events are put on the ring: `tracer_common::config::DETAIL_…`.
+    pub detail: u32,
+    /// The ring's size, bytes; a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// How many sockets the table holds.
+    pub max_sockets: u32,
+    /// The kernel's type information.
+    pub btf: PathBuf,
+}
+
+/// The programs, loaded and attached; detached when dropped.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Programs and maps.
+    pub ebpf: Ebpf,
+    /// Which rung each signal got.
+    pub plan: Plan,
+    /// The programs in use, for their own statistics.
+    programs: Vec<&'static str>,
+}
+
+impl Kernel {
+    /// Loads and attaches.
+    ///
+    /// # Errors
+    ///
+    /// The host lacks something ([`requirements`]), a field is not where it can be read
+    /// ([`offsets`]), or a required signal got no rung.
+    pub fn load(options: &Options) -> Result<Self> {
+        requirements::check(&options.btf)?;
+        raise_memlock_limit();
+        let offsets = resolve_offsets(&options.btf)?;
+        let btf = AyaBtf::parse_file(&options.btf, Default::default())
+            .or_else(|_| AyaBtf::from_sys_fs())
+            .context("cannot read the kernel's type information")?;
+        // What a program may assume is a constant of the object, so it is assumed, tried, and
+        // taken back if refused.
+        let mut refusal = None;
+        for (cookie_helper, close_hook) in [(1, 1), (1, 0), (0, 1), (0, 0)] {
+            let config = Config {
+                offsets,
+                detail: options.detail,
+                filter: options.filter,
+                close_hook,
+                cookie_helper,
+            };
+            let kernel = Self::attempt(options, &btf, &config)?;
+            let hooked = kernel
+                .plan
+                .row(Signal::OrphanBegin)
+                .and_then(|row| row.chosen)
+                .is_some_and(|rung| rung.program.is_some());
+            match kernel.plan.missing() {
+                None if hooked == (close_hook == 1) => return Ok(kernel),
+                None => {}
+                Some((signal, reason)) => {
+                    refusal = Some(anyhow!("{}: {reason}", signal.name()));
+                }
+            }
+        }
+        let why = refusal.unwrap_or_else(|| anyhow!("no combination of hooks was accepted"));
+        Err(why.context(
+            Failure::environment("this kernel refuses the programs that tracing needs")
+                .hint("see what it offers: `sockflow probes`"),
+        ))
+    }
+
+    fn attempt(options: &Options, btf: &AyaBtf, config: &Config) -> Result<Self> {
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(btf))
+            .override_global("CONFIG", config, true)
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("SOCKETS", options.max_sockets)
+            .load(OBJECT)
+            .context("cannot create the BPF maps")?;
+        super::maps::prepare(&mut ebpf)?;
+        let mut programs = Vec::new();
+        let plan = Plan::resolve(PROBES, |rung| {
+            let Some(program) = rung.program else { return Ok(()) };
+            if rung.signal == Signal::OrphanBegin && config.close_hook == 0 {
+                return Err("not tried: no hook on close() was accepted".to_owned());
+            }
+            attach(&mut ebpf, btf, rung, program).map_err(|error| describe(&error))?;
+            programs.push(program);
+            Ok(())
+        });
+        Ok(Self { ebpf, plan, programs })
+    }
+
+    /// Program runs that the kernel skipped so far because the program was already running on
+    /// that CPU.
+    #[must_use]
+    pub fn missed_runs(&self) -> u64 {
+        self.programs
+            .iter()
+            .filter_map(|name| self.ebpf.program(name)?.fd().ok())
+            .filter_map(|fd| {
+                std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))
+                    .ok()
+            })
+            .filter_map(|info| recursion_misses(&info))
+            .sum()
+    }
+}
+
+/// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
+fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
+    let resolve = || offsets::resolve(&Btf::from_file(path)?);
+    resolve().map_err(|error| {
+        error.context(
+            Failure::environment("cannot find the kernel's fields")
+                .hint("check that the file is this kernel's: `bpftool btf dump file …`"),
+        )
+    })
+}
+
+/// Before 5.11 maps count against RLIMIT_MEMLOCK. Where it cannot be raised the kernel may still
+/// not need it, so a failure is none.
+fn raise_memlock_limit() {
+    let unlimited =
+        rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+}
+
+fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
+    match rung.hook {
+        Hook::TpBtf(tracepoint) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(tracepoint, btf)?;
+            program.attach()?;
+        }
+        Hook::Fentry(function) => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(function, btf)?;
+            program.attach()?;
+        }
+        Hook::Kprobe(function) => {
+            let program: &mut KProbe = program.try_into()?;
+            program.load()?;
+            program.attach(function, 0)?;
+        }
+        Hook::CgroupSockRelease => {
+            let root = cgroup2_root(&std::fs::read_to_string("/proc/self/mounts")?)
+                .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))?;
+            let root = File::open(&root).with_context(|| format!("cannot open {root}"))?;
+            let program: &mut CgroupSock = program.try_into()?;
+            program.load()?;
+            // A link allows several programs on one cgroup by itself; asking for it is refused.
+            program.attach(root, CgroupAttachMode::Single)?;
+        }
+        Hook::From(_) | Hook::Sampler(_) => {}
+    }
+    Ok(())
+}
+
+/// Where cgroup2 is mounted, from the text of `/proc/self/mounts`.
+fn cgroup2_root(mounts: &str) -> Option<String> {
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| path.to_owned())
+    })
+}
+
+/// The kernel's answer in one line.
+fn describe(error: &anyhow::Error) -> String {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        let log = verifier_log.to_string();
+        // The verifier's verdict stands at the end, before its statistics.
+        let verdict = log
+            .lines()
+            .rev()
+            .find(|line| !line.is_empty() && !line.starts_with("processed "))
+            .unwrap_or("");
+        return if std::env::var_os("SOCKFLOW_VERIFIER_LOG").is_some() {
+            format!("load: {io_error}\n{log}")
+        } else if verdict.is_empty() {
+            format!("load: {io_error}")
+        } else {
+            format!("load: {io_error}: {verdict}")
+        };
+    }
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    chain.join(": ")
+}
+
+/// Whether an error of a map operation only says that the key is not there.
+#[must_use]
+pub fn is_missing(error: &aya::maps::MapError) -> bool {
+    match error {
+        aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound => true,
+        aya::maps::MapError::SyscallError(call) => {
+            call.io_error.kind() == io::ErrorKind::NotFound
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misses_are_read_where_the_kernel_tells_them() {
+        let info = "pos:\t0\nprog_type:\t26\nrecursion_misses:\t42\nverified_insns:\t7\n";
+        assert_eq!(recursion_misses(info), Some(42));
+        assert_eq!(recursion_misses("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn cgroup2_is_found_beside_the_old_hierarchies() {
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
+                      none /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+        assert_eq!(cgroup2_root(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(cgroup2_root("proc /proc proc rw 0 0\n"), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! The maps: prepared before the programs attach, read while they run.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use aya::Ebpf;
+use aya::maps::{
+    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
+};
+use tracer_common::abi::{
+    CONTROL_MERGING, DIRECTION_IN, EventKind as RawKind, EventRecord, GROUP_FIRST, GROUP_OTHER,
+    GROUP_OUTSIDE, GROUPS, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
+    event_from_bytes,
+};
+use tracer_common::counters::{Counter, GroupCounters, Loss, OrphanEnd};
+use tracer_common::state::TcpState;
+
+use super::load::is_missing;
+use crate::aggregate::snapshot::{Direction, Owner};
+use crate::event::{Event, EventKind, Service};
+use crate::time::Monotonic;
+
+/// Fills the queue of free group indexes and turns merging on; before anything attaches.
+///
+/// # Errors
+///
+/// The object lacks a map, or the kernel refuses.
+pub fn prepare(ebpf: &mut Ebpf) -> Result<()> {
+    let mut free: Queue<_, u32> = Queue::try_from(map_of(ebpf, "FREE_GROUPS")?)?;
+    for index in GROUP_FIRST..GROUPS {
+        free.push(index, 0)?;
+    }
+    let mut control: Array<_, u32> = Array::try_from(map_of(ebpf, "CONTROL")?)?;
+    control.set(CONTROL_MERGING, 1, 0)?;
+    Ok(())
+}
+
+fn map_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
+    ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))
+}
+
+/// Every map that user space uses, owned.
+pub struct Maps {
+    /// Live sockets by cookie.
+    pub sockets: HashMap<MapData, u64, SockRecord>,
+    /// Who listens where.
+    pub services: HashMap<MapData, ServiceKey, ServiceInfo>,
+    /// The groups' indexes.
+    pub group_index: HashMap<MapData, GroupKey, GroupInfo>,
+    free_groups: Queue<MapData, u32>,
+    totals: PerCpuArray<MapData, GroupCounters>,
+    fin_wait1: PerCpuHashMap<MapData, HistogramKey, u64>,
+    losses: PerCpuArray<MapData, u64>,
+    control: Array<MapData, u32>,
+    events: RingBuf<MapData>,
+}
+
+impl Maps {
+    /// Takes the maps out of the loaded object.
+    ///
+    /// # Errors
+    ///
+    /// The object lacks a map.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut take = |name: &str| {
+            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+        };
+        Ok(Self {
+            sockets: HashMap::try_from(take("SOCKETS")?)?,
+            services: HashMap::try_from(take("SERVICES")?)?,
+            group_index: HashMap::try_from(take("GROUP_INDEX")?)?,
+            free_groups: Queue::try_from(take("FREE_GROUPS")?)?,
+            totals: PerCpuArray::try_from(take("TOTALS")?)?,
+            fin_wait1: PerCpuHashMap::try_from(take("FIN_WAIT1_TIMES")?)?,
+            losses: PerCpuArray::try_from(take("LOSSES")?)?,
+            control: Array::try_from(take("CONTROL")?)?,
+            events: RingBuf::try_from(take("EVENTS")?)?,
+        })
+    }
+
+    /// A group's counters, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn counters(&self, index: u32) -> Result<GroupCounters, MapError> {
+        let mut sum = GroupCounters::default();
+        for cpu in self.totals.get(&index, 0)?.iter() {
+            sum.merge(cpu);
+        }
+        Ok(sum)
+    }
+
+    /// A loss, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn loss(&self, loss: Loss) -> Result<u64, MapError> {
+        Ok(self.losses.get(&(loss as u32), 0)?.iter().sum())
+    }
+
+    /// Every group there is now.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn groups(&self) -> Result<Vec<(GroupKey, GroupInfo)>, MapError> {
+        present(self.group_index.iter())
+    }
+
+    /// FIN_WAIT1 times by service.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn fin_wait1(&self) -> Result<BTreeMap<Service, Vec<(u32, u64)>>, MapError> {
+        let mut times: BTreeMap<Service, Vec<(u32, u64)>> = BTreeMap::new();
+        for (key, counts) in present(self.fin_wait1.iter())? {
+            let service = Service { port: key.port, direction: direction(key.direction) };
+            times.entry(service).or_default().push((key.bucket, counts.iter().sum()));
+        }
+        for buckets in times.values_mut() {
+            buckets.sort_unstable();
+        }
+        Ok(times)
+    }
+
+    /// An index no group has; `None` when all are taken.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn take_free_group(&mut self) -> Result<Option<u32>, MapError> {
+        match self.free_groups.pop(0) {
+            Ok(index) => Ok(Some(index)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives an index back.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn free_group(&mut self, index: u32) -> Result<(), MapError> {
+        let cpus = self.totals.get(&index, 0)?.len();
+        let zero = vec![GroupCounters::default(); cpus];
+        self.totals.set(
+            index,
+            aya::maps::PerCpuValues::try_from(zero).map_err(MapError::IoError)?,
+            0,
+        )?;
+        self.free_groups.push(index, 0)
+    }
+
+    /// The first dump is merged: destroyed sockets leave no tombstones any more.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn end_merging(&mut self) -> Result<(), MapError> {
+        self.control.set(CONTROL_MERGING, 0, 0)
+    }
+
+    /// Hands every event that waits on the ring to `sink`, at most `most`; returns how many.
+    pub fn drain_events(
+        &mut self,
+        groups: &BTreeMap<u32, Owner>,
+        most: usize,
+        mut sink: impl FnMut(Event),
+    ) -> usize {
+        let mut count = 0;
+        while count < most
+            && let Some(item) = self.events.next()
+        {
+            count += 1;
+            if let Some(event) = event_from_bytes(&item).and_then(|raw| decode(&raw, groups)) {
+                sink(event);
+            }
+        }
+        count
+    }
+}
+
+/// Collects a map's entries; one that vanishes while they are walked is no error.
+fn present<K, V>(
+    entries: impl Iterator<Item = Result<(K, V), MapError>>,
+) -> Result<Vec<(K, V)>, MapError> {
+    entries
+        .filter(|entry| !entry.as_ref().is_err_and(is_missing))
+        .collect()
+}
+
+/// The domain's word for an ABI direction.
+#[must_use]
+pub const fn direction(raw: u8) -> Direction {
+    if raw == DIRECTION_IN { Direction::In } else { Direction::Out }
+}
+
+/// What [`GroupInfo::comm`] spells.
+#[must_use]
+pub fn comm_text(comm: &[u8; 16]) -> String {
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into_owned()
+}
+
+/// The group indexes that are nobody's.
+#[must_use]
+pub const fn is_shared_group(index: u32) -> bool {
+    matches!(index, GROUP_OUTSIDE | GROUP_OTHER)
+}
+
+/// Orphans in a group now.
+#[must_use]
+pub fn orphans(counters: &GroupCounters) -> u64 {
+    counters.population(Counter::Orphans)
+}
+
+fn decode(raw: &EventRecord, groups: &BTreeMap<u32, Owner>) -> Option<Event> {
+    let state = TcpState::from_number;
+    let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
+        RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
+        RawKind::Close => EventKind::Close,
+        RawKind::OrphanBegin => EventKind::OrphanBegin { state: state(raw.new)? },
+        RawKind::OrphanEnd => {
+            EventKind::OrphanEnd { reason: OrphanEnd::from_number(raw.reason)? }
+        }
+        RawKind::TimeWaitBegin => EventKind::TimeWaitBegin,
+        RawKind::ResetIn => EventKind::ResetIn,
+        RawKind::ResetOut => EventKind::ResetOut,
+    };
+    Some(Event {
+        at: Monotonic(raw.ts_ns),
+        kind,
+        socket: raw.cookie,
+        local: (address(raw.family, raw.local), raw.local_port),
+        peer: (address(raw.family, raw.peer), raw.peer_port),
+        owner: groups.get(&raw.group).cloned(),
+        netns: raw.netns,
+        born: (raw.born_ns != 0).then_some(Monotonic(raw.born_ns)),
+    })
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
+    if family == 4 {
+        IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]])
+    } else {
+        IpAddr::from(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_becomes_an_event_with_its_owner() {
+        let owner = Owner { pid: 7, comm: "httpdns".into() };
+        let groups = BTreeMap::from([(5, owner.clone())]);
+        let mut local = [0; 16];
+        local[..4].copy_from_slice(&[127, 0, 0, 1]);
+        let raw = EventRecord {
+            ts_ns: 10,
+            group: 5,
+            family: 4,
+            local,
+            local_port: 9981,
+            kind: RawKind::State as u8,
+            old: 1,
+            new: 4,
+            ..EventRecord::default()
+        };
+        let event = decode(&raw, &groups).unwrap();
+        assert_eq!(event.owner, Some(owner));
+        assert_eq!(event.local, ("127.0.0.1".parse().unwrap(), 9981));
+        let change = EventKind::State { old: TcpState::Established, new: TcpState::FinWait1 };
+        assert_eq!(event.kind, change);
+        assert_eq!(event.born, None);
+        assert_eq!(decode(&EventRecord { kind: 99, ..raw }, &groups), None);
+    }
+
+    #[test]
+    fn names_end_at_their_nul() {
+        assert_eq!(comm_text(b"nginx\0garbage\0\0\0"), "nginx");
+        assert_eq!(comm_text(b"exactly16bytes!!"), "exactly16bytes!!");
+    }
+}

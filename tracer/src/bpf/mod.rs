@@ -1,0 +1,16 @@
+//! The border to the kernel: loads the programs, attaches them, reads their maps.
+//!
+//! * [`requirements`]: what the host must have, checked first;
+//! * [`btf`], [`offsets`]: where the kernel's fields are;
+//! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
+//! * [`load`]: makes it so, and holds it while tracing runs;
+//! * [`maps`]: the totals, losses and events; [`standing`]: sockets that stood before.
+
+pub mod btf;
+pub mod load;
+pub mod maps;
+pub mod offsets;
+pub mod plan;
+pub mod probes;
+pub mod requirements;
+pub mod standing;

@@ -1,0 +1,209 @@
+//! Which rung each signal gets: decided by trying, best first.
+//!
+//! Pure and generic over the trial, so that tests play any kernel.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::probes::{Rung, Signal};
+use crate::aggregate::snapshot::{Fidelity, FidelityTable};
+
+/// What each signal got.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    rows: BTreeMap<Signal, PlanRow>,
+}
+
+/// One signal's outcome.
+#[derive(Clone, Debug)]
+pub struct PlanRow {
+    /// The rung in use; `None` when all were refused.
+    pub chosen: Option<&'static Rung>,
+    /// The better rungs that were refused, with the kernel's answer.
+    pub refused: Vec<(&'static Rung, String)>,
+}
+
+impl PlanRow {
+    /// How far the signal can be trusted.
+    #[must_use]
+    pub fn fidelity(&self) -> Fidelity {
+        self.chosen.map_or(Fidelity::Absent, |rung| rung.fidelity)
+    }
+}
+
+impl Plan {
+    /// Tries the rungs of `probes`, signal by signal in the order of [`Signal::ALL`], and keeps
+    /// the first that `attempt` accepts. A rung concluded from another signal is no better than
+    /// that signal.
+    pub fn resolve(
+        probes: &'static [Rung],
+        mut attempt: impl FnMut(&'static Rung) -> Result<(), String>,
+    ) -> Self {
+        let mut plan = Self::default();
+        for signal in Signal::ALL {
+            let mut row = PlanRow { chosen: None, refused: Vec::new() };
+            for rung in probes.iter().filter(|rung| rung.signal == signal) {
+                match attempt(rung) {
+                    Ok(()) => {
+                        row.chosen = Some(rung);
+                        break;
+                    }
+                    Err(reason) => row.refused.push((rung, reason)),
+                }
+            }
+            plan.rows.insert(signal, row);
+        }
+        plan
+    }
+
+    /// A signal's outcome.
+    #[must_use]
+    pub fn row(&self, signal: Signal) -> Option<&PlanRow> {
+        self.rows.get(&signal)
+    }
+
+    /// All outcomes, by signal.
+    pub fn rows(&self) -> impl Iterator<Item = (Signal, &PlanRow)> {
+        self.rows.iter().map(|(signal, row)| (*signal, row))
+    }
+
+    /// A required signal that got no rung, with the last refusal.
+    #[must_use]
+    pub fn missing(&self) -> Option<(Signal, String)> {
+        self.rows().find(|(signal, row)| signal.required() && row.chosen.is_none()).map(
+            |(signal, row)| {
+                let reason = row.refused.last().map_or_else(String::new, |(_, why)| why.clone());
+                (signal, reason)
+            },
+        )
+    }
+
+    /// Fidelity by signal, for the snapshot. A signal concluded from another is no better than
+    /// its source.
+    #[must_use]
+    pub fn fidelity(&self) -> FidelityTable {
+        self.rows()
+            .map(|(signal, row)| {
+                let own = row.fidelity();
+                let source = match row.chosen.map(|rung| rung.hook) {
+                    Some(super::probes::Hook::From(source)) => {
+                        self.row(source).map_or(Fidelity::Absent, PlanRow::fidelity)
+                    }
+                    _ => own,
+                };
+                (signal.name(), own.max(source))
+            })
+            .collect()
+    }
+
+    /// The plan as `sockflow probes` prints it.
+    #[must_use]
+    pub fn report(&self) -> Vec<ProbeReport> {
+        let fidelity = self.fidelity();
+        self.rows()
+            .map(|(signal, row)| ProbeReport {
+                signal: signal.name(),
+                hook: row.chosen.map(|rung| rung.hook.to_string()),
+                program: row.chosen.and_then(|rung| rung.program),
+                fidelity: fidelity[signal.name()],
+                blind: row.chosen.map_or("everything", |rung| rung.blind),
+                refused: row
+                    .refused
+                    .iter()
+                    .map(|(rung, reason)| Refusal {
+                        hook: rung.hook.to_string(),
+                        reason: reason.clone(),
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+/// One signal, for people and scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProbeReport {
+    /// The signal's name.
+    pub signal: &'static str,
+    /// The hook in use.
+    pub hook: Option<String>,
+    /// The BPF program in use.
+    pub program: Option<&'static str>,
+    /// How far it can be trusted.
+    pub fidelity: Fidelity,
+    /// What can't be seen.
+    pub blind: &'static str,
+    /// The better hooks that this kernel refused.
+    pub refused: Vec<Refusal>,
+}
+
+/// A refused hook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Which.
+    pub hook: String,
+    /// The kernel's answer.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::probes::{Hook, PROBES};
+    use super::*;
+
+    fn chosen(plan: &Plan, signal: Signal) -> String {
+        plan.row(signal).unwrap().chosen.map_or("none".into(), |rung| rung.hook.to_string())
+    }
+
+    #[test]
+    fn a_kernel_that_allows_all_gets_the_best_rungs() {
+        let plan = Plan::resolve(PROBES, |_| Ok(()));
+        assert_eq!(chosen(&plan, Signal::OrphanBegin), "fentry tcp_close");
+        assert_eq!(plan.fidelity()["orphan_begin"], Fidelity::Exact);
+        assert_eq!(plan.missing(), None);
+    }
+
+    #[test]
+    fn without_trampolines_and_kprobes_close_is_seen_through_cgroup2() {
+        let plan = Plan::resolve(PROBES, |rung| match rung.hook {
+            Hook::Fentry(_) => Err("EPERM".into()),
+            Hook::Kprobe(_) => Err("ENOENT".into()),
+            _ => Ok(()),
+        });
+        assert_eq!(chosen(&plan, Signal::OrphanBegin), "cgroup/sock_release");
+        assert_eq!(plan.row(Signal::OrphanBegin).unwrap().refused.len(), 2);
+        assert_eq!(plan.fidelity()["owner"], Fidelity::Exact);
+    }
+
+    #[test]
+    fn what_is_concluded_is_no_better_than_its_source() {
+        let plan = Plan::resolve(PROBES, |rung| match rung.hook {
+            Hook::Fentry(_) | Hook::Kprobe(_) | Hook::CgroupSockRelease => Err("no".into()),
+            _ => Ok(()),
+        });
+        assert_eq!(chosen(&plan, Signal::OrphanBegin), "from state");
+        assert_eq!(plan.fidelity()["owner"], Fidelity::Derived);
+    }
+
+    #[test]
+    fn a_required_signal_without_a_rung_is_named_with_the_kernels_answer() {
+        let plan = Plan::resolve(PROBES, |rung| match rung.signal {
+            Signal::State => Err("EACCES: verifier".into()),
+            _ => Ok(()),
+        });
+        assert_eq!(plan.missing(), Some((Signal::State, "EACCES: verifier".into())));
+    }
+
+    #[test]
+    fn an_optional_signal_degrades_alone() {
+        let plan = Plan::resolve(PROBES, |rung| match rung.hook {
+            Hook::TpBtf("tcp_send_reset") => Err("gone".into()),
+            _ => Ok(()),
+        });
+        let absent: Vec<_> =
+            plan.fidelity().into_iter().filter(|(_, f)| *f == Fidelity::Absent).collect();
+        assert_eq!(absent, [("reset_out", Fidelity::Absent)]);
+        assert_eq!(plan.missing(), None);
+    }
+}

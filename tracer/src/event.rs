@@ -1,0 +1,185 @@
+//! The domain: what sources produce and the aggregator folds. Plain values, no bytes, no I/O.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use tracer_common::counters::{GroupCounters, OrphanEnd};
+use tracer_common::state::TcpState;
+
+use crate::aggregate::snapshot::{Direction, Lost, OwnCost, Owner};
+use crate::gauges::Gauges;
+use crate::time::Monotonic;
+
+/// One thing a source has to say.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Something happened to one socket (detail; may be incomplete, see [`Totals::lost`]).
+    Event(Event),
+    /// All exact totals, absolute since tracing began.
+    Totals(Totals),
+    /// A sample of the kernel's own gauges.
+    Gauges(Gauges),
+    /// A sample of sockets by sock_diag.
+    Diag(DiagSample),
+    /// What sockflow itself costs.
+    OwnCost(OwnCost),
+    /// An interval ends: everything of it has been said.
+    Tick(Monotonic),
+}
+
+/// A service: connections are grouped by the listening side's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Service {
+    /// The listening side's port; 0 for what found no room.
+    pub port: u16,
+    /// Which side we are on.
+    pub direction: Direction,
+}
+
+/// The exact totals at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// One entry a service and owner.
+    pub groups: Vec<Group>,
+    /// Orphans outside the filter.
+    pub orphans_outside: u64,
+    /// FIN_WAIT1 times by service: (bucket, count), see `tracer_common::histogram`.
+    pub fin_wait1: BTreeMap<Service, Vec<(u32, u64)>>,
+    /// What was lost so far.
+    pub lost: Lost,
+}
+
+/// The sockets of one service and one owner.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The service.
+    pub service: Service,
+    /// The owner; `None` where unknown.
+    pub owner: Option<Owner>,
+    /// When the owner started, clock ticks since boot: tells a reused process id apart.
+    pub owner_start_ticks: u32,
+    /// The owner's cgroup2 path.
+    pub cgroup: Option<String>,
+    /// Whether the owner still runs.
+    pub alive: bool,
+    /// Its counters, summed over the CPUs.
+    pub counters: GroupCounters,
+}
+
+/// What sock_diag told: orphans' memory and peers, and minisockets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiagSample {
+    /// By service, as far as the filter lets them through.
+    pub services: BTreeMap<Service, DiagService>,
+    /// Minisockets in substate FIN_WAIT2 in the namespace whose `tw` is read.
+    pub fin_wait2_minisockets: u64,
+    /// Whether TIME_WAIT minisockets were counted this time.
+    pub has_time_wait: bool,
+}
+
+/// One service in a [`DiagSample`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiagService {
+    /// Orphans seen.
+    pub orphans: u64,
+    /// Memory they hold, bytes.
+    pub orphan_bytes: u64,
+    /// Minisockets in substate FIN_WAIT2.
+    pub fin_wait2_minisockets: u64,
+    /// Minisockets in substate TIME_WAIT; meaningful with [`DiagSample::has_time_wait`].
+    pub time_wait: u64,
+    /// Orphans and their bytes by the peer's network.
+    pub peers: BTreeMap<Network, (u64, u64)>,
+}
+
+/// A peer's network: /24 or /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(pub IpAddr);
+
+impl Network {
+    /// The network an address is in. IPv4 mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                IpAddr::from([a, b, c, 0])
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let prefix = if self.0.is_ipv4() { 24 } else { 64 };
+        write!(f, "{}/{prefix}", self.0)
+    }
+}
+
+/// One thing that happened to one socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Monotonic,
+    /// What.
+    pub kind: EventKind,
+    /// The socket's cookie.
+    pub socket: u64,
+    /// Its local end.
+    pub local: (IpAddr, u16),
+    /// Its peer.
+    pub peer: (IpAddr, u16),
+    /// Its owner, if known.
+    pub owner: Option<Owner>,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Since when it was seen; `None` if it stood before tracing began.
+    pub born: Option<Monotonic>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The state changed.
+    State {
+        /// From (CLOSE for a new socket).
+        old: TcpState,
+        /// To.
+        new: TcpState,
+    },
+    /// `close()` was called.
+    Close,
+    /// It became an orphan.
+    OrphanBegin {
+        /// In which state.
+        state: TcpState,
+    },
+    /// It was an orphan and is gone.
+    OrphanEnd {
+        /// Why.
+        reason: OrphanEnd,
+    },
+    /// A minisocket took its place.
+    TimeWaitBegin,
+    /// A RST came.
+    ResetIn,
+    /// A RST was sent.
+    ResetOut,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_grouped_by_network() {
+        let network = |text: &str| Network::of(text.parse().unwrap()).to_string();
+        assert_eq!(network("10.4.11.7"), "10.4.11.0/24");
+        assert_eq!(network("::ffff:10.4.11.7"), "10.4.11.0/24");
+        assert_eq!(network("2001:db8:1:2:3::9"), "2001:db8:1:2::/64");
+    }
+}
