@@ -29,6 +29,8 @@ pub enum Counter {
     ResetsIn,
     /// RST segments sent.
     ResetsOut,
+    /// State changes counted.
+    Changes,
     /// Orphans now (population).
     Orphans,
     /// Orphans now in FIN_WAIT1 (population).

@@ -15,12 +15,16 @@ use crate::task::Process;
 /// local ports such a socket joins when it is established.
 #[inline(always)]
 pub(crate) fn socket_passes(sock: Sock, local_port: u16, peer_port: u16, netns: u32) -> bool {
-    if config!(filter.ports_len) != 0 && !any_port(&raw const crate::config::CONFIG.filter.ports, local_port)
+    if config!(filter.ports_len) != 0
+        && !any_port(&raw const crate::config::CONFIG.filter.ports, local_port)
     {
         return false;
     }
     if config!(filter.peer_ports_len) != 0
-        && !any_port(&raw const crate::config::CONFIG.filter.peer_ports, peer_port)
+        && !any_port(
+            &raw const crate::config::CONFIG.filter.peer_ports,
+            peer_port,
+        )
     {
         return false;
     }

@@ -34,7 +34,9 @@ impl Sock {
     #[inline(always)]
     fn probe<T: Copy + Default>(self, offset: u32) -> T {
         // SAFETY: `bpf_probe_read_kernel` checks the address itself and fails softly.
-        unsafe { bpf_probe_read_kernel(self.0.add(offset as usize).cast::<T>()).unwrap_or_default() }
+        unsafe {
+            bpf_probe_read_kernel(self.0.add(offset as usize).cast::<T>()).unwrap_or_default()
+        }
     }
 
     /// `sk_protocol`.
@@ -84,7 +86,11 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
         let num: u16 = self.load(at::NUM);
-        if num != 0 { num } else { u16::from_be(self.probe(config!(offsets.inet_sport))) }
+        if num != 0 {
+            num
+        } else {
+            u16::from_be(self.probe(config!(offsets.inet_sport)))
+        }
     }
 
     /// The peer's port, host order.
@@ -99,7 +105,9 @@ impl Sock {
         let net: usize = self.load(at::NET);
         // SAFETY: a typed pointer loaded from a typed pointer: the verifier checks the offset,
         // and a NULL would read as 0.
-        unsafe { core::ptr::read_volatile((net + config!(offsets.net_inum) as usize) as *const u32) }
+        unsafe {
+            core::ptr::read_volatile((net + config!(offsets.net_inum) as usize) as *const u32)
+        }
     }
 
     /// The socket's cookie: unique until reboot. Where tracing programs cannot ask for one
@@ -121,7 +129,11 @@ impl Sock {
     /// nobody asked for its cookie yet, so that it cannot have a record.
     #[inline(always)]
     pub(crate) fn probe_id(self) -> u64 {
-        if config!(cookie_helper) == 0 { self.0 as u64 } else { self.probe(at::COOKIE as u32) }
+        if config!(cookie_helper) == 0 {
+            self.0 as u64
+        } else {
+            self.probe(at::COOKIE as u32)
+        }
     }
 
     /// Whether everything sent is acknowledged, the FIN included.

@@ -6,4 +6,5 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod gauges;
+pub mod text;
 pub mod time;

@@ -29,7 +29,12 @@ fn sf_reset_out(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(sk);
     let state = sock.state();
     if state != TcpState::TimeWait.number() && state != TcpState::NewSynRecv.number() {
-        reset(sock, FLAG_RESET_OUT, Counter::ResetsOut, EventKind::ResetOut);
+        reset(
+            sock,
+            FLAG_RESET_OUT,
+            Counter::ResetsOut,
+            EventKind::ResetOut,
+        );
     }
     0
 }
@@ -37,7 +42,9 @@ fn sf_reset_out(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn reset(sock: Sock, flag: u8, counter: Counter, kind: EventKind) {
     let id = sock.id();
-    let Some(record) = track::find(id) else { return };
+    let Some(record) = track::find(id) else {
+        return;
+    };
     record.flags |= flag;
     if record.group == GROUP_OUTSIDE {
         return;

@@ -34,9 +34,10 @@ fn sf_state(ctx: BtfTracePointContext) -> i32 {
     if sock.protocol() != IPPROTO_TCP {
         return 0;
     }
-    if let (Some(old), Some(new)) =
-        (TcpState::from_number(old as u8), TcpState::from_number(new as u8))
-    {
+    if let (Some(old), Some(new)) = (
+        TcpState::from_number(old as u8),
+        TcpState::from_number(new as u8),
+    ) {
         changed(sock, old, new);
     }
     0
@@ -61,7 +62,11 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
             | (TcpState::Listen, TcpState::SynRecv)
     );
     let Some(record) = track::find(id).or_else(|| {
-        if track::wanted(sock, old, new) { track::make(id) } else { None }
+        if track::wanted(sock, old, new) {
+            track::make(id)
+        } else {
+            None
+        }
     }) else {
         return;
     };
@@ -127,6 +132,7 @@ fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: Tcp
     if record.group == GROUP_OUTSIDE || from == to {
         return;
     }
+    totals.count(Counter::Changes);
     if from != TcpState::Close.number() {
         totals.leave(from);
     }

@@ -1,3 +1,378 @@
-//! The core: a pure fold from inputs to a [`snapshot::Snapshot`].
+//! The core: a pure fold from [`Input`]s to a [`Snapshot`].
+//!
+//! It reads no clock, does no I/O and knows no source: time is an input, and a file feeds it as
+//! the kernel does.
+//!
+//! * [`snapshot`]: what comes out; `rollup`: groups into services and processes;
+//! * [`trend`]: growth and projection; [`quantile`]: FIN_WAIT1 times;
+//! * `anomalies`, [`verdict`]: what matters, in words;
+//! * `history`: the last minutes; `rows`: the rows of the snapshot.
+#![forbid(unsafe_code)]
 
+mod anomalies;
+mod history;
+pub mod quantile;
+mod rollup;
+mod rows;
 pub mod snapshot;
+pub mod trend;
+pub mod verdict;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anomalies::{Log, Watched};
+use history::History;
+use rollup::Rollup;
+use snapshot::{
+    Direction, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind, StateRates,
+    States, TcpMem, TotalRates, TwBuckets,
+};
+use tracer_common::counters::Counter;
+use trend::Trend;
+
+use crate::event::{DiagSample, Input, Totals};
+use crate::gauges::Gauges;
+use crate::time::{ClockAnchor, Monotonic, Wall};
+
+/// What holds for a whole run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where inputs come from.
+    pub source: SourceKind,
+    /// The machine.
+    pub host: Host,
+    /// Both clocks at one moment.
+    pub anchor: ClockAnchor,
+    /// When tracing began.
+    pub began: Monotonic,
+    /// How far each signal can be trusted.
+    pub fidelity: FidelityTable,
+    /// The filter, for people; empty without one.
+    pub filter: String,
+    /// Whether there is a filter that sockets must pass: then minisockets are counted per
+    /// service rather than by the kernel's gauge.
+    pub filtered: bool,
+    /// The interval between ticks, seconds.
+    pub interval_s: f64,
+}
+
+/// The fold.
+#[derive(Debug)]
+pub struct Aggregator {
+    settings: Settings,
+    /// The gauges when tracing began: counters are told since then.
+    first_gauges: Option<Gauges>,
+    gauges: Gauges,
+    totals: Totals,
+    diag: DiagSample,
+    /// TIME_WAIT minisockets by service, from the last sample that counted them.
+    time_wait: BTreeMap<crate::event::Service, u64>,
+    own_cost: OwnCost,
+    history: History,
+    log: Log,
+    last: Option<Last>,
+    snapshot: Arc<Snapshot>,
+}
+
+/// What the next tick's rates are measured from.
+#[derive(Debug)]
+struct Last {
+    at: Monotonic,
+    rollup: Rollup,
+    states: States,
+}
+
+impl Aggregator {
+    /// An empty fold.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let snapshot = Arc::new(rows::empty(&settings));
+        Self {
+            settings,
+            first_gauges: None,
+            gauges: Gauges::default(),
+            totals: Totals::default(),
+            diag: DiagSample::default(),
+            time_wait: BTreeMap::new(),
+            own_cost: OwnCost::default(),
+            history: History::default(),
+            log: Log::default(),
+            last: None,
+            snapshot,
+        }
+    }
+
+    /// Takes one input in. Only [`Input::Tick`] makes a new snapshot.
+    pub fn apply(&mut self, input: Input) {
+        match input {
+            Input::Event(_) => {}
+            Input::Totals(totals) => self.totals = totals,
+            Input::Gauges(gauges) => {
+                self.first_gauges.get_or_insert_with(|| gauges.clone());
+                self.gauges = gauges;
+            }
+            Input::Diag(sample) => {
+                if sample.has_time_wait {
+                    self.time_wait = sample
+                        .services
+                        .iter()
+                        .map(|(service, seen)| (*service, seen.time_wait))
+                        .collect();
+                }
+                self.diag = sample;
+            }
+            Input::OwnCost(cost) => self.own_cost = cost,
+            Input::Tick(at) => self.tick(at),
+        }
+    }
+
+    /// The snapshot of the last tick.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// Increase of a TcpExt counter since tracing began.
+    fn counted(&self, name: &str) -> u64 {
+        let now = self.gauges.tcp_ext.get(name).copied().unwrap_or(0);
+        let first = self
+            .first_gauges
+            .as_ref()
+            .and_then(|first| first.tcp_ext.get(name).copied());
+        now.saturating_sub(first.unwrap_or(0))
+    }
+
+    fn tick(&mut self, at: Monotonic) {
+        let time = self.settings.anchor.wall(at);
+        let rollup = Rollup::of(&self.totals.groups);
+        let states = self.states(&rollup);
+        let elapsed = self
+            .last
+            .as_ref()
+            .map_or(0.0, |last| at.seconds_since(last.at));
+        let previous = self.last.take();
+
+        let host_orphans = self.gauges.sockets.orphan.unwrap_or(0);
+        let pages = self.gauges.sockets.mem.map_or(0, |pages| pages.0);
+        let opened_per_s = previous.as_ref().map_or(0.0, |last| {
+            rate(
+                last.rollup.all.total(Counter::Opened),
+                rollup.all.total(Counter::Opened),
+                elapsed,
+            )
+        });
+        self.history
+            .record(time, host_orphans, pages, opened_per_s, &rollup);
+
+        let orphans = self.orphans(host_orphans, &rollup);
+        let tcp_mem = self.tcp_mem(pages);
+        self.watch(time, &orphans, &tcp_mem, &rollup);
+        let killed_recently = u64::from(self.log.killed_within(time, 30_000_000_000));
+        let verdict = verdict::verdict(&orphans, &tcp_mem, killed_recently);
+
+        let mut own_cost = self.own_cost;
+        own_cost.events_per_s = previous.as_ref().map_or(0.0, |last| {
+            rate(
+                last.rollup.all.total(Counter::Changes),
+                rollup.all.total(Counter::Changes),
+                elapsed,
+            )
+        });
+        let context = rows::Context {
+            rollup: &rollup,
+            previous: previous.as_ref().map(|last| &last.rollup),
+            elapsed_s: elapsed,
+            totals: &self.totals,
+            diag: &self.diag,
+            time_wait: &self.time_wait,
+            history: &self.history,
+        };
+        let ports = rows::ports(&context);
+        let processes = rows::processes(&context);
+        let mut counters: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for name in self.gauges.tcp_ext.keys() {
+            counters.insert(name, self.counted(name));
+        }
+        self.snapshot = Arc::new(Snapshot {
+            schema: snapshot::SCHEMA,
+            time,
+            elapsed_s: at.seconds_since(self.settings.began),
+            source: self.settings.source,
+            host: self.settings.host.clone(),
+            states,
+            states_per_s: previous.as_ref().map_or_else(StateRates::default, |last| {
+                state_rates(&last.states, &states, elapsed)
+            }),
+            totals: rollup::totals(&rollup.all),
+            totals_per_s: previous.as_ref().map_or_else(TotalRates::default, |last| {
+                total_rates(
+                    &rollup::totals(&last.rollup.all),
+                    &rollup::totals(&rollup.all),
+                    elapsed,
+                )
+            }),
+            orphans,
+            tcp_mem,
+            tw_buckets: TwBuckets {
+                now: self.gauges.sockets.tw.unwrap_or(0),
+                limit: self.gauges.limits.max_tw_buckets.unwrap_or(0),
+                fin_wait2: Some(self.diag.fin_wait2_minisockets),
+            },
+            ports,
+            processes,
+            counters,
+            lost: self.totals.lost,
+            fidelity: self.settings.fidelity.clone(),
+            own_cost,
+            verdict,
+            filter: self.settings.filter.clone(),
+            interval_s: self.settings.interval_s,
+            anomalies: self.log.entries(),
+            history: self.history.points(),
+        });
+        self.last = Some(Last { at, rollup, states });
+    }
+
+    /// Full sockets from the exact totals, minisockets from what was sampled of them.
+    fn states(&self, rollup: &Rollup) -> States {
+        let mut states = rollup::states(&rollup.all);
+        if self.settings.filtered {
+            let of = |count: fn(&crate::event::DiagService) -> u64| -> u64 {
+                self.diag.services.values().map(count).sum()
+            };
+            states.fin_wait2 += of(|service| service.fin_wait2_minisockets);
+            states.time_wait = self.time_wait.values().sum();
+        } else {
+            states.fin_wait2 += self.diag.fin_wait2_minisockets;
+            states.time_wait = self
+                .gauges
+                .sockets
+                .tw
+                .unwrap_or(0)
+                .saturating_sub(self.diag.fin_wait2_minisockets);
+        }
+        states
+    }
+
+    fn orphans(&self, host: u64, rollup: &Rollup) -> Orphans {
+        let trend = Trend::of(&self.history.series(|point| point.orphans_host));
+        let tracked = rollup.all.population(Counter::Orphans);
+        let limit = self.gauges.limits.max_orphans.unwrap_or(0);
+        let ours = tracked.saturating_add(self.totals.orphans_outside);
+        Orphans {
+            host,
+            limit,
+            tracked,
+            by_state: rollup::orphan_states(&rollup.all),
+            bytes: self
+                .diag
+                .services
+                .values()
+                .map(|service| service.orphan_bytes)
+                .sum(),
+            growth_per_s: trend.per_s,
+            limit_in_s: trend.seconds_until(host, limit),
+            killed: self.counted("TCPAbortOnMemory"),
+            drift: i64::try_from(ours).unwrap_or(i64::MAX)
+                - i64::try_from(host).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn tcp_mem(&self, pages: u64) -> TcpMem {
+        let limits = self.gauges.limits.tcp_mem.unwrap_or_default();
+        let (low, pressure, high) = (limits.low.0, limits.pressure.0, limits.high.0);
+        let trend = Trend::of(&self.history.series(|point| point.tcp_mem_pages));
+        let flag = self.gauges.memory.pressure.unwrap_or(false);
+        let state = if high > 0 && pages > high {
+            MemState::Exhausted
+        } else if flag {
+            MemState::Pressure
+        } else if low > 0 && pages >= low {
+            MemState::Rising
+        } else {
+            MemState::Ok
+        };
+        TcpMem {
+            pages,
+            low,
+            pressure,
+            high,
+            page_bytes: self.gauges.limits.page.0,
+            state,
+            entered: self.counted("TCPMemoryPressures"),
+            growth_per_s: trend.per_s,
+            limit_in_s: trend.seconds_until(pages, high),
+        }
+    }
+
+    fn watch(&mut self, time: Wall, orphans: &Orphans, memory: &TcpMem, rollup: &Rollup) {
+        let port = rollup
+            .services
+            .iter()
+            .filter(|(service, _)| service.direction == Direction::In)
+            .map(|(service, sum)| (sum.counters.total(Counter::Orphaned), service.port))
+            .filter(|(orphaned, _)| *orphaned > 0)
+            .max();
+        let now = Watched {
+            killed: orphans.killed,
+            orphans: orphans.host,
+            orphan_limit: orphans.limit,
+            limit_in_s: orphans.limit_in_s,
+            growth_per_s: orphans.growth_per_s,
+            memory: memory.state,
+            pages: memory.pages,
+            pressures: memory.entered,
+            listen_overflows: self.counted("ListenOverflows"),
+            time_wait_overflow: self.counted("TCPTimeWaitOverflow"),
+            lost: self.totals.lost,
+        };
+        self.log.watch(time, now, port.map(|(_, port)| port));
+    }
+}
+
+/// Increase a second; 0 where no time has passed.
+fn rate(before: u64, now: u64, elapsed_s: f64) -> f64 {
+    if elapsed_s > 0.0 {
+        now.saturating_sub(before) as f64 / elapsed_s
+    } else {
+        0.0
+    }
+}
+
+/// Change a second, either way.
+fn change(before: u64, now: u64, elapsed_s: f64) -> f64 {
+    if elapsed_s > 0.0 {
+        (now as f64 - before as f64) / elapsed_s
+    } else {
+        0.0
+    }
+}
+
+fn state_rates(before: &States, now: &States, elapsed_s: f64) -> StateRates {
+    let change = |before, now| change(before, now, elapsed_s);
+    StateRates {
+        established: change(before.established, now.established),
+        fin_wait1: change(before.fin_wait1, now.fin_wait1),
+        fin_wait2: change(before.fin_wait2, now.fin_wait2),
+        close_wait: change(before.close_wait, now.close_wait),
+        last_ack: change(before.last_ack, now.last_ack),
+        closing: change(before.closing, now.closing),
+        time_wait: change(before.time_wait, now.time_wait),
+    }
+}
+
+fn total_rates(before: &snapshot::Totals, now: &snapshot::Totals, elapsed_s: f64) -> TotalRates {
+    let rate = |before, now| rate(before, now, elapsed_s);
+    TotalRates {
+        opened: rate(before.opened, now.opened),
+        closed: rate(before.closed, now.closed),
+        orphaned: rate(before.orphaned, now.orphaned),
+        time_wait: rate(before.time_wait, now.time_wait),
+        resets_in: rate(before.resets_in, now.resets_in),
+        resets_out: rate(before.resets_out, now.resets_out),
+    }
+}
+
+#[cfg(test)]
+mod tests;

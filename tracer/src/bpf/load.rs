@@ -18,8 +18,7 @@ use super::{offsets, requirements};
 use crate::error::Failure;
 
 /// The programs, as checked in; `cargo xtask bpf check` proves that the source gives these bytes.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!("../../../tracer-ebpf/prebuilt/sockflow-ebpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/prebuilt/sockflow-ebpf.o");
 
 /// What the kernel side is asked to do.
 #[derive(Clone, Debug)]
@@ -104,7 +103,9 @@ impl Kernel {
         super::maps::prepare(&mut ebpf)?;
         let mut programs = Vec::new();
         let plan = Plan::resolve(PROBES, |rung| {
-            let Some(program) = rung.program else { return Ok(()) };
+            let Some(program) = rung.program else {
+                return Ok(());
+            };
             if rung.signal == Signal::OrphanBegin && config.close_hook == 0 {
                 return Err("not tried: no hook on close() was accepted".to_owned());
             }
@@ -112,7 +113,11 @@ impl Kernel {
             programs.push(program);
             Ok(())
         });
-        Ok(Self { ebpf, plan, programs })
+        Ok(Self {
+            ebpf,
+            plan,
+            programs,
+        })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -133,7 +138,12 @@ impl Kernel {
 
 /// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.
 fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+    fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
@@ -149,13 +159,17 @@ fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
 /// Before 5.11 maps count against RLIMIT_MEMLOCK. Where it cannot be raised the kernel may still
 /// not need it, so a failure is none.
 fn raise_memlock_limit() {
-    let unlimited =
-        rustix::process::Rlimit { current: None, maximum: None };
+    let unlimited = rustix::process::Rlimit {
+        current: None,
+        maximum: None,
+    };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
-    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| anyhow!("not in the object"))?;
     match rung.hook {
         Hook::TpBtf(tracepoint) => {
             let program: &mut BtfTracePoint = program.try_into()?;
@@ -197,7 +211,11 @@ fn cgroup2_root(mounts: &str) -> Option<String> {
 
 /// The kernel's answer in one line.
 fn describe(error: &anyhow::Error) -> String {
-    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+    if let Some(ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    }) = error.downcast_ref()
+    {
         let log = verifier_log.to_string();
         // The verifier's verdict stands at the end, before its statistics.
         let verdict = log
@@ -222,9 +240,7 @@ fn describe(error: &anyhow::Error) -> String {
 pub fn is_missing(error: &aya::maps::MapError) -> bool {
     match error {
         aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound => true,
-        aya::maps::MapError::SyscallError(call) => {
-            call.io_error.kind() == io::ErrorKind::NotFound
-        }
+        aya::maps::MapError::SyscallError(call) => call.io_error.kind() == io::ErrorKind::NotFound,
         _ => false,
     }
 }
@@ -244,7 +260,10 @@ mod tests {
     fn cgroup2_is_found_beside_the_old_hierarchies() {
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
                       none /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-        assert_eq!(cgroup2_root(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(
+            cgroup2_root(mounts).as_deref(),
+            Some("/sys/fs/cgroup/unified")
+        );
         assert_eq!(cgroup2_root("proc /proc proc rw 0 0\n"), None);
     }
 }

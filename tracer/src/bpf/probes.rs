@@ -118,7 +118,13 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung { signal, hook, program, fidelity, blind }
+    Rung {
+        signal,
+        hook,
+        program,
+        fidelity,
+        blind,
+    }
 }
 
 /// Every rung; within a signal, best first.
@@ -173,7 +179,13 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "",
     ),
-    rung(Signal::ResetIn, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets received"),
+    rung(
+        Signal::ResetIn,
+        Hook::Sampler("nothing"),
+        None,
+        Fidelity::Absent,
+        "resets received",
+    ),
     rung(
         Signal::ResetOut,
         Hook::TpBtf("tcp_send_reset"),
@@ -181,7 +193,13 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "resets sent for a socket that is already destroyed",
     ),
-    rung(Signal::ResetOut, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets sent"),
+    rung(
+        Signal::ResetOut,
+        Hook::Sampler("nothing"),
+        None,
+        Fidelity::Absent,
+        "resets sent",
+    ),
     rung(
         Signal::TimeWait,
         Hook::From(Signal::State),
@@ -196,7 +214,13 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Sampled,
         "pressure that begins and ends within an interval (TCPMemoryPressures still counts it)",
     ),
-    rung(Signal::Owner, Hook::From(Signal::OrphanBegin), None, Fidelity::Exact, ""),
+    rung(
+        Signal::Owner,
+        Hook::From(Signal::OrphanBegin),
+        None,
+        Fidelity::Exact,
+        "",
+    ),
     rung(
         Signal::AcceptOwner,
         Hook::From(Signal::State),

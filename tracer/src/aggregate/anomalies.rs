@@ -1,0 +1,297 @@
+//! Anomalies: things that happened and matter, told from one sample to the next.
+
+use std::collections::VecDeque;
+
+use super::snapshot::{Anomaly, Lost, MemState, Severity};
+use crate::text::{duration, thousands};
+use crate::time::Wall;
+
+/// Anomalies kept.
+const KEPT: usize = 64;
+/// A repeated anomaly within this time is the same one, with a larger number.
+const SAME_WITHIN_NS: i64 = 10_000_000_000;
+
+/// What is compared from sample to sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watched {
+    pub(super) killed: u64,
+    pub(super) orphans: u64,
+    pub(super) orphan_limit: u64,
+    pub(super) limit_in_s: Option<f64>,
+    pub(super) growth_per_s: f64,
+    pub(super) memory: MemState,
+    pub(super) pages: u64,
+    pub(super) pressures: u64,
+    pub(super) listen_overflows: u64,
+    pub(super) time_wait_overflow: u64,
+    pub(super) lost: Lost,
+}
+
+/// The log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    entries: VecDeque<Anomaly>,
+    last: Option<Watched>,
+    /// Anomalies that may go on: kind, last time, the count before it began.
+    begins: Vec<(&'static str, Wall, u64)>,
+    /// Whether a growth towards the limit has been told and has not ended.
+    growing: bool,
+}
+
+impl Log {
+    pub(super) fn entries(&self) -> Vec<Anomaly> {
+        self.entries.iter().cloned().collect()
+    }
+
+    /// Whether orphans were killed within `ns` before `now`.
+    pub(super) fn killed_within(&self, now: Wall, ns: i64) -> bool {
+        self.entries.iter().any(|anomaly| {
+            anomaly.kind == "orphan-kill" && now.0.saturating_sub(anomaly.time.0) < ns
+        })
+    }
+
+    /// Compares with the sample before. `port`: the service with most orphans, if one.
+    pub(super) fn watch(&mut self, time: Wall, now: Watched, port: Option<u16>) {
+        let Some(last) = self.last.replace(now) else {
+            return;
+        };
+        if now.killed > last.killed {
+            self.tell(
+                time,
+                Severity::Crit,
+                "orphan-kill",
+                port,
+                |since| {
+                    format!(
+                        "kernel killed {} (orphans {} of {})",
+                        thousands(now.killed - since.unwrap_or(last.killed)),
+                        thousands(now.orphans),
+                        thousands(now.orphan_limit)
+                    )
+                },
+                last.killed,
+            );
+        }
+        self.growth(time, &now, port);
+        if now.memory != last.memory {
+            let (severity, text) = match now.memory {
+                MemState::Exhausted => (Severity::Crit, "above high: allocations are refused"),
+                MemState::Pressure => (Severity::Crit, "pressure begins"),
+                MemState::Rising | MemState::Ok if last.memory >= MemState::Pressure => {
+                    (Severity::Note, "pressure ends")
+                }
+                MemState::Rising | MemState::Ok => (Severity::Ok, ""),
+            };
+            if severity > Severity::Ok {
+                let text = format!("{text} at {} pages", thousands(now.pages));
+                self.push(Anomaly {
+                    time,
+                    severity,
+                    kind: "tcp_mem",
+                    port: None,
+                    text,
+                });
+            }
+        } else if now.pressures > last.pressures && now.memory < MemState::Pressure {
+            let text = "pressure began and ended between two samples".to_owned();
+            let severity = Severity::Warn;
+            self.push(Anomaly {
+                time,
+                severity,
+                kind: "tcp_mem",
+                port: None,
+                text,
+            });
+        }
+        if now.listen_overflows > last.listen_overflows {
+            self.tell(
+                time,
+                Severity::Warn,
+                "listen-overflow",
+                None,
+                |since| {
+                    let count = now.listen_overflows - since.unwrap_or(last.listen_overflows);
+                    format!("accept queue full: {} handshakes dropped", thousands(count))
+                },
+                last.listen_overflows,
+            );
+        }
+        if now.time_wait_overflow > last.time_wait_overflow {
+            self.tell(
+                time,
+                Severity::Note,
+                "time-wait-overflow",
+                None,
+                |since| {
+                    let count = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
+                    format!(
+                        "tcp_max_tw_buckets reached: {} closed without",
+                        thousands(count)
+                    )
+                },
+                last.time_wait_overflow,
+            );
+        }
+        if now.lost.untracked > last.lost.untracked || now.lost.missed > last.lost.missed {
+            self.tell(
+                time,
+                Severity::Warn,
+                "lost",
+                None,
+                |_| {
+                    format!(
+                        "numbers may be off: {} sockets untracked, {} runs missed",
+                        thousands(now.lost.untracked),
+                        thousands(now.lost.missed)
+                    )
+                },
+                0,
+            );
+        }
+    }
+
+    fn growth(&mut self, time: Wall, now: &Watched, port: Option<u16>) {
+        match now.limit_in_s {
+            Some(left) if left < 120.0 && !self.growing => {
+                self.growing = true;
+                let text = format!(
+                    "{:+.0}/s: limit reached in {}",
+                    now.growth_per_s,
+                    duration(left)
+                );
+                let severity = Severity::Crit;
+                self.push(Anomaly {
+                    time,
+                    severity,
+                    kind: "orphan-growth",
+                    port,
+                    text,
+                });
+            }
+            None => self.growing = false,
+            Some(_) => {}
+        }
+    }
+
+    /// Tells an anomaly that counts; one of the same kind just before is told again with the
+    /// larger number. `begin` is the count before it, which the text is given back.
+    fn tell(
+        &mut self,
+        time: Wall,
+        severity: Severity,
+        kind: &'static str,
+        port: Option<u16>,
+        text: impl Fn(Option<u64>) -> String,
+        begin: u64,
+    ) {
+        let recent = self.begins.iter().position(|(known, until, _)| {
+            *known == kind && time.0.saturating_sub(until.0) < SAME_WITHIN_NS
+        });
+        if let Some(index) = recent {
+            let since = self.begins[index].2;
+            self.begins[index].1 = time;
+            if let Some(anomaly) = self.entries.iter_mut().rev().find(|a| a.kind == kind) {
+                anomaly.text = text(Some(since));
+                return;
+            }
+        }
+        self.begins.retain(|(known, ..)| *known != kind);
+        self.begins.push((kind, time, begin));
+        self.push(Anomaly {
+            time,
+            severity,
+            kind,
+            port,
+            text: text(None),
+        });
+    }
+
+    fn push(&mut self, anomaly: Anomaly) {
+        if self.entries.len() == KEPT {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(anomaly);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Wall {
+        Wall(second * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_burst_of_kills_is_one_anomaly_with_the_whole_number() {
+        let mut log = Log::default();
+        for (second, killed) in [(0, 5), (1, 5), (2, 9), (3, 15), (30, 16)] {
+            log.watch(
+                at(second),
+                Watched {
+                    killed,
+                    ..Watched::default()
+                },
+                Some(9981),
+            );
+        }
+        let told: Vec<_> = log
+            .entries()
+            .into_iter()
+            .map(|a| (a.time, a.text))
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].0, at(2));
+        assert!(told[0].1.starts_with("kernel killed 10 "), "{told:?}");
+        assert!(told[1].1.starts_with("kernel killed 1 "), "{told:?}");
+        assert!(log.killed_within(at(31), 30_000_000_000));
+        assert!(!log.killed_within(at(90), 30_000_000_000));
+    }
+
+    #[test]
+    fn pressure_is_told_when_it_begins_and_ends() {
+        let mut log = Log::default();
+        let states = [
+            MemState::Ok,
+            MemState::Rising,
+            MemState::Pressure,
+            MemState::Ok,
+        ];
+        for (second, memory) in states.into_iter().enumerate() {
+            log.watch(
+                at(second as i64),
+                Watched {
+                    memory,
+                    ..Watched::default()
+                },
+                None,
+            );
+        }
+        let texts: Vec<_> = log.entries().into_iter().map(|a| a.text).collect();
+        assert_eq!(
+            texts,
+            ["pressure begins at 0 pages", "pressure ends at 0 pages"]
+        );
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let mut log = Log::default();
+        for second in 0..1000 {
+            let memory = if second % 2 == 0 {
+                MemState::Ok
+            } else {
+                MemState::Pressure
+            };
+            log.watch(
+                at(second),
+                Watched {
+                    memory,
+                    ..Watched::default()
+                },
+                None,
+            );
+        }
+        assert_eq!(log.entries().len(), KEPT);
+    }
+}

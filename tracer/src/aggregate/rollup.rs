@@ -1,0 +1,142 @@
+//! Groups rolled up into services and processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::counters::{Counter, GroupCounters, OrphanEnd};
+use tracer_common::state::TcpState;
+
+use super::snapshot::{OrphanEnds, OrphanStates, Owner, States, Totals};
+use crate::event::{Group, Service};
+
+/// A process: its id and when it started (a reused id is another process); `None`: unknown.
+pub(super) type ProcessKey = Option<(u32, u32)>;
+
+/// All groups of one service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServiceSum {
+    pub(super) counters: GroupCounters,
+    /// Sockets (live and orphaned) and name by owner.
+    owners: BTreeMap<(u32, u32), (u64, Owner)>,
+}
+
+impl ServiceSum {
+    /// The owner of most of its sockets, and how many more there are.
+    pub(super) fn owner(&self) -> (Option<Owner>, usize) {
+        let main = self
+            .owners
+            .iter()
+            .max_by(|a, b| a.1.0.cmp(&b.1.0).then(b.0.cmp(a.0)))
+            .map(|(_, (_, owner))| owner.clone());
+        (main, self.owners.len().saturating_sub(1))
+    }
+}
+
+/// All groups of one process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProcessSum {
+    pub(super) counters: GroupCounters,
+    pub(super) owner: Option<Owner>,
+    pub(super) cgroup: Option<String>,
+    pub(super) alive: bool,
+    pub(super) ports: BTreeSet<u16>,
+}
+
+/// The roll-ups of one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rollup {
+    pub(super) all: GroupCounters,
+    pub(super) services: BTreeMap<Service, ServiceSum>,
+    pub(super) processes: BTreeMap<ProcessKey, ProcessSum>,
+}
+
+impl Rollup {
+    pub(super) fn of(groups: &[Group]) -> Self {
+        let mut out = Self::default();
+        for group in groups {
+            out.all.merge(&group.counters);
+            let service = out.services.entry(group.service).or_default();
+            service.counters.merge(&group.counters);
+            let key = group
+                .owner
+                .as_ref()
+                .map(|owner| (owner.pid, group.owner_start_ticks));
+            if let (Some(key), Some(owner)) = (key, &group.owner) {
+                let held = sockets(&group.counters)
+                    + group.counters.population(Counter::Orphans)
+                    + group.counters.in_state(TcpState::Listen);
+                // What it once had still names it when nothing is left.
+                let weight = (held << 32).saturating_add(group.counters.total(Counter::Changes));
+                let entry = service
+                    .owners
+                    .entry(key)
+                    .or_insert_with(|| (0, owner.clone()));
+                entry.0 = entry.0.saturating_add(weight);
+            }
+            let process = out.processes.entry(key).or_default();
+            process.counters.merge(&group.counters);
+            process.owner.clone_from(&group.owner);
+            process.cgroup.clone_from(&group.cgroup);
+            process.alive |= group.alive;
+            process.ports.insert(group.service.port);
+        }
+        out
+    }
+}
+
+/// Connections and half-open sockets that a process still holds: all full sockets that are not
+/// orphans, listeners included.
+pub(super) fn sockets(counters: &GroupCounters) -> u64 {
+    TcpState::ALL
+        .iter()
+        .map(|state| counters.in_state(*state))
+        .sum::<u64>()
+        .saturating_sub(counters.population(Counter::Orphans))
+}
+
+/// Full sockets by state; minisockets are not in it.
+pub(super) fn states(counters: &GroupCounters) -> States {
+    States {
+        listen: counters.in_state(TcpState::Listen),
+        syn_sent: counters.in_state(TcpState::SynSent),
+        syn_recv: counters.in_state(TcpState::SynRecv),
+        established: counters.in_state(TcpState::Established),
+        fin_wait1: counters.in_state(TcpState::FinWait1),
+        fin_wait2: counters.in_state(TcpState::FinWait2),
+        close_wait: counters.in_state(TcpState::CloseWait),
+        last_ack: counters.in_state(TcpState::LastAck),
+        closing: counters.in_state(TcpState::Closing),
+        time_wait: 0,
+    }
+}
+
+pub(super) fn totals(counters: &GroupCounters) -> Totals {
+    Totals {
+        opened: counters.total(Counter::Opened),
+        closed: counters.total(Counter::Closed),
+        standing: counters.total(Counter::Standing),
+        orphaned: counters.total(Counter::Orphaned),
+        time_wait: counters.total(Counter::TimeWait),
+        resets_in: counters.total(Counter::ResetsIn),
+        resets_out: counters.total(Counter::ResetsOut),
+    }
+}
+
+pub(super) fn orphan_states(counters: &GroupCounters) -> OrphanStates {
+    OrphanStates {
+        fin_wait1: counters.population(Counter::OrphansFinWait1),
+        last_ack: counters.population(Counter::OrphansLastAck),
+        closing: counters.population(Counter::OrphansClosing),
+        fin_wait2: counters.population(Counter::OrphansFinWait2),
+    }
+}
+
+pub(super) fn orphan_ends(counters: &GroupCounters) -> OrphanEnds {
+    OrphanEnds {
+        acked: counters.ended(OrphanEnd::Acked),
+        time_wait: counters.ended(OrphanEnd::TimeWait),
+        peer_reset: counters.ended(OrphanEnd::PeerReset),
+        timed_out: counters.ended(OrphanEnd::TimedOut),
+        killed: counters.ended(OrphanEnd::Killed),
+        other: counters.ended(OrphanEnd::Other),
+    }
+}

@@ -1,0 +1,171 @@
+//! The rows of the snapshot, and their order.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracer_common::counters::{Counter, GroupCounters};
+
+use super::history::History;
+use super::rollup::{self, ProcessKey, ProcessSum, Rollup, ServiceSum};
+use super::snapshot::{
+    Lost, Orphans, OwnCost, PeerShare, PortRow, ProcessRow, SCHEMA, Snapshot, StateRates, States,
+    TcpMem, TotalRates, Totals, TwBuckets, Verdict,
+};
+use super::trend::Trend;
+use super::{Settings, quantile, rate};
+use crate::event::{DiagSample, Service};
+
+/// Networks named per service.
+const PEERS: usize = 10;
+
+/// What the rows are made of.
+pub(super) struct Context<'a> {
+    pub(super) rollup: &'a Rollup,
+    pub(super) previous: Option<&'a Rollup>,
+    pub(super) elapsed_s: f64,
+    pub(super) totals: &'a crate::event::Totals,
+    pub(super) diag: &'a DiagSample,
+    pub(super) time_wait: &'a BTreeMap<Service, u64>,
+    pub(super) history: &'a History,
+}
+
+/// The snapshot before the first tick.
+pub(super) fn empty(settings: &Settings) -> Snapshot {
+    Snapshot {
+        schema: SCHEMA,
+        time: settings.anchor.wall(settings.began),
+        elapsed_s: 0.0,
+        source: settings.source,
+        host: settings.host.clone(),
+        states: States::default(),
+        states_per_s: StateRates::default(),
+        totals: Totals::default(),
+        totals_per_s: TotalRates::default(),
+        orphans: Orphans::default(),
+        tcp_mem: TcpMem::default(),
+        tw_buckets: TwBuckets::default(),
+        ports: Vec::new(),
+        processes: Vec::new(),
+        counters: BTreeMap::new(),
+        lost: Lost::default(),
+        fidelity: settings.fidelity.clone(),
+        own_cost: OwnCost::default(),
+        verdict: Verdict::default(),
+        filter: settings.filter.clone(),
+        interval_s: settings.interval_s,
+        anomalies: Vec::new(),
+        history: Arc::default(),
+    }
+}
+
+/// Rows by service: most orphans, then most live sockets, then port.
+pub(super) fn ports(context: &Context<'_>) -> Vec<PortRow> {
+    let mut rows: Vec<PortRow> = context
+        .rollup
+        .services
+        .iter()
+        .filter(|(_, sum)| sum.counters != GroupCounters::default())
+        .map(|(service, sum)| port(context, *service, sum))
+        .collect();
+    rows.sort_by_key(|row| {
+        (
+            Reverse(row.orphans),
+            Reverse(row.states.live_with(0)),
+            row.port,
+            row.direction,
+        )
+    });
+    rows
+}
+
+fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
+    let counters = &sum.counters;
+    let before = context
+        .previous
+        .and_then(|previous| previous.services.get(&service));
+    let per_s = |counter| {
+        let before = before.map_or(0, |sum| sum.counters.total(counter));
+        rate(before, counters.total(counter), context.elapsed_s)
+    };
+    let seen = context.diag.services.get(&service);
+    let mut states = rollup::states(counters);
+    states.fin_wait2 += seen.map_or(0, |seen| seen.fin_wait2_minisockets);
+    states.time_wait = context.time_wait.get(&service).copied().unwrap_or(0);
+    let (owner, more_owners) = sum.owner();
+    let times = context
+        .totals
+        .fin_wait1
+        .get(&service)
+        .map_or(&[][..], Vec::as_slice);
+    PortRow {
+        port: service.port,
+        direction: service.direction,
+        owner,
+        more_owners,
+        states,
+        totals: rollup::totals(counters),
+        orphans: counters.population(Counter::Orphans),
+        orphans_by_state: rollup::orphan_states(counters),
+        orphan_bytes: seen.map_or(0, |seen| seen.orphan_bytes),
+        growth_per_s: context
+            .history
+            .service_series(&service)
+            .map_or(0.0, |series| Trend::of(&series).per_s),
+        opened_per_s: per_s(Counter::Opened),
+        closed_per_s: per_s(Counter::Closed),
+        resets_per_s: per_s(Counter::ResetsIn) + per_s(Counter::ResetsOut),
+        orphan_ends: rollup::orphan_ends(counters),
+        fin_wait1_ms: quantile::quantiles_ms(times, counters.total(Counter::FinWait1MaxNs)),
+        orphan_peers: seen.map(peers).unwrap_or_default(),
+        history: Arc::new(context.history.service(&service)),
+    }
+}
+
+fn peers(seen: &crate::event::DiagService) -> Vec<PeerShare> {
+    let mut peers: Vec<PeerShare> = seen
+        .peers
+        .iter()
+        .map(|(network, (orphans, bytes))| PeerShare {
+            network: network.to_string(),
+            orphans: *orphans,
+            bytes: *bytes,
+        })
+        .collect();
+    peers.sort_by_key(|peer| Reverse((peer.orphans, peer.bytes)));
+    peers.truncate(PEERS);
+    peers
+}
+
+/// Rows by process: most orphans, then most sockets, then pid.
+pub(super) fn processes(context: &Context<'_>) -> Vec<ProcessRow> {
+    let mut rows: Vec<ProcessRow> = context
+        .rollup
+        .processes
+        .iter()
+        .map(|(key, sum)| process(context, key, sum))
+        .filter(|row| row.pid.is_some() || row.sockets > 0 || row.orphans > 0)
+        .collect();
+    rows.sort_by_key(|row| (Reverse(row.orphans), Reverse(row.sockets), row.pid));
+    rows
+}
+
+fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> ProcessRow {
+    let counters = &sum.counters;
+    ProcessRow {
+        pid: sum.owner.as_ref().map(|owner| owner.pid),
+        comm: sum.owner.as_ref().map(|owner| owner.comm.clone()),
+        cgroup: sum.cgroup.clone(),
+        alive: sum.alive,
+        sockets: rollup::sockets(counters),
+        orphans: counters.population(Counter::Orphans),
+        growth_per_s: context
+            .history
+            .process_series(key)
+            .map_or(0.0, |series| Trend::of(&series).per_s),
+        states: rollup::states(counters),
+        totals: rollup::totals(counters),
+        orphan_ends: rollup::orphan_ends(counters),
+        ports: sum.ports.iter().copied().collect(),
+    }
+}

@@ -1,0 +1,320 @@
+//! The fold on hand-made inputs.
+
+use std::collections::BTreeMap;
+
+use tracer_common::counters::{GroupCounters, OrphanEnd};
+use tracer_common::state::TcpState;
+
+use super::snapshot::{Fidelity, Owner, Severity};
+use super::*;
+use crate::event::{DiagService, Group, Network, Service};
+use crate::gauges::{Bytes, Limits, MemLimits, Pages};
+
+const WEB: Service = Service {
+    port: 9981,
+    direction: Direction::In,
+};
+
+fn aggregator(filtered: bool) -> Aggregator {
+    Aggregator::new(Settings {
+        source: SourceKind::Live,
+        host: Host {
+            name: "web-17".into(),
+            ..Host::default()
+        },
+        anchor: ClockAnchor {
+            monotonic: Monotonic(0),
+            wall: Wall(0),
+        },
+        began: Monotonic(0),
+        fidelity: BTreeMap::from([("state", Fidelity::Exact)]),
+        filter: String::new(),
+        filtered,
+        interval_s: 1.0,
+    })
+}
+
+fn gauges(orphan: u64, aborts: u64) -> Gauges {
+    let mut gauges = Gauges {
+        limits: Limits {
+            max_orphans: Some(1000),
+            tcp_mem: Some(MemLimits {
+                low: Pages(100),
+                pressure: Pages(200),
+                high: Pages(300),
+            }),
+            max_tw_buckets: Some(8192),
+            page: Bytes(4096),
+        },
+        ..Gauges::default()
+    };
+    gauges.sockets.orphan = Some(orphan);
+    gauges.sockets.tw = Some(50);
+    gauges.sockets.mem = Some(Pages(10));
+    gauges.tcp_ext.insert("TCPAbortOnMemory", aborts);
+    gauges
+}
+
+fn counters(words: &[(usize, u64)]) -> GroupCounters {
+    let mut counters = GroupCounters::default();
+    for (word, value) in words {
+        counters.words[*word] = *value;
+    }
+    counters
+}
+
+fn group(pid: u32, counters: GroupCounters) -> Group {
+    Group {
+        service: WEB,
+        owner: (pid != 0).then(|| Owner {
+            pid,
+            comm: format!("httpdns{pid}"),
+        }),
+        owner_start_ticks: 1,
+        cgroup: None,
+        alive: true,
+        counters,
+    }
+}
+
+fn totals(groups: Vec<Group>) -> Totals {
+    Totals {
+        groups,
+        ..Totals::default()
+    }
+}
+
+const FW1: usize = TcpState::FinWait1 as usize;
+const ESTAB: usize = TcpState::Established as usize;
+
+#[test]
+fn services_and_processes_are_two_views_of_the_same_groups() {
+    let mut aggregator = aggregator(false);
+    aggregator.apply(Input::Gauges(gauges(3, 0)));
+    aggregator.apply(Input::Totals(totals(vec![
+        group(7, counters(&[(ESTAB, 5), (Counter::Opened as usize, 5)])),
+        group(
+            8,
+            counters(&[
+                (FW1, 3),
+                (Counter::Opened as usize, 4),
+                (Counter::Closed as usize, 1),
+                (Counter::Orphaned as usize, 3),
+                (Counter::Orphans as usize, 3),
+                (Counter::OrphansFinWait1 as usize, 3),
+            ]),
+        ),
+    ])));
+    aggregator.apply(Input::Tick(Monotonic(1_000_000_000)));
+    let snapshot = aggregator.snapshot();
+    assert_eq!(snapshot.ports.len(), 1);
+    let row = &snapshot.ports[0];
+    assert_eq!((row.totals.opened, row.totals.closed), (9, 1));
+    assert_eq!(
+        row.totals.opened + row.totals.standing,
+        row.totals.closed + row.states.live_with(0)
+    );
+    assert_eq!(
+        row.owner.as_ref().map(|owner| owner.pid),
+        Some(7),
+        "most sockets"
+    );
+    assert_eq!(row.more_owners, 1);
+    let by_pid: Vec<_> = snapshot
+        .processes
+        .iter()
+        .map(|row| (row.pid, row.sockets, row.orphans))
+        .collect();
+    assert_eq!(
+        by_pid,
+        [(Some(8), 0, 3), (Some(7), 5, 0)],
+        "orphans are held by nobody"
+    );
+    assert_eq!(snapshot.orphans.drift, 0);
+    assert_eq!(snapshot.orphans.tracked, 3);
+}
+
+#[test]
+fn drift_counts_orphans_outside_the_filter_as_ours() {
+    let mut aggregator = aggregator(true);
+    aggregator.apply(Input::Gauges(gauges(5, 0)));
+    let tracked = counters(&[(Counter::Orphans as usize, 2)]);
+    aggregator.apply(Input::Totals(Totals {
+        orphans_outside: 4,
+        ..totals(vec![group(7, tracked)])
+    }));
+    aggregator.apply(Input::Tick(Monotonic(1)));
+    let orphans = &aggregator.snapshot().orphans;
+    assert_eq!((orphans.tracked, orphans.host, orphans.drift), (2, 5, 1));
+}
+
+#[test]
+fn counters_are_told_since_tracing_began() {
+    let mut aggregator = aggregator(false);
+    aggregator.apply(Input::Gauges(gauges(0, 100)));
+    aggregator.apply(Input::Tick(Monotonic(1)));
+    assert_eq!(aggregator.snapshot().orphans.killed, 0);
+    aggregator.apply(Input::Gauges(gauges(0, 138)));
+    aggregator.apply(Input::Tick(Monotonic(2)));
+    let snapshot = aggregator.snapshot();
+    assert_eq!(snapshot.orphans.killed, 38);
+    assert_eq!(snapshot.counters["TCPAbortOnMemory"], 38);
+    assert_eq!(snapshot.verdict.severity, Severity::Crit);
+    assert_eq!(
+        snapshot.anomalies.last().map(|anomaly| anomaly.kind),
+        Some("orphan-kill")
+    );
+}
+
+#[test]
+fn growth_is_projected_on_the_limit() {
+    let mut aggregator = aggregator(false);
+    for second in 0..10 {
+        aggregator.apply(Input::Gauges(gauges(100 + 50 * second, 0)));
+        aggregator.apply(Input::Tick(Monotonic(second * 1_000_000_000)));
+    }
+    let snapshot = aggregator.snapshot();
+    assert_eq!(snapshot.orphans.host, 550);
+    let left = snapshot.orphans.limit_in_s.unwrap();
+    assert!((left - 9.0).abs() < 0.5, "{left}");
+    assert_eq!(snapshot.verdict.severity, Severity::Crit);
+    assert_eq!(
+        snapshot.anomalies.last().map(|anomaly| anomaly.kind),
+        Some("orphan-growth")
+    );
+}
+
+#[test]
+fn memory_follows_the_kernels_flag_not_the_usage() {
+    let mut aggregator = aggregator(false);
+    let mut state_at = |pages: u64, flag: bool| {
+        let mut gauges = gauges(0, 0);
+        gauges.sockets.mem = Some(Pages(pages));
+        gauges.memory.pressure = Some(flag);
+        aggregator.apply(Input::Gauges(gauges));
+        aggregator.apply(Input::Tick(Monotonic(1)));
+        aggregator.snapshot().tcp_mem.state
+    };
+    assert_eq!(state_at(50, false), MemState::Ok);
+    assert_eq!(state_at(150, false), MemState::Rising);
+    assert_eq!(
+        state_at(150, true),
+        MemState::Pressure,
+        "it ends only at low"
+    );
+    assert_eq!(state_at(301, true), MemState::Exhausted);
+}
+
+#[test]
+fn minisockets_come_from_the_samples() {
+    let sample = DiagSample {
+        services: BTreeMap::from([(
+            WEB,
+            DiagService {
+                orphans: 2,
+                orphan_bytes: 8192,
+                fin_wait2_minisockets: 4,
+                time_wait: 30,
+                peers: BTreeMap::from([(Network::of([10, 0, 0, 1].into()), (2, 8192))]),
+            },
+        )]),
+        fin_wait2_minisockets: 6,
+        has_time_wait: true,
+    };
+    for (filtered, fin_wait2, time_wait) in [(false, 6, 44), (true, 4, 30)] {
+        let mut aggregator = aggregator(filtered);
+        aggregator.apply(Input::Gauges(gauges(0, 0)));
+        aggregator.apply(Input::Totals(totals(vec![group(
+            7,
+            counters(&[(ESTAB, 1)]),
+        )])));
+        aggregator.apply(Input::Diag(sample.clone()));
+        // A later sample that did not count TIME_WAIT does not forget it.
+        let mut short = sample.clone();
+        short.has_time_wait = false;
+        short.services.get_mut(&WEB).unwrap().time_wait = 0;
+        aggregator.apply(Input::Diag(short));
+        aggregator.apply(Input::Tick(Monotonic(1)));
+        let snapshot = aggregator.snapshot();
+        assert_eq!(
+            (snapshot.states.fin_wait2, snapshot.states.time_wait),
+            (fin_wait2, time_wait)
+        );
+        let row = &snapshot.ports[0];
+        assert_eq!((row.states.fin_wait2, row.states.time_wait), (4, 30));
+        assert_eq!(row.orphan_bytes, 8192);
+        assert_eq!(row.orphan_peers[0].network, "10.0.0.0/24");
+    }
+}
+
+#[test]
+fn json_is_the_contract() {
+    let mut aggregator = aggregator(false);
+    aggregator.apply(Input::Gauges(gauges(1, 0)));
+    let ended = Counter::OrphanEnds as usize + OrphanEnd::Killed as usize;
+    aggregator.apply(Input::Totals(totals(vec![group(
+        7,
+        counters(&[(ESTAB, 1), (ended, 2)]),
+    )])));
+    aggregator.apply(Input::Tick(Monotonic(12_000_000_000)));
+    let json = serde_json::to_value(&*aggregator.snapshot()).unwrap();
+    for pointer in [
+        "/schema",
+        "/time",
+        "/elapsed_s",
+        "/source",
+        "/host/name",
+        "/host/kernel",
+        "/host/boot_id",
+        "/states/listen",
+        "/states/time_wait",
+        "/totals/opened",
+        "/totals/resets_out",
+        "/orphans/host",
+        "/orphans/limit",
+        "/orphans/tracked",
+        "/orphans/by_state/fin_wait2",
+        "/orphans/bytes",
+        "/orphans/growth_per_s",
+        "/orphans/limit_in_s",
+        "/orphans/killed",
+        "/orphans/drift",
+        "/tcp_mem/pages",
+        "/tcp_mem/page_bytes",
+        "/tcp_mem/state",
+        "/tcp_mem/entered",
+        "/tcp_mem/limit_in_s",
+        "/ports/0/port",
+        "/ports/0/direction",
+        "/ports/0/owner/pid",
+        "/ports/0/owner/comm",
+        "/ports/0/states/established",
+        "/ports/0/totals/opened",
+        "/ports/0/orphan_bytes",
+        "/ports/0/opened_per_s",
+        "/ports/0/closed_per_s",
+        "/ports/0/orphan_ends/killed",
+        "/ports/0/fin_wait1_ms/p99",
+        "/processes/0/pid",
+        "/processes/0/cgroup",
+        "/processes/0/sockets",
+        "/processes/0/growth_per_s",
+        "/processes/0/totals/closed",
+        "/counters/TCPAbortOnMemory",
+        "/lost/detail",
+        "/lost/untracked",
+        "/lost/missed",
+        "/fidelity/state",
+    ] {
+        assert!(
+            json.pointer(pointer).is_some(),
+            "{pointer} is missing in {json:#}"
+        );
+    }
+    assert_eq!(json["schema"], "sockflow.snapshot/1");
+    assert_eq!(json["source"], "live");
+    assert_eq!(json["elapsed_s"], 12.0);
+    assert_eq!(json["ports"][0]["direction"], "in");
+    assert_eq!(json["ports"][0]["orphan_ends"]["killed"], 2);
+    assert_eq!(json["orphans"]["limit_in_s"], serde_json::Value::Null);
+}

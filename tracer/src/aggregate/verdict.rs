@@ -1,0 +1,157 @@
+//! The one-sentence answer: how bad, how fast, how long.
+
+use super::snapshot::{MemState, Orphans, Severity, TcpMem, Verdict};
+use crate::text::{duration, per_cent, thousands};
+
+/// A limit this near is critical.
+const CRIT_S: f64 = 120.0;
+/// A limit this near is worth a warning.
+const WARN_S: f64 = 1800.0;
+
+/// How bad a projection is.
+#[must_use]
+pub fn severity_of(limit_in_s: Option<f64>, now: u64, limit: u64) -> Severity {
+    match limit_in_s {
+        Some(left) if left < CRIT_S => Severity::Crit,
+        Some(left) if left < WARN_S => Severity::Warn,
+        _ if limit > 0 && now as f64 >= 0.8 * limit as f64 => Severity::Warn,
+        _ => Severity::Ok,
+    }
+}
+
+/// The verdict. `killed_recently`: orphans the kernel killed in the last half minute.
+#[must_use]
+pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: u64) -> Verdict {
+    let memory_severity =
+        severity_of(memory.limit_in_s, memory.pages, memory.high).max(match memory.state {
+            MemState::Exhausted => Severity::Crit,
+            MemState::Pressure => Severity::Warn,
+            MemState::Rising | MemState::Ok => Severity::Ok,
+        });
+    let orphan_severity = if killed_recently > 0 {
+        Severity::Crit
+    } else {
+        severity_of(orphans.limit_in_s, orphans.host, orphans.limit)
+    };
+    let orphan_left = orphans.limit_in_s.unwrap_or(f64::INFINITY);
+    let memory_left = memory.limit_in_s.unwrap_or(f64::INFINITY);
+    // What is worse comes first; of two alike, what runs out first.
+    let memory_first = memory_severity > orphan_severity
+        || (memory_severity == orphan_severity
+            && memory_severity > Severity::Ok
+            && memory_left < orphan_left);
+    let severity = memory_severity.max(orphan_severity);
+    let text = if memory_first {
+        format!(
+            "{}; {}",
+            memory_text(memory),
+            orphan_text(orphans, killed_recently)
+        )
+    } else {
+        format!(
+            "{}; {}",
+            orphan_text(orphans, killed_recently),
+            memory_text(memory)
+        )
+    };
+    Verdict { severity, text }
+}
+
+fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
+    let mut text = format!(
+        "orphans {} of {} ({})",
+        thousands(orphans.host),
+        thousands(orphans.limit),
+        per_cent(orphans.host, orphans.limit)
+    );
+    if let Some(left) = orphans.limit_in_s {
+        text.push_str(&format!(
+            " {:+.0}/s, limit reached in {}",
+            orphans.growth_per_s,
+            duration(left)
+        ));
+    }
+    if killed_recently > 0 {
+        text.push_str(&format!(
+            ", the kernel is killing: {} so far",
+            thousands(orphans.killed)
+        ));
+    } else if orphans.limit_in_s.is_none() {
+        text.push_str(", steady");
+    }
+    text
+}
+
+fn memory_text(memory: &TcpMem) -> String {
+    let mut text = format!(
+        "tcp_mem {} ({} of high)",
+        memory.state.name(),
+        per_cent(memory.pages, memory.high)
+    );
+    if let Some(left) = memory.limit_in_s {
+        text.push_str(&format!(", high reached in {}", duration(left)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
+        Orphans {
+            host,
+            limit: 131_072,
+            limit_in_s,
+            growth_per_s: 297.0,
+            ..Orphans::default()
+        }
+    }
+
+    fn memory(state: MemState) -> TcpMem {
+        TcpMem {
+            pages: 512_340,
+            high: 575_796,
+            state,
+            ..TcpMem::default()
+        }
+    }
+
+    #[test]
+    fn time_to_the_limit_decides() {
+        let crit = verdict(
+            &orphans(118_204, Some(43.3)),
+            &memory(MemState::Pressure),
+            0,
+        );
+        assert_eq!(crit.severity, Severity::Crit);
+        assert_eq!(
+            crit.text,
+            "orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; \
+             tcp_mem pressure (88% of high)"
+        );
+        let calm = verdict(
+            &orphans(12, None),
+            &TcpMem {
+                high: 100,
+                ..TcpMem::default()
+            },
+            0,
+        );
+        assert_eq!(calm.severity, Severity::Ok);
+        assert_eq!(
+            calm.text,
+            "orphans 12 of 131,072 (0%), steady; tcp_mem ok (0% of high)"
+        );
+    }
+
+    #[test]
+    fn killing_is_critical_and_exhausted_memory_comes_first() {
+        assert_eq!(
+            verdict(&orphans(64, None), &TcpMem::default(), 3).severity,
+            Severity::Crit
+        );
+        let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), 0).text;
+        assert!(text.starts_with("tcp_mem exhausted"), "{text}");
+    }
+}
