@@ -1,0 +1,1 @@
+//! Storm against the kernel.
