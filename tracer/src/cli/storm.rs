@@ -1,10 +1,14 @@
 //! `sockflow storm`: the options, and the result on stdout.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::storm::plan::{MAX_CONNECTIONS, MAX_WORKERS, Mode, Plan, Release, Role, Usage};
+use anyhow::bail;
+
+use crate::storm::plan::{
+    MAX_CONNECTIONS, MAX_WORKERS, Mode, Plan, Release, Role, Usage, any_first,
+};
 use crate::storm::sysctl::Setting;
 use crate::storm::units::{Rate, parse_duration};
 
@@ -68,16 +72,17 @@ pub struct StormArgs {
     /// The part of a larger run that this process plays
     #[arg(long, value_enum, default_value_t = Role::Whole, hide = true)]
     role: Role,
-    /// Where in the order of source ports this part begins
-    #[arg(long, default_value_t = 0, hide = true)]
-    first: u64,
+    /// Number of the first of the client's names
+    #[arg(long, hide = true)]
+    first: Option<u64>,
 }
 
 impl StormArgs {
     /// Runs the storm and prints what it did. A request that cannot be met as put is a [`Usage`]
-    /// inside the error.
+    /// inside the error; connections that failed, or settings
+    /// that could not be put back, are an error too, after the result.
     pub fn run(self) -> anyhow::Result<()> {
-        let json = self.json;
+        let (json, role) = (self.json, self.role);
         let Some(report) = crate::storm::run(&self.plan()?)? else {
             return Ok(());
         };
@@ -91,8 +96,13 @@ impl StormArgs {
             .write_all(text.as_bytes())
             .and_then(|()| stdout.flush())
         {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => Ok(result?),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            result => result?,
+        }
+        // A share's failures are its starter's to judge.
+        match report.trouble() {
+            Some(trouble) if role == Role::Whole => bail!(trouble),
+            _ => Ok(()),
         }
     }
 
@@ -113,14 +123,16 @@ impl StormArgs {
             (None, _, true) => Ipv6Addr::LOCALHOST.into(),
             (None, ..) => Ipv4Addr::LOCALHOST.into(),
         };
+        let ports = if self.ports.is_empty() {
+            vec![self.port]
+        } else {
+            self.ports
+        };
         let plan = Plan {
             mode: self.mode,
             address,
-            ports: if self.ports.is_empty() {
-                vec![self.port]
-            } else {
-                self.ports
-            },
+            first: self.first.unwrap_or_else(|| any_first(ports.len())),
+            ports,
             connections: self.connections,
             rate: self.rate,
             duration: self.duration,
@@ -134,7 +146,6 @@ impl StormArgs {
             sysctls: self.sysctls,
             progress: self.role == Role::Whole && std::io::stderr().is_terminal(),
             role: self.role,
-            first: self.first,
         };
         plan.check()?;
         Ok(plan)

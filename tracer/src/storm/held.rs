@@ -18,6 +18,8 @@ pub(super) struct Held {
     pub tally: Tally,
     /// Connections that stood together.
     pub stood: u64,
+    /// The processes that held them, where this one alone could not.
+    pub holders: Vec<u32>,
     /// When they all stood.
     pub opened: Instant,
 }
@@ -29,7 +31,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Held> {
         return shares::run(plan, control, room);
     }
     let mut listeners = socket::listeners(plan.address, &plan.ports, None)?;
-    let mut route = Route::new(plan.address, &plan.ports, None).walking(plan.first, 1);
+    let mut route = Route::new(plan, plan.first, 1);
     let mut pacer = Pacer::new(plan.rate(), 1);
     let mut failed = Failures::new();
     let mut pairs: Vec<(OwnedFd, OwnedFd)> = Vec::with_capacity(plan.connections as usize);
@@ -39,8 +41,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Held> {
         if ended.is_some() {
             break;
         }
-        // The share's place also turns the sources, so that shares do not pile on the same ones.
-        match pair(&mut route, &listeners, plan.first + index, control) {
+        match pair(&mut route, &listeners, control) {
             Ok(both) => pairs.push(both),
             Err(error) => note(&mut failed, error),
         }
@@ -71,6 +72,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Held> {
     Ok(Held {
         tally,
         stood,
+        holders: Vec::new(),
         opened,
     })
 }

@@ -106,6 +106,7 @@ fn inside(plan: &Plan, control: &Control) -> anyhow::Result<Option<Report>> {
         completed: 0,
         failed: socket::Failures::new(),
         held: None,
+        holders: Vec::new(),
         orphans: None,
         sysctls: Vec::new(),
         netns: plan.netns,
@@ -124,6 +125,7 @@ fn inside(plan: &Plan, control: &Control) -> anyhow::Result<Option<Report>> {
         Mode::Hold => {
             let held = held::run(plan, control)?;
             report.held = Some(held.stood);
+            report.holders = held.holders;
             (held.tally, held.stood, held.opened)
         }
         Mode::ZeroWindow => {

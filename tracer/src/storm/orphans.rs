@@ -96,11 +96,11 @@ fn serve_here(
     clients: &mut Vec<OwnedFd>,
 ) -> anyhow::Result<Served> {
     let listeners = socket::listeners(plan.address, &plan.ports, Some(plan.send_buffer))?;
-    let mut route = Route::new(plan.address, &plan.ports, Some(plan.recv_buffer));
+    let mut route = Route::new(plan, plan.first, 1);
     let mut orphaner = Orphaner::new(plan);
     let mut ended = None;
-    for index in 0..plan.connections {
-        match pair(&mut route, &listeners, index, control) {
+    for _ in 0..plan.connections {
+        match pair(&mut route, &listeners, control) {
             Ok((client, server)) => {
                 clients.push(client);
                 ended = orphaner.take(server, control);
@@ -139,7 +139,7 @@ fn serve_elsewhere(
     let stdout = process.stdout.take().context("no pipe from the server")?;
     let mut stdout = BufReader::new(stdout);
     let mut byte = [0u8; 1];
-    let mut route = Route::new(plan.address, &plan.ports, Some(plan.recv_buffer));
+    let mut route = Route::new(plan, plan.first, 1);
     let mut failed = Failures::new();
     // One byte from the server when it listens, and one for each connection it has filled.
     let mut alive = stdout.read_exact(&mut byte).is_ok();
@@ -147,8 +147,8 @@ fn serve_elsewhere(
         if !alive || control.ended().is_some() {
             break;
         }
-        match route.connect(index, control) {
-            Ok(client) => {
+        match route.connect(control) {
+            Ok((client, _)) => {
                 clients.push(client);
                 alive = stdout.read_exact(&mut byte).is_ok() && byte[0] == b'.';
                 control.done.store(index + 1, Ordering::Relaxed);

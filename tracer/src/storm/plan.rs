@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+pub use super::route::any_first;
 use super::route::ephemeral_ports;
 use super::sysctl::Setting;
 use super::units::Rate;
@@ -114,7 +115,7 @@ pub struct Plan {
     pub progress: bool,
     /// The part of this process.
     pub role: Role,
-    /// A share's first place in the walk over source ports.
+    /// Where the walk through connection names begins; see [`any_first`].
     pub first: u64,
 }
 
@@ -185,6 +186,7 @@ impl Plan {
                 self.connections
             )));
         }
+        // In a namespace of its own the range may differ; then connecting says so.
         let names = ephemeral_ports(&self.ports).len() * self.ports.len();
         if held > 0 && self.address.is_ipv6() && self.connections > names as u64 {
             return Err(Usage(format!(

@@ -106,6 +106,9 @@ pub struct Report {
     pub failed: Failures,
     /// Connections that stood open together (hold).
     pub held: Option<u64>,
+    /// The processes that held them, where one alone could not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<u32>,
     /// Zero-window only.
     pub orphans: Option<Orphans>,
     /// Settings changed, and whether they are as before.
@@ -124,6 +127,19 @@ pub struct Report {
     pub elapsed_s: f64,
     /// Connections made in each second of `busy_s`.
     pub per_s: f64,
+}
+
+impl Report {
+    /// What went wrong, if anything did. Stopping early when told to is not wrong.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(stuck) = self.sysctls.iter().find(|change| !change.restored) {
+            return Some(format!("{} was not restored to {}", stuck.key, stuck.from));
+        }
+        let failed: u64 = self.failed.values().sum();
+        (failed > 0 || self.ended == Ended::Failing)
+            .then(|| format!("{failed} of {} connections failed", self.requested))
+    }
 }
 
 impl std::fmt::Display for Report {

@@ -1,18 +1,20 @@
 //! The client's end of each connection: which source address and port it comes from.
 //!
 //! A connection is named by its 4-tuple, and whoever closes first keeps that name in TIME_WAIT for
-//! a minute. Storm therefore spreads: over IPv4 the sources go round 127.0.0.2 to 127.0.0.254, and
-//! the kernel picks the port, which gives 253 times the ephemeral range. IPv6 has one loopback
-//! address only, so there storm walks the ephemeral range itself, one port after the other: the
-//! kernel's own search prefers one parity and, with that used up, tries thousands of ports a
-//! connection. When the walk comes round to a name still in TIME_WAIT on the client's side, the
-//! kernel takes it over once it is a second old (`tcp_tw_reuse`, on for loopback by default);
-//! before that storm waits. A TIME_WAIT on the server's side never refuses: the SYN's sequence
-//! number is newer.
+//! a minute. Storm therefore walks through names in order and uses each once before any twice: N
+//! connections leave N names behind, as long as there are that many. IPv4 has 253 source addresses
+//! (127.0.0.2 to 127.0.0.254) times the ephemeral range, IPv6 one address; each listener multiplies
+//! that. The kernel's own choice of a port would be at random, and slow: it prefers one parity and,
+//! with that used up, tries thousands of ports a connection.
+//!
+//! When the walk comes round to a name still in TIME_WAIT on the client's side, the kernel takes it
+//! over once it is a second old (`tcp_tw_reuse`, on for loopback by default); before that storm
+//! passes over it, and at last waits. A TIME_WAIT on the server's side never refuses: the SYN's
+//! sequence number is newer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -22,6 +24,7 @@ use rustix::net::sockopt::{
 use rustix::net::{bind, connect};
 
 use super::control::Control;
+use super::plan::{Mode, Plan};
 use super::socket::{PATIENCE, tcp_socket, wait_for};
 use super::sys;
 
@@ -31,50 +34,42 @@ const SOURCES: u64 = 253;
 /// count that age in whole seconds.
 const EXHAUSTED: Duration = Duration::from_secs(4);
 /// Busy names passed over before pausing.
-const PASS_OVER: u32 = 64;
+const PASS_OVER: u32 = 256;
 
 /// Makes the client sockets of one worker.
 pub(super) struct Route {
     address: IpAddr,
     targets: Vec<SocketAddr>,
     recv_buffer: Option<u32>,
-    /// IPv6: ports to walk; empty where the kernel cannot be told which to take.
+    /// Ports to walk; empty where the kernel cannot be told which to take.
     ports: Vec<u16>,
-    /// Position in that walk, and the distance to this worker's next one.
+    /// The next name's number, and the distance to the one after it.
     at: u64,
     stride: u64,
 }
 
 impl Route {
-    pub(super) fn new(address: IpAddr, ports: &[u16], recv_buffer: Option<u32>) -> Self {
+    /// Walks from name `first` on and takes every `stride`th: walkers side by side never meet
+    /// before the names are used up.
+    pub(super) fn new(plan: &Plan, first: u64, stride: u64) -> Self {
+        let target = |&port: &u16| SocketAddr::new(plan.address, port);
         Self {
-            address,
-            targets: ports.iter().map(|&p| SocketAddr::new(address, p)).collect(),
-            recv_buffer,
-            ports: if address.is_ipv6() {
-                ephemeral_ports(ports)
-            } else {
-                Vec::new()
-            },
-            at: 0,
-            stride: 1,
+            address: plan.address,
+            targets: plan.ports.iter().map(target).collect(),
+            recv_buffer: (plan.mode == Mode::ZeroWindow).then_some(plan.recv_buffer),
+            ports: ephemeral_ports(&plan.ports),
+            at: first,
+            stride,
         }
     }
 
-    /// Starts the walk at `first` and takes every `stride`th port, so that several walkers meet as
-    /// seldom as can be.
-    pub(super) fn walking(mut self, first: u64, stride: u64) -> Self {
-        (self.at, self.stride) = (first, stride);
-        self
-    }
-
-    /// A client connected to the target of connection number `index`.
-    pub(super) fn connect(&mut self, index: u64, control: &Control) -> Result<OwnedFd, Errno> {
-        let target = self.targets[(index % self.targets.len() as u64) as usize];
+    /// A connected client, and the number of the listener it is connected to.
+    pub(super) fn connect(&mut self, control: &Control) -> Result<(OwnedFd, usize), Errno> {
+        let target = (self.at % self.targets.len() as u64) as usize;
         let mut passed = 0u32;
         let mut since = None;
         loop {
-            match self.attempt(index, target) {
+            match self.attempt(self.at, self.targets[target]) {
                 Err(Errno::ADDRNOTAVAIL) => {
                     let since = *since.get_or_insert_with(Instant::now);
                     if since.elapsed() > EXHAUSTED || control.ended().is_some() {
@@ -82,17 +77,22 @@ impl Route {
                     }
                     passed += 1;
                     if passed.is_multiple_of(PASS_OVER) || self.ports.is_empty() {
-                        control.sleep(Duration::from_millis(2));
+                        control.sleep(Duration::from_millis(1));
                     }
+                    // The next name of the same listener, so that they stay evenly used.
+                    self.at += self.stride * self.targets.len() as u64;
                 }
                 // Before Linux 6.3 the kernel chooses, slower but no less right.
                 Err(Errno::NOPROTOOPT) if !self.ports.is_empty() => self.ports.clear(),
-                result => return result,
+                result => {
+                    self.at += self.stride;
+                    return result.map(|socket| (socket, target));
+                }
             }
         }
     }
 
-    fn attempt(&mut self, index: u64, target: SocketAddr) -> Result<OwnedFd, Errno> {
+    fn attempt(&self, name: u64, target: SocketAddr) -> Result<OwnedFd, Errno> {
         let socket = tcp_socket(self.address)?;
         // Bounds connect(), which would otherwise retry a swallowed SYN for two minutes.
         set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
@@ -100,13 +100,15 @@ impl Route {
             // Before connect(), or the window offered in the handshake would be the default one.
             set_socket_recv_buffer_size(&socket, bytes as usize)?;
         }
+        let mut name = name / self.targets.len() as u64;
         if self.address.is_ipv4() {
-            let source = Ipv4Addr::new(127, 0, 0, 2 + (index % SOURCES) as u8);
+            let source = Ipv4Addr::new(127, 0, 0, 2 + (name % SOURCES) as u8);
+            name /= SOURCES;
             sys::bind_address_no_port(&socket)?;
             bind(&socket, &SocketAddr::new(source.into(), 0))?;
-        } else if !self.ports.is_empty() {
-            let port = self.ports[(self.at % self.ports.len() as u64) as usize];
-            self.at += self.stride;
+        }
+        if !self.ports.is_empty() {
+            let port = self.ports[(name % self.ports.len() as u64) as usize];
             sys::pin_local_port(&socket, port)?;
         }
         match connect(&socket, &target) {
@@ -121,6 +123,15 @@ impl Route {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A name to begin with. Not always the first: runs in a row would each begin with the names that
+/// the one before left in TIME_WAIT a moment ago.
+#[must_use]
+pub fn any_first(listeners: usize) -> u64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    let steps = clock.map_or(0, |since| u64::from(since.subsec_micros()));
+    steps * listeners as u64 * SOURCES
 }
 
 /// The ephemeral range of this thread's network namespace, without the ports listened on.

@@ -38,14 +38,14 @@ pub(super) fn run(plan: &Plan, control: &Control, room: u64) -> anyhow::Result<H
     }
     let mut shares = Vec::new();
     let mut stood = 0;
-    let mut first = 0;
-    while first < plan.connections && control.ended().is_none() {
+    let mut given = 0;
+    while given < plan.connections && control.ended().is_none() {
         let mut share = plan.clone();
         share.role = Role::Share;
-        share.first = first;
-        share.connections = room.min(plan.connections - first);
+        share.first = plan.first + given;
+        share.connections = room.min(plan.connections - given);
         share.duration = control.left();
-        first += share.connections;
+        given += share.connections;
         let mut share = start(&share)?;
         stood += standing(&mut share)?;
         control.done.store(stood, Ordering::Relaxed);
@@ -56,6 +56,7 @@ pub(super) fn run(plan: &Plan, control: &Control, room: u64) -> anyhow::Result<H
     let opened = Instant::now();
     announce(stood);
     let ended = control.sleep(plan.hold());
+    let holders = shares.iter().map(|share| share.process.id()).collect();
     // Closing a share's stdin tells it to let go: all at once, then they are waited for in turn.
     for share in &mut shares {
         drop(share.process.stdin.take());
@@ -79,6 +80,7 @@ pub(super) fn run(plan: &Plan, control: &Control, room: u64) -> anyhow::Result<H
     Ok(Held {
         tally,
         stood,
+        holders,
         opened,
     })
 }

@@ -39,7 +39,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Tally> {
                     plan,
                     control,
                     listeners: &listeners,
-                    route: Route::new(plan.address, &plan.ports, None).walking(number, workers),
+                    route: Route::new(plan, plan.first + number, workers),
                 };
                 scope.spawn(move || worker.run(number))
             })
@@ -104,7 +104,7 @@ impl Worker<'_> {
                 tally.ended = ended;
                 break;
             }
-            match self.one(index) {
+            match self.one() {
                 Ok(()) => {
                     in_a_row = 0;
                     tally.completed += 1;
@@ -127,8 +127,8 @@ impl Worker<'_> {
         tally
     }
 
-    fn one(&mut self, index: u64) -> Result<(), Errno> {
-        let (client, server) = pair(&mut self.route, self.listeners, index, self.control)?;
+    fn one(&mut self) -> Result<(), Errno> {
+        let (client, server) = pair(&mut self.route, self.listeners, self.control)?;
         match self.plan.mode {
             Mode::ClientCloses => in_order(client, server),
             Mode::Reset => aborted(server, client),
@@ -160,11 +160,9 @@ fn aborted(first: OwnedFd, second: OwnedFd) -> Result<(), Errno> {
 pub(super) fn pair(
     route: &mut Route,
     listeners: &[OwnedFd],
-    index: u64,
     control: &Control,
 ) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let client = route.connect(index, control)?;
-    let listener = (index % listeners.len() as u64) as usize;
+    let (client, listener) = route.connect(control)?;
     let server = accept(&listeners[listener])?;
     Ok((client, server))
 }
