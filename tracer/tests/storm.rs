@@ -1,5 +1,10 @@
 //! `sockflow storm` as a process: what signals, pipes and exits do to it.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};

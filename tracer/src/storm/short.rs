@@ -141,7 +141,9 @@ impl Worker<'_> {
 /// Closes `first`, and `second` once the FIN has come, so that TIME_WAIT is `first`'s.
 pub(super) fn in_order(first: OwnedFd, second: OwnedFd) -> Result<(), Errno> {
     drop(first);
-    match wait_end(&second)? {
+    let end = wait_end(&second)?;
+    drop(second);
+    match end {
         End::Reset => Err(Errno::CONNRESET),
         End::Fin | End::Open => Ok(()),
     }
@@ -150,7 +152,9 @@ pub(super) fn in_order(first: OwnedFd, second: OwnedFd) -> Result<(), Errno> {
 /// Aborts `first`, and closes `second` once the RST has come.
 fn aborted(first: OwnedFd, second: OwnedFd) -> Result<(), Errno> {
     abort(first)?;
-    match wait_end(&second)? {
+    let end = wait_end(&second)?;
+    drop(second);
+    match end {
         End::Reset => Ok(()),
         End::Fin | End::Open => Err(Errno::PROTO),
     }

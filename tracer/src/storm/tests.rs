@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{MAX_DURATION, Mode, Plan, Release, Role, Usage};
 use super::report::{Report, Sockstat};
+use super::sysctl::Guard;
 use super::units::Rate;
 use super::{Ended, netns, run};
 
@@ -198,10 +199,30 @@ fn settings_of_a_namespace_are_changed_inside_and_restored() {
 }
 
 #[test]
+fn settings_are_restored_by_errors_and_panics() {
+    alone(|| {
+        let read = || std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout").expect("read");
+        let before = read();
+        let mut settings = vec!["net.ipv4.tcp_fin_timeout=7".parse().expect("setting")];
+        let panic = std::panic::catch_unwind(|| {
+            let _guard = Guard::apply(settings.iter()).expect("set");
+            assert_eq!(read().trim(), "7");
+            panic!("on purpose");
+        });
+        assert!(panic.is_err());
+        assert_eq!(read(), before);
+        settings.push("net.ipv4.tcp_no_such_setting=1".parse().expect("setting"));
+        assert!(Guard::apply(settings.iter()).is_err());
+        assert_eq!(read(), before);
+    });
+}
+
+#[test]
 fn what_storm_must_not_do_is_refused() {
     let good = || plan(Mode::ServerCloses, false, 10);
     assert!(good().check().is_ok());
-    let refused: [(&str, &dyn Fn(&mut Plan)); 9] = [
+    type Spoil<'a> = &'a dyn Fn(&mut Plan);
+    let refused: [(&str, Spoil<'_>); 9] = [
         ("loopback", &|p| p.address = [192, 0, 2, 1].into()),
         ("loopback", &|p| p.address = [0, 0, 0, 0].into()),
         ("--connections", &|p| p.connections = 10_000_001),
