@@ -172,6 +172,40 @@ fn orphans_outlive_their_server() {
 }
 
 #[test]
+fn a_run_cut_short_counts_what_it_made() {
+    if !privileged() {
+        return;
+    }
+    for exit_server in [false, true] {
+        let mut command = storm(&[
+            "--mode",
+            "zero-window",
+            "--rate",
+            "100/s",
+            "--netns",
+            "--json",
+        ]);
+        if exit_server {
+            command.arg("--exit-server");
+        }
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("storm starts");
+        std::thread::sleep(Duration::from_millis(700));
+        signal(&child, Signal::INT);
+        let stdout = BufReader::new(child.stdout.take().expect("pipe"));
+        let (result, _) = finish(child, stdout);
+        let left = result["orphans"]["left"].as_u64().expect("a count");
+        assert!((10..10_000).contains(&left), "{result}");
+        assert_eq!(result["orphans"]["killed"], 0, "{result}");
+        assert_eq!(result["completed"], left, "{result}");
+        assert_eq!(result["ended"], "signal", "{result}");
+    }
+}
+
+#[test]
 fn a_hold_ends_when_its_stdin_does() {
     let arguments = [
         "--mode",

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::child;
@@ -62,6 +63,9 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Outcome> {
     let standing = Sockstat::read();
     announce(served.made);
     let ended = served.ended.or_else(|| control.sleep(plan.hold()));
+    // A run cut short aborts the connections it had not yet made orphans of: their clients find a
+    // reset as well, which is not the kernel's doing.
+    let aborted = (clients.len() as u64).saturating_sub(served.made);
     let released = release(clients, plan.release);
     let mut failed = served.failed;
     for (name, count) in released.failed {
@@ -81,7 +85,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Outcome> {
         orphans: Orphans {
             left: served.made,
             bytes: served.bytes,
-            killed: released.killed,
+            killed: released.resets.saturating_sub(aborted),
             release: plan.release,
         },
         server: served.server,
@@ -156,6 +160,13 @@ fn serve_elsewhere(
             Err(error) => note(&mut failed, error),
         }
     }
+    let ended = control.ended();
+    if ended.is_some()
+        && let Some(pid) = Pid::from_raw(process.id().cast_signed())
+    {
+        // Cut short, it must not go on closing what it has at its leisurely rate.
+        let _ = kill_process(pid, Signal::TERM);
+    }
     // No more will come: it closes what it has, reports, and exits.
     drop(process.stdin.take());
     let mut report = String::new();
@@ -164,6 +175,7 @@ fn serve_elsewhere(
     let report = report.trim_start_matches('.');
     let mut served: Served =
         serde_json::from_str(report).context("the server process ended without a report")?;
+    served.ended = ended.or(served.ended);
     for (name, count) in failed {
         *served.failed.entry(name).or_default() += count;
     }

@@ -154,8 +154,8 @@ fn refill(socket: &OwnedFd, payload: &[u8]) -> Result<SendQueue, Errno> {
 pub(super) struct Released {
     /// Ended as intended.
     pub completed: u64,
-    /// Reset before: the kernel had killed the orphan at a limit.
-    pub killed: u64,
+    /// Reset before: by the kernel, which had killed the orphan at a limit, or by an abort.
+    pub resets: u64,
     pub failed: Failures,
 }
 
@@ -166,7 +166,7 @@ pub(super) fn release(clients: Vec<OwnedFd>, how: Release) -> Released {
     for client in clients {
         match socket_error(&client) {
             Ok(Ok(())) => alive.push(client),
-            Ok(Err(Errno::CONNRESET)) => released.killed += 1,
+            Ok(Err(Errno::CONNRESET)) => released.resets += 1,
             Ok(Err(error)) | Err(error) => note(&mut released.failed, error),
         }
     }
@@ -193,7 +193,7 @@ fn read_all(mut alive: Vec<OwnedFd>, released: &mut Released) {
                 false
             }
             Ok(End::Reset) => {
-                released.killed += 1;
+                released.resets += 1;
                 false
             }
             Err(error) => {
