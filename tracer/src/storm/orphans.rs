@@ -1,8 +1,9 @@
 //! The zero-window run: building the orphans up with a server inside this process or in one that
 //! exits, letting them stand, letting them go.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::process::ChildStdout;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -20,6 +21,12 @@ use super::route::Route;
 use super::short::{Tally, pair};
 use super::socket::{self, Failures, accept, note};
 use super::zero_window::{Orphaner, release};
+
+/// Longest wait for another process between two looks at the reasons to stop.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
 /// What a zero-window run came to.
 pub(super) struct Outcome {
@@ -140,13 +147,11 @@ fn serve_elsewhere(
         duration: control.left(),
         ..plan.clone()
     })?;
-    let stdout = process.stdout.take().context("no pipe from the server")?;
-    let mut stdout = BufReader::new(stdout);
-    let mut byte = [0u8; 1];
+    let mut stdout = process.stdout.take().context("no pipe from the server")?;
     let mut route = Route::new(plan, plan.first, 1);
     let mut failed = Failures::new();
     // One byte from the server when it listens, and one for each connection it has filled.
-    let mut alive = stdout.read_exact(&mut byte).is_ok();
+    let mut alive = hears(&mut stdout, control);
     for index in 0..plan.connections {
         if !alive || control.ended().is_some() {
             break;
@@ -154,7 +159,7 @@ fn serve_elsewhere(
         match route.connect(control) {
             Ok((client, _)) => {
                 clients.push(client);
-                alive = stdout.read_exact(&mut byte).is_ok() && byte[0] == b'.';
+                alive = hears(&mut stdout, control);
                 control.done.store(index + 1, Ordering::Relaxed);
             }
             Err(error) => note(&mut failed, error),
@@ -180,6 +185,19 @@ fn serve_elsewhere(
         *served.failed.entry(name).or_default() += count;
     }
     Ok(served)
+}
+
+/// Waits for the server's next byte; in vain if the run or the server ends first.
+fn hears(stdout: &mut ChildStdout, control: &Control) -> bool {
+    let mut byte = [0u8; 1];
+    while control.ended().is_none() {
+        match poll(&mut [PollFd::new(&*stdout, PollFlags::IN)], Some(&TICK)) {
+            Err(Errno::INTR) | Ok(0) => {}
+            Err(_) => return false,
+            Ok(_) => return stdout.read_exact(&mut byte).is_ok() && byte[0] == b'.',
+        }
+    }
+    false
 }
 
 /// The server process: accepts, fills and closes until its starter has no more, then reports.
@@ -210,17 +228,13 @@ pub(super) fn serve(plan: &Plan, control: &Control) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection from whichever listener has one, or none within a tenth of a second.
+/// A connection from whichever listener has one, or none within a tick.
 fn next(listeners: &[OwnedFd]) -> Result<Option<OwnedFd>, Errno> {
-    let wait = Timespec {
-        tv_sec: 0,
-        tv_nsec: 100_000_000,
-    };
     let mut polled: Vec<_> = listeners
         .iter()
         .map(|listener| PollFd::new(listener, PollFlags::IN))
         .collect();
-    match poll(&mut polled, Some(&wait)) {
+    match poll(&mut polled, Some(&TICK)) {
         Err(Errno::INTR) | Ok(0) => return Ok(None),
         Err(error) => return Err(error),
         Ok(_) => {}
