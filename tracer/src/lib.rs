@@ -7,4 +7,6 @@ pub mod event;
 pub mod filter;
 pub mod gauges;
 pub mod text;
+pub mod cli;
+pub mod storm;
 pub mod time;

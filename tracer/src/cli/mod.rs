@@ -1,0 +1,3 @@
+//! The command line: what each subcommand takes and how it talks to the terminal.
+
+pub mod storm;
