@@ -12,3 +12,6 @@
 pub mod gauges;
 pub mod namespaces;
 pub mod processes;
+pub mod sock_diag;
+#[cfg(test)]
+mod testing;

@@ -87,6 +87,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::testing::eventually;
     use super::*;
 
     #[test]
@@ -141,13 +142,7 @@ mod tests {
         let start = process(child.id()).unwrap().start_ticks;
         assert!(alive(child.id(), start));
         drop(child.stdin.take());
-        for _ in 0..500 {
-            if !alive(child.id(), start) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        assert!(!alive(child.id(), start));
+        eventually(|| (!alive(child.id(), start)).then_some(()));
         // Its entry is still there for us to read.
         assert!(!process(child.id()).unwrap().running);
         child.wait().unwrap();

@@ -1,10 +1,10 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use proptest::prelude::*;
 
+use super::super::testing::InNetns;
 use super::*;
 
 macro_rules! captured {
@@ -272,58 +272,19 @@ fn the_running_kernel_is_read_anew_each_time() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
     client.write_all(b"never read").unwrap();
-    server.readable_wait();
+    let _ = server.peek(&mut [0]).unwrap();
     drop(server);
     let second = reader.sample();
     assert!(second.tcp_ext["TCPAbortOnClose"] > first.tcp_ext["TCPAbortOnClose"]);
     assert!(second.tcp["PassiveOpens"] > first.tcp["PassiveOpens"]);
 }
 
-/// Waits until data has arrived.
-trait ReadableWait {
-    fn readable_wait(&self);
-}
-
-impl ReadableWait for TcpStream {
-    fn readable_wait(&self) {
-        let _ = self.peek(&mut [0]).unwrap();
-    }
-}
-
-/// A process in a fresh network namespace; killed when dropped.
-struct InNetns(Child);
-
-impl InNetns {
-    /// `None` where we may not make one.
-    fn start() -> Option<Self> {
-        let mut child = Command::new("unshare")
-            .args(["-n", "sh", "-c", "echo ready; exec sleep 60"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut ready = [0; 6];
-        let entered = io::Read::read_exact(child.stdout.as_mut()?, &mut ready).is_ok();
-        let this = Self(child);
-        entered.then_some(this)
-    }
-}
-
-impl Drop for InNetns {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn another_namespace_is_read_by_process_and_by_path() {
     let Some(other) = InNetns::start() else {
-        eprintln!("skipped: cannot make a network namespace");
         return;
     };
-    let pid = other.0.id();
-    let path = format!("/proc/{pid}/ns/net");
+    let (pid, path) = (other.pid(), other.path());
     // Something stands in ours that must not show there.
     let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for place in [Place::Process(pid), Place::Path(Path::new(&path))] {
