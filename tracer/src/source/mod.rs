@@ -6,11 +6,14 @@
 //! - [`owners`]: which process holds a socket
 //! - [`cgroups`]: paths of cgroups
 //! - [`namespaces`]: network namespaces of the host
-//! - [`processes`]: who they are and whether they still run
+//! - [`processes`]: what they are called and whether they still run
 //! - [`own_cost`]: what we use ourselves
 
+pub mod cgroups;
 pub mod gauges;
 pub mod namespaces;
+pub mod own_cost;
+pub mod owners;
 pub mod processes;
 pub mod sock_diag;
 #[cfg(test)]

@@ -139,3 +139,55 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> Result<T> + Send) -> 
             .unwrap_or_else(|_| Err(anyhow!("the thread inside {} panicked", path.display())))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::InNetns;
+    use super::*;
+
+    #[test]
+    fn ours_is_found_by_number() {
+        let own = own_inum().unwrap();
+        let link = fs::read_link("/proc/self/ns/net").unwrap();
+        assert_eq!(link, PathBuf::from(format!("net:[{own}]")));
+        let all = list().unwrap();
+        assert!(all.found.iter().any(|namespace| namespace.inum == own));
+        assert!(all.found.is_sorted_by_key(|namespace| namespace.inum));
+    }
+
+    #[test]
+    fn a_fresh_one_is_found_and_entered() {
+        let Some(other) = InNetns::start() else {
+            return;
+        };
+        let path = PathBuf::from(other.path());
+        let inum = inum_of(&path).unwrap();
+        assert_ne!(inum, own_inum().unwrap());
+        let all = list().unwrap();
+        let found = all.found.iter().find(|found| found.inum == inum).unwrap();
+        assert_eq!(found.path, path);
+        assert_eq!((found.pid, &found.name), (Some(other.pid()), &None));
+
+        let seen = inside(&path, || {
+            Ok(inum_of(Path::new("/proc/thread-self/ns/net"))?)
+        });
+        assert_eq!(seen.unwrap(), inum);
+        // We have not moved.
+        assert_ne!(
+            inum_of(Path::new("/proc/thread-self/ns/net")).unwrap(),
+            inum
+        );
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused() {
+        let error = inum_of(Path::new("/proc/self/stat")).unwrap_err();
+        assert!(error.to_string().contains("is not a namespace"), "{error}");
+        assert!(inum_of(Path::new("/nowhere")).is_err());
+        let error = inside(Path::new("/proc/self/stat"), || Ok(())).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("/proc/self/stat"),
+            "{error:#}"
+        );
+    }
+}

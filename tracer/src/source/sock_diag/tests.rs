@@ -6,6 +6,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use rustix::net::sockopt::socket_cookie;
 
+use super::super::gauges::{GaugeReader, Place};
 use super::super::testing::{InNetns, eventually};
 use super::*;
 
@@ -53,6 +54,12 @@ fn when_in(state: TcpState, cookie: u64) -> Entry {
             .into_iter()
             .find(|entry| entry.cookie == cookie)
     })
+}
+
+/// Whether the kernel has no room for more minisockets.
+fn full_of_minisockets() -> bool {
+    let gauges = GaugeReader::open(Place::Own).unwrap().sample();
+    gauges.sockets.tw >= gauges.limits.max_tw_buckets
 }
 
 /// The inode /proc would show: a socket's own.
@@ -129,8 +136,19 @@ fn a_closed_socket_with_a_silent_peer_is_a_minisocket_in_fin_wait2() {
 
     drop(server);
     let mini = eventually(|| {
-        Some(when_in(TcpState::FinWait2, cookie)).filter(|entry| entry.kind != Kind::Full)
+        // Where others have used up the host's minisockets, there are none to be seen.
+        if full_of_minisockets() {
+            return Some(None);
+        }
+        dump(StateMask::of(&[TcpState::FinWait2]))
+            .into_iter()
+            .find(|entry| entry.cookie == cookie && entry.kind != Kind::Full)
+            .map(Some)
     });
+    let Some(mini) = mini else {
+        eprintln!("skipped: tcp_max_tw_buckets is reached");
+        return;
+    };
     assert_eq!(mini.kind, Kind::Minisocket);
     assert_eq!((mini.local, mini.inode, mini.memory), (local, 0, None));
     assert!(mini.expires_ms > 0);
