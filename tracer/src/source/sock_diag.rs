@@ -6,8 +6,9 @@
 //! that changes while the dump runs is seen before or after, and one that comes or goes may be
 //! missed, or in rare cases be seen twice ([`Entry::cookie`] tells).
 //!
-//! Messages are put together and taken apart here, in [`wire`]: a dump of 200,000 sockets is
-//! mostly decoding, and every ready-made decoder allocates for each attribute.
+//! Messages are put together and taken apart here, in [`wire`]. The kernel needs about 0.4 µs a
+//! socket; decoders that allocate for every attribute need nearly as much again (measured: 0.34 µs
+//! with netlink-packet-sock-diag 0.5), this one next to nothing.
 
 mod wire;
 

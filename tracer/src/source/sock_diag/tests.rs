@@ -26,12 +26,11 @@ fn fill(stream: &mut TcpStream) {
     stream.set_nonblocking(true).unwrap();
     let mut refused = 0;
     while refused < 20 {
-        match stream.write(&[7; 1 << 16]) {
-            Ok(_) => refused = 0,
-            Err(_) => {
-                refused += 1;
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
+        if stream.write_all(&[7; 1 << 10]).is_ok() {
+            refused = 0;
+        } else {
+            refused += 1;
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
 }
@@ -204,7 +203,7 @@ fn charged_memory_is_whole_pages() {
     // Timers may be moving bytes just now.
     eventually(|| {
         let memory = when_in(TcpState::Established, cookie).memory.unwrap();
-        (memory.wmem_queued > 0 && memory.charged().0 % page == 0).then_some(())
+        (memory.wmem_queued > 0 && memory.charged().0.is_multiple_of(page)).then_some(())
     });
 }
 
@@ -252,7 +251,7 @@ fn memory_only_where_asked_for() {
     let (_client, _server) = pair(&listener());
     let mut diag = SockDiag::open().unwrap();
     diag.dump(StateMask::ALL, false, |entry| {
-        assert_eq!(entry.memory, None)
+        assert_eq!(entry.memory, None);
     })
     .unwrap();
     // The same socket serves again.
