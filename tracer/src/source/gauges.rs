@@ -132,8 +132,8 @@ pub enum Place<'a> {
     Path(&'a Path),
 }
 
-/// Reads [`Gauges`] again and again with the files kept open: six `pread`s and their formatting
-/// in the kernel a sample, and no allocation but the maps'.
+/// Reads [`Gauges`] again and again with the files kept open and one buffer: a sample costs about
+/// 0.1 ms, nearly all of it the kernel's summing over CPUs.
 ///
 /// As long as it lives, so does the namespace it reads: an open file of `/proc/net` holds its
 /// namespace, even when the last process in it has gone.

@@ -90,7 +90,7 @@ pub fn list() -> io::Result<Namespaces> {
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied += 1,
-            // Gone, or a kernel thread or zombie, which have none.
+            // Gone, or only its entry is left, which has none.
             _ => {}
         }
     }
@@ -127,14 +127,16 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> Result<T> + Send) -> 
     let file = File::open(path)
         .with_context(|| format!("cannot open the network namespace {}", path.display()))?;
     std::thread::scope(|scope| {
-        scope
-            .spawn(move || {
+        std::thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn_scoped(scope, move || {
                 move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
                     .with_context(|| {
                         format!("cannot enter the network namespace {}", path.display())
                     })?;
                 work()
             })
+            .context("cannot start a thread")?
             .join()
             .unwrap_or_else(|_| Err(anyhow!("the thread inside {} panicked", path.display())))
     })

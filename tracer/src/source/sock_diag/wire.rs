@@ -84,7 +84,7 @@ pub(super) fn messages(answer: &[u8]) -> impl Iterator<Item = io::Result<Message
         }
         let Some((message, len)) = first_message(rest) else {
             rest = &[];
-            return Some(Err(invalid("malformed netlink message".to_owned())));
+            return Some(Err(invalid("malformed netlink message")));
         };
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some(Ok(message))
@@ -116,17 +116,14 @@ fn first_message(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
     Some((message, len))
 }
 
-/// Reads a socket (`struct inet_diag_msg` and its attributes); `None` for a state not known.
-pub(super) fn entry(payload: &[u8]) -> io::Result<Option<Entry>> {
-    let Some((socket, attributes)) = payload.split_first_chunk::<SOCKET>() else {
-        return Err(invalid(format!("{} bytes for a socket", payload.len())));
-    };
-    let Some(state) = TcpState::from_number(socket[1]) else {
-        return Ok(None);
-    };
+/// Reads a socket (`struct inet_diag_msg` and its attributes); `None` where that is not possible:
+/// a state not known, too few bytes.
+pub(super) fn entry(payload: &[u8]) -> Option<Entry> {
+    let (socket, attributes) = payload.split_first_chunk::<SOCKET>()?;
+    let state = TcpState::from_number(socket[1])?;
     let ipv6 = socket[0] == AF_INET6;
     let found = Attributes::read(attributes);
-    Ok(Some(Entry {
+    Some(Entry {
         ipv6,
         kind: kind(socket[2], &found),
         state,
@@ -141,7 +138,7 @@ pub(super) fn entry(payload: &[u8]) -> io::Result<Option<Entry>> {
         shutdown: found.shutdown.unwrap_or(0),
         cgroup_id: found.cgroup_id,
         memory: found.memory,
-    }))
+    })
 }
 
 /// What a socket is. `inet_twsk_diag_fill` sets timer 3 and nothing else does (a full socket's are
