@@ -9,4 +9,5 @@ pub mod gauges;
 pub mod text;
 pub mod cli;
 pub mod storm;
+pub mod source;
 pub mod time;
