@@ -25,10 +25,14 @@ const PACKAGE: &str = "tracer-ebpf";
 const BIN: &str = "sockflow-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 
+/// Apart from the user side's, whose compiler is another one.
+const TARGET_DIR: &str = "target/bpf";
+const CLEAN_TARGET_DIR: &str = "target/bpf-check";
+
 /// `cargo xtask bpf build`: writes the object and its versions.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let object = build_object(workspace, &toolchain, "target/bpf")?;
+    let object = build_object(workspace, &toolchain, TARGET_DIR)?;
     let to = workspace.path(OBJECT);
     let changed = fs::read(&to).map_or(true, |old| old != object);
     write(&to, &object)?;
@@ -61,13 +65,12 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         differences.join("\n")
     );
 
-    let clean = "target/bpf-check";
-    let folder = workspace.path(clean);
+    let folder = workspace.path(CLEAN_TARGET_DIR);
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    let rebuilt = build_object(workspace, &toolchain, clean)?;
+    let rebuilt = build_object(workspace, &toolchain, CLEAN_TARGET_DIR)?;
     if let Some(offset) = first_difference(&checked_in, &rebuilt) {
         bail!(
             "{OBJECT} ({} bytes) is not what the sources give ({} bytes): they differ from byte \
@@ -83,55 +86,66 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 /// `cargo xtask bpf clippy`: the kernel side and what it shares, linted for their real target.
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    shell::run(
-        toolchain
-            .clippy()?
-            .current_dir(&workspace.root)
-            .args(["--locked", "--release", "--target", TARGET])
-            .args(["--package", PACKAGE, "--package", "tracer-common"])
-            .arg("--target-dir")
-            .arg(workspace.path("target/bpf"))
-            .args(["--", "-D", "warnings"]),
-    )
+    let mut clippy = toolchain.clippy()?;
+    // The options of the build, so that the two do not undo each other's work.
+    configure(&mut clippy, workspace, &toolchain, TARGET_DIR)?;
+    clippy.args(["--package", PACKAGE, "--package", "tracer-common"]);
+    shell::run(clippy.args(["--", "-D", "warnings"]))
 }
 
 /// Compiles, links and strips; gives the finished object.
 fn build_object(workspace: &Workspace, toolchain: &Toolchain, target_dir: &str) -> Result<Vec<u8>> {
-    let target_dir = workspace.path(target_dir);
+    let mut build = toolchain.cargo();
+    build.arg("build");
+    configure(&mut build, workspace, toolchain, target_dir)?;
+    shell::run(build.args(["--package", PACKAGE, "--bin", BIN]))?;
+
+    let linked = workspace
+        .path(target_dir)
+        .join(TARGET)
+        .join("release")
+        .join(BIN);
+    let object = strip(toolchain, &linked)?;
+    verify(workspace, &object)?;
+    Ok(object)
+}
+
+/// Gives a cargo command everything that has a say in the object.
+fn configure(
+    command: &mut Command,
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    target_dir: &str,
+) -> Result<()> {
     // The registry's folders must be there before their names can be remapped.
-    shell::run(
+    shell::read(
         toolchain
             .cargo()
             .current_dir(&workspace.root)
             .args(["fetch", "--locked"]),
     )?;
-    let remap = paths::remap(&workspace.root, &target_dir, &toolchain.sysroot()?)?;
-
+    let target_dir = workspace.path(target_dir);
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
-        // `bpf-linker` is LTO in itself, one unit per crate keeps its input in a fixed order.
+        // bpf-linker optimises everything at once; one unit per crate keeps its input in order.
         "-Ccodegen-units=1".to_owned(),
     ];
-    flags.extend(remap);
-    shell::run(
-        toolchain
-            .cargo()
-            .current_dir(&workspace.root)
-            .args(["build", "--locked", "--release", "--target", TARGET])
-            .args(["--package", PACKAGE, "--bin", BIN])
-            .args(toolchain.build_std())
-            .arg("--target-dir")
-            .arg(&target_dir)
-            // Encoded, so that a checkout in a folder with a space in its name builds as well.
-            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", toolchain.linker()),
-    )?;
-
-    let linked = target_dir.join(TARGET).join("release").join(BIN);
-    let object = strip(toolchain, &linked)?;
-    verify(workspace, &object)?;
-    Ok(object)
+    flags.extend(paths::remap(
+        &workspace.root,
+        &target_dir,
+        &toolchain.sysroot()?,
+    )?);
+    command
+        .current_dir(&workspace.root)
+        .args(["--locked", "--release", "--target", TARGET])
+        .args(toolchain.build_std())
+        .arg("--target-dir")
+        .arg(target_dir)
+        // Encoded, so that a checkout in a folder with a space in its name builds as well.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", toolchain.linker());
+    Ok(())
 }
 
 /// Drops DWARF, which only a debugger would read and which is four fifths of the file. BTF is no

@@ -119,7 +119,7 @@ impl Toolchain {
             }
             Kind::Nightly => {
                 let mut command = nightly("cargo");
-                command.arg("clippy").args(self.build_std());
+                command.arg("clippy");
                 Ok(command)
             }
         }
