@@ -1,6 +1,6 @@
 //! sockflow's developer commands, run as `cargo xtask …` from anywhere in the workspace.
 //!
-//! * [`test`]: the one command that people and CI run before a merge;
+//! * [`mod@test`]: the one command that people and CI run before a merge;
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
