@@ -241,7 +241,10 @@ fn debian(program: &str) -> Command {
 
 fn nightly(program: &str) -> Command {
     let mut command = clean(program);
-    command.env("RUSTUP_TOOLCHAIN", "nightly");
+    command
+        .env("RUSTUP_TOOLCHAIN", "nightly")
+        // Looking whether it is there must not download it.
+        .env("RUSTUP_AUTO_INSTALL", "0");
     command
 }
 

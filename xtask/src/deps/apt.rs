@@ -22,7 +22,7 @@ pub(super) fn missing(names: impl Iterator<Item = &'static str>) -> Result<Vec<&
         .args(&names)
         .stderr(Stdio::null())
         .output()
-        .context("cannot run dpkg-query: `cargo xtask deps` is for Debian and its kin")?;
+        .context("cannot run dpkg-query")?;
     let installed = installed(&String::from_utf8_lossy(&output.stdout));
     Ok(names
         .into_iter()

@@ -8,6 +8,8 @@ pub(crate) mod linker;
 
 use anyhow::Result;
 
+use crate::workspace::find_program;
+
 /// A Debian package and what would not work without it.
 struct Package {
     name: &'static str,
@@ -67,7 +69,17 @@ const PACKAGES: &[Package] = &[
 ];
 
 /// Installs what is missing, and says so in one line when nothing is.
+///
+/// Elsewhere than on Debian it only tells what the packages are for: the steps that need one say so
+/// themselves.
 pub(crate) fn install() -> Result<()> {
+    if find_program("dpkg-query").is_none() {
+        println!("this is not Debian; the following, or their like, are for you to install");
+        for package in PACKAGES {
+            println!("  {}: {}", package.name, package.why);
+        }
+        return Ok(());
+    }
     let missing: Vec<&Package> = apt::missing(PACKAGES.iter().map(|package| package.name))?
         .into_iter()
         .filter_map(|name| PACKAGES.iter().find(|package| package.name == name))

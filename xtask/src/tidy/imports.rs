@@ -33,8 +33,8 @@ const IMPURE: &[&str] = &[
     "tokio",
 ];
 
-/// The kernel side is behind `source`; what shows or stores data never sees it.
-const KERNEL: &[&str] = &["aya", "libc", "socket2"];
+/// The kernel side is behind `source`; what shows data never sees it.
+const KERNEL: &[&str] = &["aya", "socket2"];
 
 const SCREEN: &[&str] = &["clap", "crossterm", "ratatui"];
 
@@ -51,6 +51,7 @@ const TABLE: &[Row] = &[
         NOTHING,
         &["tokio", "aya", "clap", "crossterm", "ratatui"],
     ),
+    row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
     row("error", NOTHING, SCREEN),
     // The core.
@@ -61,13 +62,25 @@ const TABLE: &[Row] = &[
         IMPURE,
     ),
     // Where data comes from.
-    row("bpf", &["error", "event", "time"], SCREEN),
+    row("bpf", &["error", "event", "filter", "time"], SCREEN),
     row(
         "source",
-        &["bpf", "error", "event", "gauges", "recording", "time"],
+        &[
+            "bpf",
+            "error",
+            "event",
+            "filter",
+            "gauges",
+            "recording",
+            "time",
+        ],
         SCREEN,
     ),
-    row("recording", &["error", "event", "gauges", "time"], SCREEN),
+    row(
+        "recording",
+        &["error", "event", "filter", "gauges", "time"],
+        SCREEN,
+    ),
     // Where it goes.
     row("tui", VIEWS, KERNEL),
     row("report", VIEWS, KERNEL),
