@@ -1,1 +1,103 @@
-fn main() {}
+//! sockflow's developer commands, run as `cargo xtask …` from anywhere in the workspace.
+//!
+//! * [`mod@test`]: the one command that people and CI run before a merge;
+//! * [`deps`]: installs what the other commands need on a Debian machine;
+//! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
+//! * [`tidy`]: the house rules that neither rustc nor clippy can see;
+//! * [`shell`] and [`workspace`]: running programs, and where things are.
+
+mod bpf;
+mod deps;
+mod shell;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// sockflow's developer commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check everything, then test everything: what CI runs
+    ///
+    /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
+    /// docs, live tests. The first that fails ends the run with a non-zero exit code; a table of
+    /// the steps and their times follows, and the very last line is always
+    /// `N passed, N failed[, N skipped]`, added up over all tests that ran (a step that fails
+    /// without a failing test counts as one failure).
+    ///
+    /// The live tests load the BPF programs into the running kernel, so the full run wants root.
+    #[command(after_help = "Examples:
+  cargo xtask test                  everything, as root
+  cargo xtask test --fast           what needs neither root nor network nor a BPF toolchain
+  cargo xtask test --fast snapshot  only the tests with `snapshot` in their name")]
+    Test(test::Args),
+    /// Install what is missing: Debian packages and bpf-linker
+    ///
+    /// Asks dpkg first, so a machine that has everything needs no network and no root. bpf-linker
+    /// goes to $SOCKFLOW_CACHE, else $XDG_CACHE_HOME/sockflow, else ~/.cache/sockflow. The list,
+    /// with a reason for each package, is in xtask/src/deps/mod.rs.
+    Deps,
+    /// Build or verify the BPF object that is checked in
+    #[command(subcommand)]
+    Bpf(Bpf),
+    /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
+    ///
+    /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
+    Tidy,
+}
+
+#[derive(Subcommand)]
+enum Bpf {
+    /// Build tracer-ebpf into tracer-ebpf/prebuilt/, with the versions it was made with
+    ///
+    /// The object keeps its BTF and loses its DWARF, and no path of this machine is in it, so that
+    /// every checkout gives the same bytes. Commit the result together with the change that made
+    /// it differ.
+    Build,
+    /// Rebuild from scratch and fail unless the result is byte for byte what is checked in
+    ///
+    /// Fails as well when the toolchain is not the one in tracer-ebpf/prebuilt/TOOLCHAIN: other
+    /// versions give other bytes, and then nothing could be said about the sources.
+    Check,
+    /// Run clippy on tracer-ebpf and tracer-common for the BPF target
+    Clippy,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(err) => {
+            eprintln!("xtask: error: {err}");
+            for cause in err.chain().skip(1) {
+                eprintln!("  caused by: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Test(args) => return Ok(test::run(&workspace, &args)),
+        Command::Deps => deps::install()?,
+        Command::Bpf(Bpf::Build) => bpf::build(&workspace)?,
+        Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
+        Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
+        Command::Tidy => tidy::run(&workspace)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

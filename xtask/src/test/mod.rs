@@ -1,0 +1,152 @@
+//! `cargo xtask test`: the steps, their order, and what the last line says.
+
+mod steps;
+mod tally;
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail, ensure};
+
+use self::steps::{Outcome, Runner};
+use self::tally::Tally;
+use crate::shell;
+use crate::workspace::{Workspace, is_root};
+use crate::{bpf, deps, tidy};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what needs root, the network or a BPF toolchain
+    ///
+    /// That is: deps, clippy for the BPF target, bpf check and the live tests.
+    #[arg(long)]
+    fast: bool,
+    /// Run only tests whose name contains one of these, and no checks
+    filter: Vec<String>,
+}
+
+/// The user side: everything but the BPF programs, which do not build for the host.
+const USER_SIDE: [&str; 4] = ["--workspace", "--exclude", "tracer-ebpf", "--locked"];
+
+/// Runs the steps; the last thing printed is always the tally.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> ExitCode {
+    let mut tally = Tally::default();
+    let mut runner = Runner::default();
+    let result = all(workspace, args, &mut runner, &mut tally);
+    runner.print_summary();
+    if result.is_err() && tally.failed == 0 {
+        // A step without tests failed (or the tests did not even compile): that must show.
+        tally.failed = 1;
+    }
+    println!("{tally}");
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tally) -> Result<()> {
+    let checks = args.filter.is_empty();
+    let slow = !args.fast;
+    if checks && slow {
+        runner.step("deps", || deps::install().map(done))?;
+    }
+    if checks {
+        runner.step("fmt", || {
+            let mut fmt = cargo(workspace);
+            shell::run(fmt.args(["fmt", "--all", "--check"])).map(done)
+        })?;
+        runner.step("clippy", || clippy(workspace).map(done))?;
+    }
+    if checks && slow {
+        runner.step("clippy (BPF target)", || bpf::clippy(workspace).map(done))?;
+    }
+    if checks {
+        runner.step("tidy", || tidy::run(workspace).map(done))?;
+    }
+    if checks && slow {
+        runner.step("bpf check", || bpf::check(workspace).map(done))?;
+    }
+    runner.step("tests", || {
+        let mut test = cargo(workspace);
+        test.arg("test").args(USER_SIDE).arg("--no-fail-fast");
+        test.arg("--").args(&args.filter);
+        counted(&mut test, tally).map(done)
+    })?;
+    if checks {
+        runner.step("docs", || docs(workspace).map(done))?;
+    }
+    if slow {
+        runner.step("live tests", || live(workspace, &args.filter, tally))?;
+    }
+    Ok(())
+}
+
+/// The live tests are linted too, though nothing else builds them without their feature.
+fn clippy(workspace: &Workspace) -> Result<()> {
+    let mut clippy = cargo(workspace);
+    clippy.arg("clippy").args(USER_SIDE).arg("--all-targets");
+    clippy.args(["--features", "tracer/live", "--", "-D", "warnings"]);
+    shell::run(&mut clippy)
+}
+
+fn docs(workspace: &Workspace) -> Result<()> {
+    let mut doc = cargo(workspace);
+    doc.arg("doc").args(USER_SIDE).arg("--no-deps");
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Tests that load the programs into the running kernel and make real connections.
+///
+/// They are `tracer/tests/live_*.rs` and need the feature `live`, so that a plain `cargo test`
+/// does not even build them. One at a time: they share the kernel's counters. In release: they
+/// measure.
+fn live(workspace: &Workspace, filter: &[String], tally: &mut Tally) -> Result<Outcome> {
+    if live_tests(workspace).is_empty() {
+        return Ok(Outcome::Nothing("there is no tracer/tests/live_*.rs"));
+    }
+    ensure!(
+        is_root(),
+        "the live tests load BPF programs: run this as root, or leave them out with --fast"
+    );
+    let mut test = cargo(workspace);
+    test.args(["test", "--locked", "--release", "--no-fail-fast"])
+        .args(["--package", "tracer", "--features", "live"])
+        .args(["--test", "live_*", "--", "--test-threads=1"])
+        .args(filter);
+    counted(&mut test, tally).map(done)
+}
+
+/// The names, without extension, of the live tests' files.
+pub(crate) fn live_tests(workspace: &Workspace) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(workspace.path("tracer/tests")) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
+        .filter(|name| name.starts_with("live_"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs a `cargo test` and adds up what each of its test programs reports.
+fn counted(test: &mut Command, tally: &mut Tally) -> Result<()> {
+    let success = shell::tee(test, |line| tally.add(line))?;
+    if !success {
+        bail!("some tests failed, or did not compile");
+    }
+    Ok(())
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut cargo = shell::cargo();
+    cargo.current_dir(&workspace.root);
+    cargo
+}
+
+fn done((): ()) -> Outcome {
+    Outcome::Done
+}
