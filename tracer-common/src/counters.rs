@@ -69,23 +69,13 @@ pub enum OrphanEnd {
 
 impl OrphanEnd {
     /// All ends, by number.
-    pub const ALL: [Self; 6] = [
-        Self::Acked,
-        Self::TimeWait,
-        Self::PeerReset,
-        Self::TimedOut,
-        Self::Killed,
-        Self::Other,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Acked, Self::TimeWait, Self::PeerReset, Self::TimedOut, Self::Killed, Self::Other];
 
     /// The end with this number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
-        if (number as usize) < Self::ALL.len() {
-            Some(Self::ALL[number as usize])
-        } else {
-            None
-        }
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
     }
 
     /// Its name in JSON.
@@ -129,9 +119,7 @@ pub struct GroupCounters {
 
 impl Default for GroupCounters {
     fn default() -> Self {
-        Self {
-            words: [0; GROUP_WORDS],
-        }
+        Self { words: [0; GROUP_WORDS] }
     }
 }
 
@@ -144,11 +132,7 @@ impl GroupCounters {
     pub fn merge(&mut self, other: &Self) {
         const MAX: usize = Counter::FinWait1MaxNs as usize;
         for (index, (word, add)) in self.words.iter_mut().zip(other.words).enumerate() {
-            *word = if index == MAX {
-                (*word).max(add)
-            } else {
-                word.wrapping_add(add)
-            };
+            *word = if index == MAX { (*word).max(add) } else { word.wrapping_add(add) };
         }
     }
 
@@ -178,10 +162,7 @@ impl GroupCounters {
     }
 }
 
-#[expect(
-    clippy::cast_possible_wrap,
-    reason = "a population is a signed word by design"
-)]
+#[expect(clippy::cast_possible_wrap, reason = "a population is a signed word by design")]
 const fn clamp(word: u64) -> u64 {
     if (word as i64) < 0 { 0 } else { word }
 }

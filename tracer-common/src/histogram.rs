@@ -13,11 +13,7 @@ pub const fn bucket_of(ns: u64) -> u32 {
     let power = 63 - ns.leading_zeros();
     let eighth = (ns >> (power - 3)) as u32 & 7;
     let bucket = (power - 2) * 8 + eighth;
-    if bucket >= BUCKETS {
-        BUCKETS - 1
-    } else {
-        bucket
-    }
+    if bucket >= BUCKETS { BUCKETS - 1 } else { bucket }
 }
 
 /// The middle of a bucket, ns: what a quantile in it reads as.

@@ -21,10 +21,7 @@ pub(crate) fn socket_passes(sock: Sock, local_port: u16, peer_port: u16, netns: 
         return false;
     }
     if config!(filter.peer_ports_len) != 0
-        && !any_port(
-            &raw const crate::config::CONFIG.filter.peer_ports,
-            peer_port,
-        )
+        && !any_port(&raw const crate::config::CONFIG.filter.peer_ports, peer_port)
     {
         return false;
     }

@@ -21,13 +21,7 @@ pub(crate) fn find_or_make(port: u16, direction: u8, process: Option<Process>) -
             tgid: process.tgid,
             start_ticks: process.start_ticks(),
         },
-        None => GroupKey {
-            port,
-            direction,
-            pad: 0,
-            tgid: 0,
-            start_ticks: 0,
-        },
+        None => GroupKey { port, direction, pad: 0, tgid: 0, start_ticks: 0 },
     };
     match GROUP_INDEX.get_ptr(key) {
         // SAFETY: an aligned value from the map, written once before it became visible.
@@ -39,18 +33,10 @@ pub(crate) fn find_or_make(port: u16, direction: u8, process: Option<Process>) -
 #[inline(never)]
 fn make_info(process: Option<Process>, index: u32) -> GroupInfo {
     match process {
-        Some(process) => GroupInfo {
-            index,
-            pad: 0,
-            cgroup: process.cgroup(),
-            comm: process.comm(),
-        },
-        None => GroupInfo {
-            index,
-            pad: 0,
-            cgroup: 0,
-            comm: [0; 16],
-        },
+        Some(process) => {
+            GroupInfo { index, pad: 0, cgroup: process.cgroup(), comm: process.comm() }
+        }
+        None => GroupInfo { index, pad: 0, cgroup: 0, comm: [0; 16] },
     }
 }
 
@@ -82,63 +68,30 @@ fn make(key: GroupKey, process: Option<Process>) -> u32 {
 /// The group that a socket accepted on `port` joins, and the listener's process id (0: unknown).
 #[inline(always)]
 pub(crate) fn of_accepted(netns: u32, port: u16) -> (u32, u32) {
-    let key = ServiceKey {
-        netns,
-        port,
-        direction: DIRECTION_IN,
-        pad: 0,
-    };
+    let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     if let Some(info) = SERVICES.get_ptr(key) {
         // SAFETY: an aligned value from the map; a torn read can only mix two listeners of one
         // service, and `close()` sets the owner right.
         return unsafe { ((*info).group, (*info).tgid) };
     }
     let group = find_or_make(port, DIRECTION_IN, None);
-    let _ = SERVICES.insert(
-        key,
-        ServiceInfo {
-            group,
-            tgid: 0,
-            listeners: 0,
-        },
-        NOEXIST,
-    );
+    let _ = SERVICES.insert(key, ServiceInfo { group, tgid: 0, listeners: 0 }, NOEXIST);
     (group, 0)
 }
 
 /// Whether `port` is a listening port of this namespace, as far as is known.
 #[inline(always)]
 pub(crate) fn is_service(netns: u32, port: u16) -> bool {
-    SERVICES
-        .get_ptr(ServiceKey {
-            netns,
-            port,
-            direction: DIRECTION_IN,
-            pad: 0,
-        })
-        .is_some()
+    SERVICES.get_ptr(ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 }).is_some()
 }
 
 /// A socket begins to listen: sockets accepted from now on are its process's, unless another
 /// process listens on the same port too (then the owner is unknown until `close()`).
 #[inline(always)]
 pub(crate) fn listen_begins(netns: u32, port: u16, group: u32, tgid: u32) {
-    let key = ServiceKey {
-        netns,
-        port,
-        direction: DIRECTION_IN,
-        pad: 0,
-    };
+    let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     let Some(info) = SERVICES.get_ptr_mut(key) else {
-        let _ = SERVICES.insert(
-            key,
-            ServiceInfo {
-                group,
-                tgid,
-                listeners: 1,
-            },
-            NOEXIST,
-        );
+        let _ = SERVICES.insert(key, ServiceInfo { group, tgid, listeners: 1 }, NOEXIST);
         return;
     };
     // SAFETY: an aligned value from the map; `listen()` on one port of one namespace is rare and
@@ -158,12 +111,7 @@ pub(crate) fn listen_begins(netns: u32, port: u16, group: u32, tgid: u32) {
 /// A socket stops listening.
 #[inline(always)]
 pub(crate) fn listen_ends(netns: u32, port: u16) {
-    let key = ServiceKey {
-        netns,
-        port,
-        direction: DIRECTION_IN,
-        pad: 0,
-    };
+    let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     if let Some(info) = SERVICES.get_ptr_mut(key) {
         // SAFETY: as in `listen_begins`.
         unsafe {

@@ -86,11 +86,7 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn local_port(self) -> u16 {
         let num: u16 = self.load(at::NUM);
-        if num != 0 {
-            num
-        } else {
-            u16::from_be(self.probe(config!(offsets.inet_sport)))
-        }
+        if num != 0 { num } else { u16::from_be(self.probe(config!(offsets.inet_sport))) }
     }
 
     /// The peer's port, host order.
@@ -129,11 +125,7 @@ impl Sock {
     /// nobody asked for its cookie yet, so that it cannot have a record.
     #[inline(always)]
     pub(crate) fn probe_id(self) -> u64 {
-        if config!(cookie_helper) == 0 {
-            self.0 as u64
-        } else {
-            self.probe(at::COOKIE as u32)
-        }
+        if config!(cookie_helper) == 0 { self.0 as u64 } else { self.probe(at::COOKIE as u32) }
     }
 
     /// Whether everything sent is acknowledged, the FIN included.

@@ -20,10 +20,7 @@ impl Totals {
     /// The counters of the group with this index.
     #[inline(always)]
     pub(crate) fn of(group: u32) -> Option<Self> {
-        TOTALS
-            .get_ptr_mut(group)
-            .or_else(|| TOTALS.get_ptr_mut(GROUP_OTHER))
-            .map(Self)
+        TOTALS.get_ptr_mut(group).or_else(|| TOTALS.get_ptr_mut(GROUP_OTHER)).map(Self)
     }
 
     #[inline(always)]
@@ -94,12 +91,7 @@ impl Totals {
                 *max = ns;
             }
         }
-        let key = HistogramKey {
-            port,
-            direction,
-            pad: 0,
-            bucket: bucket_of(ns),
-        };
+        let key = HistogramKey { port, direction, pad: 0, bucket: bucket_of(ns) };
         if let Some(count) = FIN_WAIT1_TIMES.get_ptr_mut(key) {
             // SAFETY: an aligned word from the map, only ever added to atomically.
             unsafe { add(count, 1) };

@@ -24,21 +24,14 @@ pub(crate) fn find(id: u64) -> Option<&'static mut SockRecord> {
     // SAFETY: a value of the map. The kernel holds the socket's lock wherever state changes, so
     // its record has one writer at a time (but for `closer`, which the close hook alone writes).
     let record = unsafe { &mut *record };
-    if record.flags & FLAG_DESTROYED != 0 {
-        None
-    } else {
-        Some(record)
-    }
+    if record.flags & FLAG_DESTROYED != 0 { None } else { Some(record) }
 }
 
 /// Makes an empty record: nothing is counted yet.
 #[inline(always)]
 pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
     // Zeroed as a whole: the kernel copies it byte by byte.
-    let record = SockRecord {
-        group: GROUP_OUTSIDE,
-        ..SockRecord::default()
-    };
+    let record = SockRecord { group: GROUP_OUTSIDE, ..SockRecord::default() };
     // Losing the race is fine: the record is there then.
     let inserted = SOCKETS.insert(id, record, NOEXIST).is_ok();
     let found = find(id);
@@ -125,11 +118,8 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     let peer_port = sock.peer_port();
     record.state = old.number();
     let accepted = matches!(old, TcpState::Listen) || group::is_service(netns, local_port);
-    (record.direction, record.service_port) = if accepted {
-        (DIRECTION_IN, local_port)
-    } else {
-        (DIRECTION_OUT, peer_port)
-    };
+    (record.direction, record.service_port) =
+        if accepted { (DIRECTION_IN, local_port) } else { (DIRECTION_OUT, peer_port) };
     if !socket_passes(sock, local_port, peer_port, netns) {
         return;
     }

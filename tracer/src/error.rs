@@ -50,20 +50,12 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// The command line asks for what cannot be.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Usage,
-            what: what.into(),
-            hint: None,
-        }
+        Self { kind: Kind::Usage, what: what.into(), hint: None }
     }
 
     /// This host cannot be traced.
     pub fn environment(what: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Environment,
-            what: what.into(),
-            hint: None,
-        }
+        Self { kind: Kind::Environment, what: what.into(), hint: None }
     }
 
     /// With a hint.
@@ -81,18 +73,11 @@ pub fn report(error: &anyhow::Error) -> (String, u8) {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("\n  caused by: {cause}"));
     }
-    let failure = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>());
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     if let Some(hint) = failure.and_then(|failure| failure.hint.as_ref()) {
         text.push_str(&format!("\n  hint: {hint}"));
     }
-    (
-        text,
-        failure
-            .map_or(Kind::Failed, |failure| failure.kind)
-            .exit_code(),
-    )
+    (text, failure.map_or(Kind::Failed, |failure| failure.kind).exit_code())
 }
 
 #[cfg(test)]

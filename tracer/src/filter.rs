@@ -63,16 +63,9 @@ impl Filter {
         let any = |ports: &[u16], port| ports.is_empty() || ports.contains(&port);
         any(&self.ports, socket.local_port)
             && any(&self.peer_ports, socket.peer_port)
-            && self
-                .netns
-                .as_ref()
-                .is_none_or(|(_, netns)| *netns == socket.netns)
-            && self
-                .family
-                .is_none_or(|family| (family == 6) == socket.is_ipv6)
-            && self
-                .addr
-                .is_none_or(|net| net.contains(&socket.peer.to_canonical()))
+            && self.netns.as_ref().is_none_or(|(_, netns)| *netns == socket.netns)
+            && self.family.is_none_or(|family| (family == 6) == socket.is_ipv6)
+            && self.addr.is_none_or(|net| net.contains(&socket.peer.to_canonical()))
     }
 
     /// Whether a group with this owner passes.
@@ -80,10 +73,7 @@ impl Filter {
     pub fn passes_owner(&self, pid: Option<u32>, comm: &str, cgroup: u64) -> bool {
         self.pid.is_none_or(|wanted| pid == Some(wanted))
             && self.comm.as_ref().is_none_or(|wanted| wanted == comm)
-            && self
-                .cgroup
-                .as_ref()
-                .is_none_or(|(_, wanted)| *wanted == cgroup)
+            && self.cgroup.as_ref().is_none_or(|(_, wanted)| *wanted == cgroup)
     }
 
     /// The filter as the programs take it.
@@ -148,16 +138,8 @@ impl Filter {
         parts.extend(self.addr.map(|net| format!("peer in {net}")));
         parts.extend(self.pid.map(|pid| format!("pid = {pid}")));
         parts.extend(self.comm.as_ref().map(|comm| format!("comm = {comm}")));
-        parts.extend(
-            self.cgroup
-                .as_ref()
-                .map(|(path, _)| format!("cgroup = {path}")),
-        );
-        parts.extend(
-            self.netns
-                .as_ref()
-                .map(|(netns, _)| format!("netns = {netns}")),
-        );
+        parts.extend(self.cgroup.as_ref().map(|(path, _)| format!("cgroup = {path}")));
+        parts.extend(self.netns.as_ref().map(|(netns, _)| format!("netns = {netns}")));
         parts.extend(self.family.map(|family| format!("IPv{family}")));
         parts.join(" and ")
     }
@@ -189,47 +171,25 @@ mod tests {
 
     #[test]
     fn every_field_must_match() {
-        let mut filter = Filter {
-            ports: vec![80, 9981],
-            ..Filter::default()
-        };
+        let mut filter = Filter { ports: vec![80, 9981], ..Filter::default() };
         assert!(filter.passes_socket(&socket("10.0.0.1")));
         filter.addr = Some("10.0.0.0/8".parse().unwrap());
         assert!(filter.passes_socket(&socket("10.0.0.1")));
-        assert!(
-            filter.passes_socket(&socket("::ffff:10.0.0.1")),
-            "IPv4 behind an IPv6 socket"
-        );
+        assert!(filter.passes_socket(&socket("::ffff:10.0.0.1")), "IPv4 behind an IPv6 socket");
         assert!(!filter.passes_socket(&socket("11.0.0.1")));
         filter.family = Some(6);
         assert!(!filter.passes_socket(&socket("10.0.0.1")));
-        assert_eq!(
-            filter.describe(),
-            "port = 80,9981 and peer in 10.0.0.0/8 and IPv6"
-        );
+        assert_eq!(filter.describe(), "port = 80,9981 and peer in 10.0.0.0/8 and IPv6");
     }
 
     #[test]
     fn an_ipv4_network_is_compared_as_mapped() {
-        let filter = Filter {
-            addr: Some("10.1.0.0/16".parse().unwrap()),
-            ..Filter::default()
-        };
+        let filter = Filter { addr: Some("10.1.0.0/16".parse().unwrap()), ..Filter::default() };
         let kernel = filter.to_kernel();
-        let peer = words(
-            "10.1.2.3"
-                .parse::<std::net::Ipv4Addr>()
-                .unwrap()
-                .to_ipv6_mapped()
-                .octets(),
-        );
-        let other = words(
-            "10.2.2.3"
-                .parse::<std::net::Ipv4Addr>()
-                .unwrap()
-                .to_ipv6_mapped()
-                .octets(),
-        );
+        let peer =
+            words("10.1.2.3".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped().octets());
+        let other =
+            words("10.2.2.3".parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped().octets());
         let matches = |peer: [u32; 4]| {
             (0..4).all(|word| (peer[word] ^ kernel.addr[word]) & kernel.addr_mask[word] == 0)
         };

@@ -2,12 +2,12 @@
 
 pub mod aggregate;
 pub mod bpf;
+pub mod cli;
 pub mod error;
 pub mod event;
 pub mod filter;
 pub mod gauges;
-pub mod text;
-pub mod cli;
-pub mod storm;
 pub mod source;
+pub mod storm;
+pub mod text;
 pub mod time;

@@ -14,11 +14,7 @@ fn main() {
             println!("{:#?} {:?}", k.plan.report(), t.elapsed());
             for (n, p) in k.ebpf.programs() {
                 if let Ok(i) = p.info() {
-                    println!(
-                        "{n} {:?} {:?}",
-                        i.verified_instruction_count(),
-                        i.size_translated()
-                    );
+                    println!("{n} {:?} {:?}", i.verified_instruction_count(), i.size_translated());
                 }
             }
         }

@@ -26,18 +26,13 @@ impl Wall {
     /// RFC 3339 in UTC with milliseconds: `2026-11-22T16:42:10.000Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
-        self.timestamp()
-            .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
-            .to_string()
+        self.timestamp().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
     }
 
     /// `16:42:10` in the zone given (a screen shows the reader's).
     #[must_use]
     pub fn clock(self, zone: &jiff::tz::TimeZone) -> String {
-        self.timestamp()
-            .to_zoned(zone.clone())
-            .strftime("%H:%M:%S")
-            .to_string()
+        self.timestamp().to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
     fn timestamp(self) -> jiff::Timestamp {
@@ -75,19 +70,13 @@ mod tests {
 
     #[test]
     fn anchor_maps_both_ways_around_it() {
-        let anchor = ClockAnchor {
-            monotonic: Monotonic(5_000),
-            wall: Wall(1_000_000),
-        };
+        let anchor = ClockAnchor { monotonic: Monotonic(5_000), wall: Wall(1_000_000) };
         assert_eq!(anchor.wall(Monotonic(6_000)), Wall(1_001_000));
         assert_eq!(anchor.wall(Monotonic(4_000)), Wall(999_000));
     }
 
     #[test]
     fn wall_time_is_utc_with_milliseconds() {
-        assert_eq!(
-            Wall(1_795_365_730_000_000_000).rfc3339(),
-            "2026-11-22T16:42:10.000Z"
-        );
+        assert_eq!(Wall(1_795_365_730_000_000_000).rfc3339(), "2026-11-22T16:42:10.000Z");
     }
 }

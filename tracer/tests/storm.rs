@@ -29,13 +29,8 @@ fn result(stdout: &str) -> Value {
 
 /// Whether this user may make network namespaces and change the kernel's settings.
 fn privileged() -> bool {
-    let able = output(&[
-        "--netns",
-        "--connections",
-        "1",
-        "--sysctl",
-        "net.ipv4.tcp_fin_timeout=60",
-    ]);
+    let able =
+        output(&["--netns", "--connections", "1", "--sysctl", "net.ipv4.tcp_fin_timeout=60"]);
     if !able.status.success() {
         eprintln!("skipped: {}", String::from_utf8_lossy(&able.stderr));
     }
@@ -59,12 +54,7 @@ fn standing(arguments: &[&str], stdin: Stdio) -> (Child, BufReader<ChildStdout>,
 fn finish(mut child: Child, mut stdout: BufReader<ChildStdout>) -> (Value, String) {
     let (mut rest, mut talk) = (String::new(), String::new());
     stdout.read_to_string(&mut rest).expect("stdout");
-    child
-        .stderr
-        .take()
-        .expect("pipe")
-        .read_to_string(&mut talk)
-        .expect("stderr");
+    child.stderr.take().expect("pipe").read_to_string(&mut talk).expect("stderr");
     let status = child.wait().expect("it ends");
     assert!(status.success(), "{status}: {talk}");
     (result(&rest), talk)
@@ -80,10 +70,7 @@ fn an_address_beyond_loopback_is_a_usage_error() {
     let refused = output(&["--addr", "192.0.2.1"]);
     assert_eq!(refused.status.code(), Some(2));
     let talk = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        talk.contains("loopback") && talk.contains("192.0.2.1"),
-        "{talk}"
-    );
+    assert!(talk.contains("loopback") && talk.contains("192.0.2.1"), "{talk}");
 }
 
 #[test]
@@ -94,25 +81,13 @@ fn settings_are_restored_on_a_signal_even_if_started_with_sigint_ignored() {
     let path = "/proc/sys/net/ipv4/tcp_max_orphans";
     let before = std::fs::read_to_string(path).expect("a setting of the host");
     let other = before.trim().parse::<u64>().expect("a number") + 1;
-    for (which, trap) in [
-        (Signal::INT, "INT"),
-        (Signal::TERM, "TERM"),
-        (Signal::HUP, "HUP"),
-    ] {
+    for (which, trap) in [(Signal::INT, "INT"), (Signal::TERM, "TERM"), (Signal::HUP, "HUP")] {
         let setting = format!("net.ipv4.tcp_max_orphans={other}");
         // A shell that ignores the signal passes that on to what it executes.
         let mut child = Command::new("sh")
             .args(["-c", &format!("trap '' {trap}; exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_sockflow"))
-            .args([
-                "storm",
-                "--mode",
-                "hold",
-                "--connections",
-                "10",
-                "--netns",
-                "--json",
-            ])
+            .args(["storm", "--mode", "hold", "--connections", "10", "--netns", "--json"])
             .args(["--sysctl", &setting])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -177,22 +152,12 @@ fn a_run_cut_short_counts_what_it_made() {
         return;
     }
     for exit_server in [false, true] {
-        let mut command = storm(&[
-            "--mode",
-            "zero-window",
-            "--rate",
-            "100/s",
-            "--netns",
-            "--json",
-        ]);
+        let mut command = storm(&["--mode", "zero-window", "--rate", "100/s", "--netns", "--json"]);
         if exit_server {
             command.arg("--exit-server");
         }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("storm starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("storm starts");
         std::thread::sleep(Duration::from_millis(700));
         signal(&child, Signal::INT);
         let stdout = BufReader::new(child.stdout.take().expect("pipe"));
@@ -207,15 +172,7 @@ fn a_run_cut_short_counts_what_it_made() {
 
 #[test]
 fn a_hold_ends_when_its_stdin_does() {
-    let arguments = [
-        "--mode",
-        "hold",
-        "--connections",
-        "20",
-        "--port",
-        "19981",
-        "--json",
-    ];
+    let arguments = ["--mode", "hold", "--connections", "20", "--port", "19981", "--json"];
     let (mut child, stdout, line) = standing(&arguments, Stdio::piped());
     assert_eq!(line, "holding 20\n");
     std::thread::sleep(Duration::from_millis(100));
@@ -224,10 +181,7 @@ fn a_hold_ends_when_its_stdin_does() {
     drop(child.stdin.take());
     let (result, _) = finish(child, stdout);
     assert!(started.elapsed() < Duration::from_secs(5));
-    assert_eq!(
-        (&result["held"], &result["completed"]),
-        (&20.into(), &20.into())
-    );
+    assert_eq!((&result["held"], &result["completed"]), (&20.into(), &20.into()));
 }
 
 #[test]
@@ -237,22 +191,11 @@ fn more_than_one_process_may_hold_is_held_by_several() {
     let script = format!(
         "ulimit -n 600; exec {binary} storm --mode hold --connections 500 --port 19982 --hold 1s --json"
     );
-    let done = Command::new("sh")
-        .args(["-c", &script])
-        .stdin(Stdio::null())
-        .output()
-        .expect("sh");
+    let done = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().expect("sh");
     let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(stdout.starts_with("holding 500\n"), "{stdout}");
     let result = result(&stdout);
-    assert_eq!(
-        (&result["held"], &result["completed"]),
-        (&500.into(), &500.into())
-    );
+    assert_eq!((&result["held"], &result["completed"]), (&500.into(), &500.into()));
     assert_eq!(result["holders"].as_array().map(Vec::len), Some(3));
 }

@@ -14,9 +14,7 @@ pub(crate) fn cargo() -> Command {
 /// Runs to the end with the terminal attached; anything but success is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     announce(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {}", program(command)))?;
+    let status = command.status().with_context(|| format!("cannot run {}", program(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", line(command));
     }
@@ -26,17 +24,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs silently and gives standard output, trimmed; anything but success is an error that
 /// carries standard error.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {}", program(command)))?;
+    let output = command.output().with_context(|| format!("cannot run {}", program(command)))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed ({})\n{}",
-            line(command),
-            output.status,
-            why.trim()
-        );
+        bail!("`{}` failed ({})\n{}", line(command), output.status, why.trim());
     }
     let text = String::from_utf8(output.stdout)
         .with_context(|| format!("`{}` did not print UTF-8", line(command)))?;
@@ -103,10 +94,9 @@ mod tests {
     #[test]
     fn tee_hands_over_each_line_even_when_it_is_not_utf8() {
         let mut lines = Vec::new();
-        let ok = tee(
-            Command::new("sh").args(["-c", r"printf 'a\n\377b\nc'"]),
-            |line| lines.push(line.to_owned()),
-        )
+        let ok = tee(Command::new("sh").args(["-c", r"printf 'a\n\377b\nc'"]), |line| {
+            lines.push(line.to_owned())
+        })
         .unwrap();
         assert!(ok);
         assert_eq!(lines, ["a", "\u{fffd}b", "c"]);

@@ -16,9 +16,8 @@ impl Workspace {
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = manifest.parent().context("xtask lies in no workspace")?;
-        let root = root
-            .canonicalize()
-            .with_context(|| format!("cannot enter {}", root.display()))?;
+        let root =
+            root.canonicalize().with_context(|| format!("cannot enter {}", root.display()))?;
         Ok(Self { root })
     }
 
@@ -60,9 +59,7 @@ fn non_empty(variable: &str) -> Option<PathBuf> {
 /// The program of that name in `$PATH`.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Whether this process may do what only root may.
@@ -70,7 +67,5 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 /// The owner of `/proc/self` is the effective user, which saves a dependency and an `unsafe`.
 pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    Path::new("/proc/self")
-        .metadata()
-        .is_ok_and(|meta| meta.uid() == 0)
+    Path::new("/proc/self").metadata().is_ok_and(|meta| meta.uid() == 0)
 }

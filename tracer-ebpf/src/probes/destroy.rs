@@ -22,9 +22,7 @@ fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
     let id = sock.id();
     // SAFETY: one word of the map, read as a whole.
-    let merging = CONTROL
-        .get_ptr(CONTROL_MERGING)
-        .is_some_and(|word| unsafe { *word } != 0);
+    let merging = CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0);
     let Some(record) = track::find(id) else {
         return 0;
     };
@@ -61,14 +59,6 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
     });
     totals.orphan_ended(end);
     if emit::orphans() && record.group != GROUP_OUTSIDE {
-        emit(
-            EventKind::OrphanEnd,
-            sock,
-            id,
-            record,
-            record.last_state,
-            0,
-            end as u8,
-        );
+        emit(EventKind::OrphanEnd, sock, id, record, record.last_state, 0, end as u8);
     }
 }

@@ -29,12 +29,7 @@ fn sf_reset_out(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(sk);
     let state = sock.state();
     if state != TcpState::TimeWait.number() && state != TcpState::NewSynRecv.number() {
-        reset(
-            sock,
-            FLAG_RESET_OUT,
-            Counter::ResetsOut,
-            EventKind::ResetOut,
-        );
+        reset(sock, FLAG_RESET_OUT, Counter::ResetsOut, EventKind::ResetOut);
     }
     0
 }

@@ -34,10 +34,9 @@ fn sf_state(ctx: BtfTracePointContext) -> i32 {
     if sock.protocol() != IPPROTO_TCP {
         return 0;
     }
-    if let (Some(old), Some(new)) = (
-        TcpState::from_number(old as u8),
-        TcpState::from_number(new as u8),
-    ) {
+    if let (Some(old), Some(new)) =
+        (TcpState::from_number(old as u8), TcpState::from_number(new as u8))
+    {
         changed(sock, old, new);
     }
     0
@@ -61,13 +60,9 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         (TcpState::Close, TcpState::Listen | TcpState::SynSent)
             | (TcpState::Listen, TcpState::SynRecv)
     );
-    let Some(record) = track::find(id).or_else(|| {
-        if track::wanted(sock, old, new) {
-            track::make(id)
-        } else {
-            None
-        }
-    }) else {
+    let Some(record) = track::find(id)
+        .or_else(|| if track::wanted(sock, old, new) { track::make(id) } else { None })
+    else {
         return;
     };
     if begins {

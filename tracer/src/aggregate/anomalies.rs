@@ -84,24 +84,12 @@ impl Log {
             };
             if severity > Severity::Ok {
                 let text = format!("{text} at {} pages", thousands(now.pages));
-                self.push(Anomaly {
-                    time,
-                    severity,
-                    kind: "tcp_mem",
-                    port: None,
-                    text,
-                });
+                self.push(Anomaly { time, severity, kind: "tcp_mem", port: None, text });
             }
         } else if now.pressures > last.pressures && now.memory < MemState::Pressure {
             let text = "pressure began and ended between two samples".to_owned();
             let severity = Severity::Warn;
-            self.push(Anomaly {
-                time,
-                severity,
-                kind: "tcp_mem",
-                port: None,
-                text,
-            });
+            self.push(Anomaly { time, severity, kind: "tcp_mem", port: None, text });
         }
         if now.listen_overflows > last.listen_overflows {
             self.tell(
@@ -124,10 +112,7 @@ impl Log {
                 None,
                 |since| {
                     let count = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
-                    format!(
-                        "tcp_max_tw_buckets reached: {} closed without",
-                        thousands(count)
-                    )
+                    format!("tcp_max_tw_buckets reached: {} closed without", thousands(count))
                 },
                 last.time_wait_overflow,
             );
@@ -154,19 +139,10 @@ impl Log {
         match now.limit_in_s {
             Some(left) if left < 120.0 && !self.growing => {
                 self.growing = true;
-                let text = format!(
-                    "{:+.0}/s: limit reached in {}",
-                    now.growth_per_s,
-                    duration(left)
-                );
+                let text =
+                    format!("{:+.0}/s: limit reached in {}", now.growth_per_s, duration(left));
                 let severity = Severity::Crit;
-                self.push(Anomaly {
-                    time,
-                    severity,
-                    kind: "orphan-growth",
-                    port,
-                    text,
-                });
+                self.push(Anomaly { time, severity, kind: "orphan-growth", port, text });
             }
             None => self.growing = false,
             Some(_) => {}
@@ -197,13 +173,7 @@ impl Log {
         }
         self.begins.retain(|(known, ..)| *known != kind);
         self.begins.push((kind, time, begin));
-        self.push(Anomaly {
-            time,
-            severity,
-            kind,
-            port,
-            text: text(None),
-        });
+        self.push(Anomaly { time, severity, kind, port, text: text(None) });
     }
 
     fn push(&mut self, anomaly: Anomaly) {
@@ -226,20 +196,9 @@ mod tests {
     fn a_burst_of_kills_is_one_anomaly_with_the_whole_number() {
         let mut log = Log::default();
         for (second, killed) in [(0, 5), (1, 5), (2, 9), (3, 15), (30, 16)] {
-            log.watch(
-                at(second),
-                Watched {
-                    killed,
-                    ..Watched::default()
-                },
-                Some(9981),
-            );
+            log.watch(at(second), Watched { killed, ..Watched::default() }, Some(9981));
         }
-        let told: Vec<_> = log
-            .entries()
-            .into_iter()
-            .map(|a| (a.time, a.text))
-            .collect();
+        let told: Vec<_> = log.entries().into_iter().map(|a| (a.time, a.text)).collect();
         assert_eq!(told.len(), 2, "{told:?}");
         assert_eq!(told[0].0, at(2));
         assert!(told[0].1.starts_with("kernel killed 10 "), "{told:?}");
@@ -251,46 +210,20 @@ mod tests {
     #[test]
     fn pressure_is_told_when_it_begins_and_ends() {
         let mut log = Log::default();
-        let states = [
-            MemState::Ok,
-            MemState::Rising,
-            MemState::Pressure,
-            MemState::Ok,
-        ];
+        let states = [MemState::Ok, MemState::Rising, MemState::Pressure, MemState::Ok];
         for (second, memory) in states.into_iter().enumerate() {
-            log.watch(
-                at(second as i64),
-                Watched {
-                    memory,
-                    ..Watched::default()
-                },
-                None,
-            );
+            log.watch(at(second as i64), Watched { memory, ..Watched::default() }, None);
         }
         let texts: Vec<_> = log.entries().into_iter().map(|a| a.text).collect();
-        assert_eq!(
-            texts,
-            ["pressure begins at 0 pages", "pressure ends at 0 pages"]
-        );
+        assert_eq!(texts, ["pressure begins at 0 pages", "pressure ends at 0 pages"]);
     }
 
     #[test]
     fn the_log_is_bounded() {
         let mut log = Log::default();
         for second in 0..1000 {
-            let memory = if second % 2 == 0 {
-                MemState::Ok
-            } else {
-                MemState::Pressure
-            };
-            log.watch(
-                at(second),
-                Watched {
-                    memory,
-                    ..Watched::default()
-                },
-                None,
-            );
+            let memory = if second % 2 == 0 { MemState::Ok } else { MemState::Pressure };
+            log.watch(at(second), Watched { memory, ..Watched::default() }, None);
         }
         assert_eq!(log.entries().len(), KEPT);
     }

@@ -65,16 +65,11 @@ impl History {
 
     /// (seconds since the first point, value), oldest first.
     pub(super) fn series(&self, value: impl Fn(&HistoryPoint) -> u64) -> Vec<(f64, f64)> {
-        self.seconds()
-            .zip(self.points.iter().map(|point| value(point) as f64))
-            .collect()
+        self.seconds().zip(self.points.iter().map(|point| value(point) as f64)).collect()
     }
 
     pub(super) fn service(&self, key: &Service) -> Vec<u64> {
-        self.services
-            .get(key)
-            .map(|values| values.iter().copied().collect())
-            .unwrap_or_default()
+        self.services.get(key).map(|values| values.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The orphans of a service as a series; `None` when it had none.
@@ -89,17 +84,12 @@ impl History {
 
     fn timed(&self, values: &VecDeque<u64>) -> Vec<(f64, f64)> {
         let skip = self.points.len().saturating_sub(values.len());
-        self.seconds()
-            .skip(skip)
-            .zip(values.iter().map(|value| *value as f64))
-            .collect()
+        self.seconds().skip(skip).zip(values.iter().map(|value| *value as f64)).collect()
     }
 
     fn seconds(&self) -> impl Iterator<Item = f64> + '_ {
         let first = self.points.front().map_or(Wall(0), |point| point.time);
-        self.points
-            .iter()
-            .map(move |point| (point.time.0 - first.0) as f64 / 1e9)
+        self.points.iter().map(move |point| (point.time.0 - first.0) as f64 / 1e9)
     }
 }
 

@@ -136,10 +136,7 @@ impl Aggregator {
     /// Increase of a TcpExt counter since tracing began.
     fn counted(&self, name: &str) -> u64 {
         let now = self.gauges.tcp_ext.get(name).copied().unwrap_or(0);
-        let first = self
-            .first_gauges
-            .as_ref()
-            .and_then(|first| first.tcp_ext.get(name).copied());
+        let first = self.first_gauges.as_ref().and_then(|first| first.tcp_ext.get(name).copied());
         now.saturating_sub(first.unwrap_or(0))
     }
 
@@ -147,23 +144,15 @@ impl Aggregator {
         let time = self.settings.anchor.wall(at);
         let rollup = Rollup::of(&self.totals.groups);
         let states = self.states(&rollup);
-        let elapsed = self
-            .last
-            .as_ref()
-            .map_or(0.0, |last| at.seconds_since(last.at));
+        let elapsed = self.last.as_ref().map_or(0.0, |last| at.seconds_since(last.at));
         let previous = self.last.take();
 
         let host_orphans = self.gauges.sockets.orphan.unwrap_or(0);
         let pages = self.gauges.sockets.mem.map_or(0, |pages| pages.0);
         let opened_per_s = previous.as_ref().map_or(0.0, |last| {
-            rate(
-                last.rollup.all.total(Counter::Opened),
-                rollup.all.total(Counter::Opened),
-                elapsed,
-            )
+            rate(last.rollup.all.total(Counter::Opened), rollup.all.total(Counter::Opened), elapsed)
         });
-        self.history
-            .record(time, host_orphans, pages, opened_per_s, &rollup);
+        self.history.record(time, host_orphans, pages, opened_per_s, &rollup);
 
         let orphans = self.orphans(host_orphans, &rollup);
         let tcp_mem = self.tcp_mem(pages);
@@ -245,12 +234,8 @@ impl Aggregator {
             states.time_wait = self.time_wait.values().sum();
         } else {
             states.fin_wait2 += self.diag.fin_wait2_minisockets;
-            states.time_wait = self
-                .gauges
-                .sockets
-                .tw
-                .unwrap_or(0)
-                .saturating_sub(self.diag.fin_wait2_minisockets);
+            states.time_wait =
+                self.gauges.sockets.tw.unwrap_or(0).saturating_sub(self.diag.fin_wait2_minisockets);
         }
         states
     }
@@ -265,12 +250,7 @@ impl Aggregator {
             limit,
             tracked,
             by_state: rollup::orphan_states(&rollup.all),
-            bytes: self
-                .diag
-                .services
-                .values()
-                .map(|service| service.orphan_bytes)
-                .sum(),
+            bytes: self.diag.services.values().map(|service| service.orphan_bytes).sum(),
             growth_per_s: trend.per_s,
             limit_in_s: trend.seconds_until(host, limit),
             killed: self.counted("TCPAbortOnMemory"),
@@ -333,20 +313,12 @@ impl Aggregator {
 
 /// Increase a second; 0 where no time has passed.
 fn rate(before: u64, now: u64, elapsed_s: f64) -> f64 {
-    if elapsed_s > 0.0 {
-        now.saturating_sub(before) as f64 / elapsed_s
-    } else {
-        0.0
-    }
+    if elapsed_s > 0.0 { now.saturating_sub(before) as f64 / elapsed_s } else { 0.0 }
 }
 
 /// Change a second, either way.
 fn change(before: u64, now: u64, elapsed_s: f64) -> f64 {
-    if elapsed_s > 0.0 {
-        (now as f64 - before as f64) / elapsed_s
-    } else {
-        0.0
-    }
+    if elapsed_s > 0.0 { (now as f64 - before as f64) / elapsed_s } else { 0.0 }
 }
 
 fn state_rates(before: &States, now: &States, elapsed_s: f64) -> StateRates {

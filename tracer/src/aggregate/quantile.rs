@@ -23,11 +23,7 @@ pub fn quantiles_ms(buckets: &[(u32, u64)], max_ns: u64) -> Quantiles {
     if total == 0 {
         return Quantiles::default();
     }
-    Quantiles {
-        p50: at(0.5),
-        p99: at(0.99),
-        max: max_ns as f64 / 1e6,
-    }
+    Quantiles { p50: at(0.5), p99: at(0.99), max: max_ns as f64 / 1e6 }
 }
 
 #[cfg(test)]
@@ -37,11 +33,8 @@ mod tests {
 
     #[test]
     fn quantiles_are_within_a_bucket() {
-        let buckets = [
-            (bucket_of(1_000_000), 98),
-            (bucket_of(40_000_000), 1),
-            (bucket_of(101_000_000), 1),
-        ];
+        let buckets =
+            [(bucket_of(1_000_000), 98), (bucket_of(40_000_000), 1), (bucket_of(101_000_000), 1)];
         let quantiles = quantiles_ms(&buckets, 101_000_000);
         assert!((quantiles.p50 - 1.0).abs() < 0.13, "{quantiles:?}");
         assert!((quantiles.p99 - 40.0).abs() < 5.0, "{quantiles:?}");

@@ -56,20 +56,14 @@ impl Rollup {
             out.all.merge(&group.counters);
             let service = out.services.entry(group.service).or_default();
             service.counters.merge(&group.counters);
-            let key = group
-                .owner
-                .as_ref()
-                .map(|owner| (owner.pid, group.owner_start_ticks));
+            let key = group.owner.as_ref().map(|owner| (owner.pid, group.owner_start_ticks));
             if let (Some(key), Some(owner)) = (key, &group.owner) {
                 let held = sockets(&group.counters)
                     + group.counters.population(Counter::Orphans)
                     + group.counters.in_state(TcpState::Listen);
                 // What it once had still names it when nothing is left.
                 let weight = (held << 32).saturating_add(group.counters.total(Counter::Changes));
-                let entry = service
-                    .owners
-                    .entry(key)
-                    .or_insert_with(|| (0, owner.clone()));
+                let entry = service.owners.entry(key).or_insert_with(|| (0, owner.clone()));
                 entry.0 = entry.0.saturating_add(weight);
             }
             let process = out.processes.entry(key).or_default();

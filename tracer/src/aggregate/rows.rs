@@ -69,21 +69,14 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<PortRow> {
         .map(|(service, sum)| port(context, *service, sum))
         .collect();
     rows.sort_by_key(|row| {
-        (
-            Reverse(row.orphans),
-            Reverse(row.states.live_with(0)),
-            row.port,
-            row.direction,
-        )
+        (Reverse(row.orphans), Reverse(row.states.live_with(0)), row.port, row.direction)
     });
     rows
 }
 
 fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
     let counters = &sum.counters;
-    let before = context
-        .previous
-        .and_then(|previous| previous.services.get(&service));
+    let before = context.previous.and_then(|previous| previous.services.get(&service));
     let per_s = |counter| {
         let before = before.map_or(0, |sum| sum.counters.total(counter));
         rate(before, counters.total(counter), context.elapsed_s)
@@ -93,11 +86,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
     states.fin_wait2 += seen.map_or(0, |seen| seen.fin_wait2_minisockets);
     states.time_wait = context.time_wait.get(&service).copied().unwrap_or(0);
     let (owner, more_owners) = sum.owner();
-    let times = context
-        .totals
-        .fin_wait1
-        .get(&service)
-        .map_or(&[][..], Vec::as_slice);
+    let times = context.totals.fin_wait1.get(&service).map_or(&[][..], Vec::as_slice);
     PortRow {
         port: service.port,
         direction: service.direction,

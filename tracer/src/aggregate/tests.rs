@@ -10,22 +10,13 @@ use super::*;
 use crate::event::{DiagService, Group, Network, Service};
 use crate::gauges::{Bytes, Limits, MemLimits, Pages};
 
-const WEB: Service = Service {
-    port: 9981,
-    direction: Direction::In,
-};
+const WEB: Service = Service { port: 9981, direction: Direction::In };
 
 fn aggregator(filtered: bool) -> Aggregator {
     Aggregator::new(Settings {
         source: SourceKind::Live,
-        host: Host {
-            name: "web-17".into(),
-            ..Host::default()
-        },
-        anchor: ClockAnchor {
-            monotonic: Monotonic(0),
-            wall: Wall(0),
-        },
+        host: Host { name: "web-17".into(), ..Host::default() },
+        anchor: ClockAnchor { monotonic: Monotonic(0), wall: Wall(0) },
         began: Monotonic(0),
         fidelity: BTreeMap::from([("state", Fidelity::Exact)]),
         filter: String::new(),
@@ -38,11 +29,7 @@ fn gauges(orphan: u64, aborts: u64) -> Gauges {
     let mut gauges = Gauges {
         limits: Limits {
             max_orphans: Some(1000),
-            tcp_mem: Some(MemLimits {
-                low: Pages(100),
-                pressure: Pages(200),
-                high: Pages(300),
-            }),
+            tcp_mem: Some(MemLimits { low: Pages(100), pressure: Pages(200), high: Pages(300) }),
             max_tw_buckets: Some(8192),
             page: Bytes(4096),
         },
@@ -66,10 +53,7 @@ fn counters(words: &[(usize, u64)]) -> GroupCounters {
 fn group(pid: u32, counters: GroupCounters) -> Group {
     Group {
         service: WEB,
-        owner: (pid != 0).then(|| Owner {
-            pid,
-            comm: format!("httpdns{pid}"),
-        }),
+        owner: (pid != 0).then(|| Owner { pid, comm: format!("httpdns{pid}") }),
         owner_start_ticks: 1,
         cgroup: None,
         alive: true,
@@ -78,10 +62,7 @@ fn group(pid: u32, counters: GroupCounters) -> Group {
 }
 
 fn totals(groups: Vec<Group>) -> Totals {
-    Totals {
-        groups,
-        ..Totals::default()
-    }
+    Totals { groups, ..Totals::default() }
 }
 
 const FW1: usize = TcpState::FinWait1 as usize;
@@ -114,22 +95,11 @@ fn services_and_processes_are_two_views_of_the_same_groups() {
         row.totals.opened + row.totals.standing,
         row.totals.closed + row.states.live_with(0)
     );
-    assert_eq!(
-        row.owner.as_ref().map(|owner| owner.pid),
-        Some(7),
-        "most sockets"
-    );
+    assert_eq!(row.owner.as_ref().map(|owner| owner.pid), Some(7), "most sockets");
     assert_eq!(row.more_owners, 1);
-    let by_pid: Vec<_> = snapshot
-        .processes
-        .iter()
-        .map(|row| (row.pid, row.sockets, row.orphans))
-        .collect();
-    assert_eq!(
-        by_pid,
-        [(Some(8), 0, 3), (Some(7), 5, 0)],
-        "orphans are held by nobody"
-    );
+    let by_pid: Vec<_> =
+        snapshot.processes.iter().map(|row| (row.pid, row.sockets, row.orphans)).collect();
+    assert_eq!(by_pid, [(Some(8), 0, 3), (Some(7), 5, 0)], "orphans are held by nobody");
     assert_eq!(snapshot.orphans.drift, 0);
     assert_eq!(snapshot.orphans.tracked, 3);
 }
@@ -139,10 +109,8 @@ fn drift_counts_orphans_outside_the_filter_as_ours() {
     let mut aggregator = aggregator(true);
     aggregator.apply(Input::Gauges(gauges(5, 0)));
     let tracked = counters(&[(Counter::Orphans as usize, 2)]);
-    aggregator.apply(Input::Totals(Totals {
-        orphans_outside: 4,
-        ..totals(vec![group(7, tracked)])
-    }));
+    aggregator
+        .apply(Input::Totals(Totals { orphans_outside: 4, ..totals(vec![group(7, tracked)]) }));
     aggregator.apply(Input::Tick(Monotonic(1)));
     let orphans = &aggregator.snapshot().orphans;
     assert_eq!((orphans.tracked, orphans.host, orphans.drift), (2, 5, 1));
@@ -160,10 +128,7 @@ fn counters_are_told_since_tracing_began() {
     assert_eq!(snapshot.orphans.killed, 38);
     assert_eq!(snapshot.counters["TCPAbortOnMemory"], 38);
     assert_eq!(snapshot.verdict.severity, Severity::Crit);
-    assert_eq!(
-        snapshot.anomalies.last().map(|anomaly| anomaly.kind),
-        Some("orphan-kill")
-    );
+    assert_eq!(snapshot.anomalies.last().map(|anomaly| anomaly.kind), Some("orphan-kill"));
 }
 
 #[test]
@@ -178,10 +143,7 @@ fn growth_is_projected_on_the_limit() {
     let left = snapshot.orphans.limit_in_s.unwrap();
     assert!((left - 9.0).abs() < 0.5, "{left}");
     assert_eq!(snapshot.verdict.severity, Severity::Crit);
-    assert_eq!(
-        snapshot.anomalies.last().map(|anomaly| anomaly.kind),
-        Some("orphan-growth")
-    );
+    assert_eq!(snapshot.anomalies.last().map(|anomaly| anomaly.kind), Some("orphan-growth"));
 }
 
 #[test]
@@ -197,11 +159,7 @@ fn memory_follows_the_kernels_flag_not_the_usage() {
     };
     assert_eq!(state_at(50, false), MemState::Ok);
     assert_eq!(state_at(150, false), MemState::Rising);
-    assert_eq!(
-        state_at(150, true),
-        MemState::Pressure,
-        "it ends only at low"
-    );
+    assert_eq!(state_at(150, true), MemState::Pressure, "it ends only at low");
     assert_eq!(state_at(301, true), MemState::Exhausted);
 }
 
@@ -224,10 +182,7 @@ fn minisockets_come_from_the_samples() {
     for (filtered, fin_wait2, time_wait) in [(false, 6, 44), (true, 4, 30)] {
         let mut aggregator = aggregator(filtered);
         aggregator.apply(Input::Gauges(gauges(0, 0)));
-        aggregator.apply(Input::Totals(totals(vec![group(
-            7,
-            counters(&[(ESTAB, 1)]),
-        )])));
+        aggregator.apply(Input::Totals(totals(vec![group(7, counters(&[(ESTAB, 1)]))])));
         aggregator.apply(Input::Diag(sample.clone()));
         // A later sample that did not count TIME_WAIT does not forget it.
         let mut short = sample.clone();
@@ -236,10 +191,7 @@ fn minisockets_come_from_the_samples() {
         aggregator.apply(Input::Diag(short));
         aggregator.apply(Input::Tick(Monotonic(1)));
         let snapshot = aggregator.snapshot();
-        assert_eq!(
-            (snapshot.states.fin_wait2, snapshot.states.time_wait),
-            (fin_wait2, time_wait)
-        );
+        assert_eq!((snapshot.states.fin_wait2, snapshot.states.time_wait), (fin_wait2, time_wait));
         let row = &snapshot.ports[0];
         assert_eq!((row.states.fin_wait2, row.states.time_wait), (4, 30));
         assert_eq!(row.orphan_bytes, 8192);
@@ -252,10 +204,7 @@ fn json_is_the_contract() {
     let mut aggregator = aggregator(false);
     aggregator.apply(Input::Gauges(gauges(1, 0)));
     let ended = Counter::OrphanEnds as usize + OrphanEnd::Killed as usize;
-    aggregator.apply(Input::Totals(totals(vec![group(
-        7,
-        counters(&[(ESTAB, 1), (ended, 2)]),
-    )])));
+    aggregator.apply(Input::Totals(totals(vec![group(7, counters(&[(ESTAB, 1), (ended, 2)]))])));
     aggregator.apply(Input::Tick(Monotonic(12_000_000_000)));
     let json = serde_json::to_value(&*aggregator.snapshot()).unwrap();
     for pointer in [
@@ -306,10 +255,7 @@ fn json_is_the_contract() {
         "/lost/missed",
         "/fidelity/state",
     ] {
-        assert!(
-            json.pointer(pointer).is_some(),
-            "{pointer} is missing in {json:#}"
-        );
+        assert!(json.pointer(pointer).is_some(), "{pointer} is missing in {json:#}");
     }
     assert_eq!(json["schema"], "sockflow.snapshot/1");
     assert_eq!(json["source"], "live");

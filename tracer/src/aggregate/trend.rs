@@ -29,10 +29,7 @@ impl Trend {
         let Some(per_s) = slope(&points) else {
             return Self::default();
         };
-        Self {
-            per_s,
-            credible: is_credible(&points, per_s),
-        }
+        Self { per_s, credible: is_credible(&points, per_s) }
     }
 
     /// Seconds until `limit` is reached from `now`; `None` without a credible growth.
@@ -88,17 +85,12 @@ fn is_credible(points: &[(f64, f64)], per_s: f64) -> bool {
     }
     let growth = per_s.abs() * span;
     // Scatter around the line through the medians.
-    let mut offsets: Vec<f64> = points
-        .iter()
-        .map(|(at, value)| value - per_s * at)
-        .collect();
+    let mut offsets: Vec<f64> = points.iter().map(|(at, value)| value - per_s * at).collect();
     let Some(offset) = median(&mut offsets) else {
         return false;
     };
-    let mut scatter: Vec<f64> = points
-        .iter()
-        .map(|(at, value)| (value - per_s * at - offset).abs())
-        .collect();
+    let mut scatter: Vec<f64> =
+        points.iter().map(|(at, value)| (value - per_s * at - offset).abs()).collect();
     let Some(scatter) = median(&mut scatter) else {
         return false;
     };
@@ -140,16 +132,12 @@ mod tests {
     #[test]
     fn noise_a_burst_that_ended_and_a_falling_count_project_nothing() {
         assert_eq!(Trend::of(&line(0.1, 50.0)).seconds_until(100, 1000), None);
-        let burst: Vec<_> = (0..12)
-            .map(|at| (f64::from(at), f64::from(at.min(4)) * 100.0))
-            .collect();
+        let burst: Vec<_> =
+            (0..12).map(|at| (f64::from(at), f64::from(at.min(4)) * 100.0)).collect();
         assert_eq!(Trend::of(&burst).seconds_until(400, 1000), None);
         assert_eq!(Trend::of(&line(-5.0, 0.0)).seconds_until(100, 1000), None);
         assert_eq!(Trend::of(&[]).seconds_until(100, 1000), None);
-        assert_eq!(
-            Trend::of(&[(0.0, 1.0), (1.0, 900.0)]).seconds_until(900, 1000),
-            None
-        );
+        assert_eq!(Trend::of(&[(0.0, 1.0), (1.0, 900.0)]).seconds_until(900, 1000), None);
     }
 
     #[test]

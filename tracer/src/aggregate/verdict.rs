@@ -42,17 +42,9 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: u64) -> Verd
             && memory_left < orphan_left);
     let severity = memory_severity.max(orphan_severity);
     let text = if memory_first {
-        format!(
-            "{}; {}",
-            memory_text(memory),
-            orphan_text(orphans, killed_recently)
-        )
+        format!("{}; {}", memory_text(memory), orphan_text(orphans, killed_recently))
     } else {
-        format!(
-            "{}; {}",
-            orphan_text(orphans, killed_recently),
-            memory_text(memory)
-        )
+        format!("{}; {}", orphan_text(orphans, killed_recently), memory_text(memory))
     };
     Verdict { severity, text }
 }
@@ -72,10 +64,7 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
         ));
     }
     if killed_recently > 0 {
-        text.push_str(&format!(
-            ", the kernel is killing: {} so far",
-            thousands(orphans.killed)
-        ));
+        text.push_str(&format!(", the kernel is killing: {} so far", thousands(orphans.killed)));
     } else if orphans.limit_in_s.is_none() {
         text.push_str(", steady");
     }
@@ -99,58 +88,30 @@ mod tests {
     use super::*;
 
     fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
-        Orphans {
-            host,
-            limit: 131_072,
-            limit_in_s,
-            growth_per_s: 297.0,
-            ..Orphans::default()
-        }
+        Orphans { host, limit: 131_072, limit_in_s, growth_per_s: 297.0, ..Orphans::default() }
     }
 
     fn memory(state: MemState) -> TcpMem {
-        TcpMem {
-            pages: 512_340,
-            high: 575_796,
-            state,
-            ..TcpMem::default()
-        }
+        TcpMem { pages: 512_340, high: 575_796, state, ..TcpMem::default() }
     }
 
     #[test]
     fn time_to_the_limit_decides() {
-        let crit = verdict(
-            &orphans(118_204, Some(43.3)),
-            &memory(MemState::Pressure),
-            0,
-        );
+        let crit = verdict(&orphans(118_204, Some(43.3)), &memory(MemState::Pressure), 0);
         assert_eq!(crit.severity, Severity::Crit);
         assert_eq!(
             crit.text,
             "orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; \
              tcp_mem pressure (88% of high)"
         );
-        let calm = verdict(
-            &orphans(12, None),
-            &TcpMem {
-                high: 100,
-                ..TcpMem::default()
-            },
-            0,
-        );
+        let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, 0);
         assert_eq!(calm.severity, Severity::Ok);
-        assert_eq!(
-            calm.text,
-            "orphans 12 of 131,072 (0%), steady; tcp_mem ok (0% of high)"
-        );
+        assert_eq!(calm.text, "orphans 12 of 131,072 (0%), steady; tcp_mem ok (0% of high)");
     }
 
     #[test]
     fn killing_is_critical_and_exhausted_memory_comes_first() {
-        assert_eq!(
-            verdict(&orphans(64, None), &TcpMem::default(), 3).severity,
-            Severity::Crit
-        );
+        assert_eq!(verdict(&orphans(64, None), &TcpMem::default(), 3).severity, Severity::Crit);
         let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), 0).text;
         assert!(text.starts_with("tcp_mem exhausted"), "{text}");
     }

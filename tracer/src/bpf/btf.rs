@@ -48,9 +48,7 @@ pub struct Btf {
 
 impl fmt::Debug for Btf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Btf")
-            .field("types", &self.types.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Btf").field("types", &self.types.len()).finish_non_exhaustive()
     }
 }
 
@@ -143,9 +141,7 @@ impl Btf {
     fn index(&mut self, types_len: usize) -> Result<(), BtfError> {
         let mut at = 0;
         while at < types_len {
-            let info = self
-                .word(at + 4)
-                .ok_or(BtfError::Malformed("type cut short"))?;
+            let info = self.word(at + 4).ok_or(BtfError::Malformed("type cut short"))?;
             let (kind, count) = (kind_of(info), count_of(info) as usize);
             let tail = match kind {
                 KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
@@ -171,9 +167,7 @@ impl Btf {
 
     fn word(&self, at: usize) -> Option<u32> {
         let at = self.types_at + at;
-        Some(u32::from_le_bytes(
-            self.data.get(at..at + 4)?.try_into().ok()?,
-        ))
+        Some(u32::from_le_bytes(self.data.get(at..at + 4)?.try_into().ok()?))
     }
 
     fn name_at(&self, at: usize) -> &str {
@@ -187,9 +181,7 @@ impl Btf {
     }
 
     fn at(&self, id: u32) -> Option<usize> {
-        self.types
-            .get((id as usize).checked_sub(1)?)
-            .map(|at| *at as usize)
+        self.types.get((id as usize).checked_sub(1)?).map(|at| *at as usize)
     }
 
     /// The field `path` of `struct_name`; a dot goes into a named member (`ns.inum`), anonymous
@@ -223,10 +215,7 @@ impl Btf {
         let offset = base + offset / 8;
         match rest {
             Some(rest) => self.walk(self.resolve(type_id)?, rest, offset),
-            None => Some(Some(Field {
-                offset,
-                size: self.size(type_id, MAX_CHAIN)?,
-            })),
+            None => Some(Some(Field { offset, size: self.size(type_id, MAX_CHAIN)? })),
         }
     }
 
@@ -244,11 +233,7 @@ impl Btf {
             let member_at = at + 12 + index * 12;
             let type_id = self.word(member_at + 4)?;
             let raw = self.word(member_at + 8)?;
-            let (offset, bits) = if bit_fields {
-                (raw & 0x00ff_ffff, raw >> 24)
-            } else {
-                (raw, 0)
-            };
+            let (offset, bits) = if bit_fields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
             let member_name = self.name_at(member_at);
             if member_name == name {
                 return Some((offset, bits, type_id));
@@ -311,11 +296,7 @@ mod tests {
         let strings = b"\0u32\0outer\0first\0narrow\0named\0inner\0deep\0bit\0u16\0u8\0";
         let name = |wanted: &str| {
             let needle = format!("\0{wanted}\0");
-            strings
-                .windows(needle.len())
-                .position(|w| w == needle.as_bytes())
-                .unwrap() as u32
-                + 1
+            strings.windows(needle.len()).position(|w| w == needle.as_bytes()).unwrap() as u32 + 1
         };
         let mut types: Vec<u32> = Vec::new();
         let info = |kind: u32, count: u32, flag: u32| flag << 31 | kind << 24 | count;
@@ -323,38 +304,15 @@ mod tests {
         types.extend([name("u16"), info(KIND_INT, 0, 0), 2, 16]); // 2
         types.extend([name("u8"), info(KIND_INT, 0, 0), 1, 8]); // 3
         types.extend([0, info(KIND_ARRAY, 0, 0), 0, 3, 3, 4]); // 4: u8[4]
-        types.extend([
-            name("inner"),
-            info(KIND_STRUCT, 1, 0),
-            4,
-            name("deep"),
-            4,
-            0,
-        ]); // 5
-        types.extend([
-            0,
-            info(KIND_UNION, 2, 0),
-            4,
-            name("narrow"),
-            2,
-            0,
-            name("named"),
-            5,
-            0,
-        ]); // 6
+        types.extend([name("inner"), info(KIND_STRUCT, 1, 0), 4, name("deep"), 4, 0]); // 5
+        types.extend([0, info(KIND_UNION, 2, 0), 4, name("narrow"), 2, 0, name("named"), 5, 0]); // 6
         types.extend([name("outer"), info(KIND_STRUCT, 3, 1), 12]); // 7
         types.extend([name("first"), 1, 0, 0, 6, 32, name("bit"), 1, 1 << 24 | 64]);
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut out = Vec::new();
         out.extend(MAGIC.to_le_bytes());
         out.extend([1, 0]);
-        for word in [
-            24,
-            0,
-            types.len() as u32,
-            types.len() as u32,
-            strings.len() as u32,
-        ] {
+        for word in [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32] {
             out.extend(word.to_le_bytes());
         }
         out.extend(&types);
@@ -365,18 +323,9 @@ mod tests {
     #[test]
     fn fields_are_found_through_anonymous_and_named_members() {
         let btf = Btf::parse(sample()).unwrap();
-        assert_eq!(
-            btf.field("outer", "first"),
-            Ok(Field { offset: 0, size: 4 })
-        );
-        assert_eq!(
-            btf.field("outer", "narrow"),
-            Ok(Field { offset: 4, size: 2 })
-        );
-        assert_eq!(
-            btf.field("outer", "named.deep"),
-            Ok(Field { offset: 4, size: 4 })
-        );
+        assert_eq!(btf.field("outer", "first"), Ok(Field { offset: 0, size: 4 }));
+        assert_eq!(btf.field("outer", "narrow"), Ok(Field { offset: 4, size: 2 }));
+        assert_eq!(btf.field("outer", "named.deep"), Ok(Field { offset: 4, size: 4 }));
     }
 
     #[test]
@@ -386,14 +335,8 @@ mod tests {
             btf.field("outer", "gone").unwrap_err().to_string(),
             "this kernel has no field outer.gone"
         );
-        assert_eq!(
-            btf.field("absent", "x"),
-            Err(BtfError::NoStruct("absent".into()))
-        );
-        assert_eq!(
-            btf.field("outer", "bit"),
-            Err(BtfError::BitField("outer.bit".into()))
-        );
+        assert_eq!(btf.field("absent", "x"), Err(BtfError::NoStruct("absent".into())));
+        assert_eq!(btf.field("outer", "bit"), Err(BtfError::BitField("outer.bit".into())));
     }
 
     proptest::proptest! {

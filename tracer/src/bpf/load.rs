@@ -113,11 +113,7 @@ impl Kernel {
             programs.push(program);
             Ok(())
         });
-        Ok(Self {
-            ebpf,
-            plan,
-            programs,
-        })
+        Ok(Self { ebpf, plan, programs })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -138,12 +134,7 @@ impl Kernel {
 
 /// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.
 fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    fdinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))?
-        .trim()
-        .parse()
-        .ok()
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
@@ -159,17 +150,12 @@ fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
 /// Before 5.11 maps count against RLIMIT_MEMLOCK. Where it cannot be raised the kernel may still
 /// not need it, so a failure is none.
 fn raise_memlock_limit() {
-    let unlimited = rustix::process::Rlimit {
-        current: None,
-        maximum: None,
-    };
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| anyhow!("not in the object"))?;
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
     match rung.hook {
         Hook::TpBtf(tracepoint) => {
             let program: &mut BtfTracePoint = program.try_into()?;
@@ -211,11 +197,7 @@ fn cgroup2_root(mounts: &str) -> Option<String> {
 
 /// The kernel's answer in one line.
 fn describe(error: &anyhow::Error) -> String {
-    if let Some(ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    }) = error.downcast_ref()
-    {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
         // The verifier's verdict stands at the end, before its statistics.
         let verdict = log
@@ -260,10 +242,7 @@ mod tests {
     fn cgroup2_is_found_beside_the_old_hierarchies() {
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
                       none /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-        assert_eq!(
-            cgroup2_root(mounts).as_deref(),
-            Some("/sys/fs/cgroup/unified")
-        );
+        assert_eq!(cgroup2_root(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
         assert_eq!(cgroup2_root("proc /proc proc rw 0 0\n"), None);
     }
 }

@@ -37,8 +37,7 @@ pub fn prepare(ebpf: &mut Ebpf) -> Result<()> {
 }
 
 fn map_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
-    ebpf.map_mut(name)
-        .with_context(|| format!("the object has no map {name}"))
+    ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))
 }
 
 /// Every map that user space uses, owned.
@@ -65,8 +64,7 @@ impl Maps {
     /// The object lacks a map.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         let mut take = |name: &str| {
-            ebpf.take_map(name)
-                .with_context(|| format!("the object has no map {name}"))
+            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
         };
         Ok(Self {
             sockets: HashMap::try_from(take("SOCKETS")?)?,
@@ -120,14 +118,8 @@ impl Maps {
     pub fn fin_wait1(&self) -> Result<BTreeMap<Service, Vec<(u32, u64)>>, MapError> {
         let mut times: BTreeMap<Service, Vec<(u32, u64)>> = BTreeMap::new();
         for (key, counts) in present(self.fin_wait1.iter())? {
-            let service = Service {
-                port: key.port,
-                direction: direction(key.direction),
-            };
-            times
-                .entry(service)
-                .or_default()
-                .push((key.bucket, counts.iter().sum()));
+            let service = Service { port: key.port, direction: direction(key.direction) };
+            times.entry(service).or_default().push((key.bucket, counts.iter().sum()));
         }
         for buckets in times.values_mut() {
             buckets.sort_unstable();
@@ -197,28 +189,19 @@ impl Maps {
 fn present<K, V>(
     entries: impl Iterator<Item = Result<(K, V), MapError>>,
 ) -> Result<Vec<(K, V)>, MapError> {
-    entries
-        .filter(|entry| !entry.as_ref().is_err_and(is_missing))
-        .collect()
+    entries.filter(|entry| !entry.as_ref().is_err_and(is_missing)).collect()
 }
 
 /// The domain's word for an ABI direction.
 #[must_use]
 pub const fn direction(raw: u8) -> Direction {
-    if raw == DIRECTION_IN {
-        Direction::In
-    } else {
-        Direction::Out
-    }
+    if raw == DIRECTION_IN { Direction::In } else { Direction::Out }
 }
 
 /// What [`GroupInfo::comm`] spells.
 #[must_use]
 pub fn comm_text(comm: &[u8; 16]) -> String {
-    let end = comm
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(comm.len());
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into_owned()
 }
 
@@ -236,21 +219,11 @@ pub fn orphans(counters: &GroupCounters) -> u64 {
 
 fn decode(raw: &EventRecord, groups: &BTreeMap<u32, Owner>) -> Option<Event> {
     let state = TcpState::from_number;
-    let kind = match RawKind::ALL
-        .into_iter()
-        .find(|kind| *kind as u8 == raw.kind)?
-    {
-        RawKind::State => EventKind::State {
-            old: state(raw.old)?,
-            new: state(raw.new)?,
-        },
+    let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
+        RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
         RawKind::Close => EventKind::Close,
-        RawKind::OrphanBegin => EventKind::OrphanBegin {
-            state: state(raw.new)?,
-        },
-        RawKind::OrphanEnd => EventKind::OrphanEnd {
-            reason: OrphanEnd::from_number(raw.reason)?,
-        },
+        RawKind::OrphanBegin => EventKind::OrphanBegin { state: state(raw.new)? },
+        RawKind::OrphanEnd => EventKind::OrphanEnd { reason: OrphanEnd::from_number(raw.reason)? },
         RawKind::TimeWaitBegin => EventKind::TimeWaitBegin,
         RawKind::ResetIn => EventKind::ResetIn,
         RawKind::ResetOut => EventKind::ResetOut,
@@ -281,10 +254,7 @@ mod tests {
 
     #[test]
     fn a_record_becomes_an_event_with_its_owner() {
-        let owner = Owner {
-            pid: 7,
-            comm: "httpdns".into(),
-        };
+        let owner = Owner { pid: 7, comm: "httpdns".into() };
         let groups = BTreeMap::from([(5, owner.clone())]);
         let mut local = [0; 16];
         local[..4].copy_from_slice(&[127, 0, 0, 1]);
@@ -302,10 +272,7 @@ mod tests {
         let event = decode(&raw, &groups).unwrap();
         assert_eq!(event.owner, Some(owner));
         assert_eq!(event.local, ("127.0.0.1".parse().unwrap(), 9981));
-        let change = EventKind::State {
-            old: TcpState::Established,
-            new: TcpState::FinWait1,
-        };
+        let change = EventKind::State { old: TcpState::Established, new: TcpState::FinWait1 };
         assert_eq!(event.kind, change);
         assert_eq!(event.born, None);
         assert_eq!(decode(&EventRecord { kind: 99, ..raw }, &groups), None);

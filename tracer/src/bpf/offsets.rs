@@ -26,12 +26,8 @@ const NEEDED: &[Needed] = &[
     needed("tcp_sock", "write_seq", 4, |o, at| o.write_seq = at),
     needed("tcp_sock", "linger2", 4, |o, at| o.linger2 = at),
     needed("task_struct", "flags", 4, |o, at| o.task_flags = at),
-    needed("task_struct", "group_leader", 8, |o, at| {
-        o.task_group_leader = at
-    }),
-    needed("task_struct", "start_boottime", 8, |o, at| {
-        o.task_start_boottime = at
-    }),
+    needed("task_struct", "group_leader", 8, |o, at| o.task_group_leader = at),
+    needed("task_struct", "start_boottime", 8, |o, at| o.task_start_boottime = at),
     needed("task_struct", "comm", 16, |o, at| o.task_comm = at),
 ];
 
@@ -41,12 +37,7 @@ const fn needed(
     size: u32,
     put: fn(&mut Offsets, u32),
 ) -> Needed {
-    Needed {
-        in_struct,
-        path,
-        size,
-        put,
-    }
+    Needed { in_struct, path, size, put }
 }
 
 /// Fields whose offsets the programs hold as constants: (name, offset, width).
@@ -109,9 +100,6 @@ mod tests {
         let btf = Btf::from_file(VMLINUX.as_ref()).unwrap();
         let offsets = resolve(&btf).unwrap();
         assert!(offsets.sk_shutdown > 136, "beyond sock_common: {offsets:?}");
-        assert!(
-            offsets.inet_sport > offsets.sk_err,
-            "inet_sock extends sock: {offsets:?}"
-        );
+        assert!(offsets.inet_sport > offsets.sk_err, "inet_sock extends sock: {offsets:?}");
     }
 }

@@ -42,10 +42,7 @@ impl Plan {
     ) -> Self {
         let mut plan = Self::default();
         for signal in Signal::ALL {
-            let mut row = PlanRow {
-                chosen: None,
-                refused: Vec::new(),
-            };
+            let mut row = PlanRow { chosen: None, refused: Vec::new() };
             for rung in probes.iter().filter(|rung| rung.signal == signal) {
                 match attempt(rung) {
                     Ok(()) => {
@@ -74,15 +71,12 @@ impl Plan {
     /// A required signal that got no rung, with the last refusal.
     #[must_use]
     pub fn missing(&self) -> Option<(Signal, String)> {
-        self.rows()
-            .find(|(signal, row)| signal.required() && row.chosen.is_none())
-            .map(|(signal, row)| {
-                let reason = row
-                    .refused
-                    .last()
-                    .map_or_else(String::new, |(_, why)| why.clone());
+        self.rows().find(|(signal, row)| signal.required() && row.chosen.is_none()).map(
+            |(signal, row)| {
+                let reason = row.refused.last().map_or_else(String::new, |(_, why)| why.clone());
                 (signal, reason)
-            })
+            },
+        )
     }
 
     /// Fidelity by signal, for the snapshot. A signal concluded from another is no better than
@@ -159,10 +153,7 @@ mod tests {
     use super::*;
 
     fn chosen(plan: &Plan, signal: Signal) -> String {
-        plan.row(signal)
-            .unwrap()
-            .chosen
-            .map_or("none".into(), |rung| rung.hook.to_string())
+        plan.row(signal).unwrap().chosen.map_or("none".into(), |rung| rung.hook.to_string())
     }
 
     #[test]
@@ -201,10 +192,7 @@ mod tests {
             Signal::State => Err("EACCES: verifier".into()),
             _ => Ok(()),
         });
-        assert_eq!(
-            plan.missing(),
-            Some((Signal::State, "EACCES: verifier".into()))
-        );
+        assert_eq!(plan.missing(), Some((Signal::State, "EACCES: verifier".into())));
     }
 
     #[test]
@@ -213,11 +201,8 @@ mod tests {
             Hook::TpBtf("tcp_send_reset") => Err("gone".into()),
             _ => Ok(()),
         });
-        let absent: Vec<_> = plan
-            .fidelity()
-            .into_iter()
-            .filter(|(_, f)| *f == Fidelity::Absent)
-            .collect();
+        let absent: Vec<_> =
+            plan.fidelity().into_iter().filter(|(_, f)| *f == Fidelity::Absent).collect();
         assert_eq!(absent, [("reset_out", Fidelity::Absent)]);
         assert_eq!(plan.missing(), None);
     }

@@ -118,13 +118,7 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung {
-        signal,
-        hook,
-        program,
-        fidelity,
-        blind,
-    }
+    Rung { signal, hook, program, fidelity, blind }
 }
 
 /// Every rung; within a signal, best first.
@@ -165,13 +159,7 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Derived,
         "shutdown(SHUT_RDWR) looks like close() until the socket's next event",
     ),
-    rung(
-        Signal::State,
-        Hook::TpBtf("inet_sock_set_state"),
-        Some("sf_state"),
-        Fidelity::Exact,
-        "",
-    ),
+    rung(Signal::State, Hook::TpBtf("inet_sock_set_state"), Some("sf_state"), Fidelity::Exact, ""),
     rung(
         Signal::ResetIn,
         Hook::TpBtf("tcp_receive_reset"),
@@ -179,13 +167,7 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "",
     ),
-    rung(
-        Signal::ResetIn,
-        Hook::Sampler("nothing"),
-        None,
-        Fidelity::Absent,
-        "resets received",
-    ),
+    rung(Signal::ResetIn, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets received"),
     rung(
         Signal::ResetOut,
         Hook::TpBtf("tcp_send_reset"),
@@ -193,13 +175,7 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "resets sent for a socket that is already destroyed",
     ),
-    rung(
-        Signal::ResetOut,
-        Hook::Sampler("nothing"),
-        None,
-        Fidelity::Absent,
-        "resets sent",
-    ),
+    rung(Signal::ResetOut, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets sent"),
     rung(
         Signal::TimeWait,
         Hook::From(Signal::State),
@@ -214,13 +190,7 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Sampled,
         "pressure that begins and ends within an interval (TCPMemoryPressures still counts it)",
     ),
-    rung(
-        Signal::Owner,
-        Hook::From(Signal::OrphanBegin),
-        None,
-        Fidelity::Exact,
-        "",
-    ),
+    rung(Signal::Owner, Hook::From(Signal::OrphanBegin), None, Fidelity::Exact, ""),
     rung(
         Signal::AcceptOwner,
         Hook::From(Signal::State),

@@ -4,7 +4,7 @@
 //! into the socket table unless it is there already. A socket that dies in between has left a
 //! tombstone there ([`tracer_common::abi::FLAG_DESTROYED`]), so that it cannot come back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use aya::maps::MapError;
@@ -79,21 +79,26 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
         .map(|socket| (socket.identity.netns, socket.identity.local_port))
         .collect();
     // Listeners first: the sockets they accepted belong to their service.
-    let (listeners, others): (Vec<_>, Vec<_>) = sockets
-        .iter()
-        .partition(|socket| socket.state == TcpState::Listen);
+    let (listeners, others): (Vec<_>, Vec<_>) =
+        sockets.iter().partition(|socket| socket.state == TcpState::Listen);
+    let mut listener_of = HashMap::new();
     for socket in listeners {
-        let group = place(maps, filter, &mut base, socket, DIRECTION_IN)?;
+        let owner = socket.owner.as_ref();
+        let group = place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
         register_listener(maps, socket, group)?;
+        let key = (socket.identity.netns, socket.identity.local_port);
+        listener_of.insert(key, owner);
     }
     for socket in others {
         let accepted = is_accepted(&listening, &socket.identity);
-        let direction = if accepted {
-            DIRECTION_IN
-        } else {
-            DIRECTION_OUT
-        };
-        place(maps, filter, &mut base, socket, direction)?;
+        let direction = if accepted { DIRECTION_IN } else { DIRECTION_OUT };
+        let mut owner = socket.owner.as_ref();
+        if owner.is_none() && accepted && !socket.orphan {
+            // In the accept queue: nobody holds it, but it waits for the listener's process.
+            let key = (socket.identity.netns, socket.identity.local_port);
+            owner = listener_of.get(&key).copied().flatten();
+        }
+        place(maps, filter, &mut base, socket, direction, owner)?;
     }
     Ok(base)
 }
@@ -116,15 +121,12 @@ fn place(
     base: &mut Base,
     socket: &StandingSocket,
     direction: u8,
+    owner: Option<&StandingOwner>,
 ) -> Result<u32> {
     let identity = &socket.identity;
-    let port = if direction == DIRECTION_IN {
-        identity.local_port
-    } else {
-        identity.peer_port
-    };
+    let port = if direction == DIRECTION_IN { identity.local_port } else { identity.peer_port };
     let group = if filter.passes_socket(identity) {
-        group_of(maps, filter, port, direction, socket.owner.as_ref())?
+        group_of(maps, filter, port, direction, owner)?
     } else {
         GROUP_OUTSIDE
     };
@@ -134,7 +136,7 @@ fn place(
     let connection = socket.state.is_connection();
     let record = SockRecord {
         group,
-        tgid: socket.owner.as_ref().map_or(0, |owner| owner.pid),
+        tgid: owner.map_or(0, |owner| owner.pid),
         service_port: port,
         direction,
         state: socket.state.number(),
@@ -181,9 +183,8 @@ fn group_of(
     direction: u8,
     owner: Option<&StandingOwner>,
 ) -> Result<u32> {
-    let (pid, comm, cgroup) = owner.map_or((None, "", 0), |owner| {
-        (Some(owner.pid), owner.comm.as_str(), owner.cgroup)
-    });
+    let (pid, comm, cgroup) =
+        owner.map_or((None, "", 0), |owner| (Some(owner.pid), owner.comm.as_str(), owner.cgroup));
     if !filter.passes_owner(pid, comm, cgroup) {
         return Ok(GROUP_OUTSIDE);
     }
@@ -200,11 +201,7 @@ fn group_of(
     let Some(index) = maps.take_free_group()? else {
         return Ok(GROUP_OTHER);
     };
-    let mut info = GroupInfo {
-        index,
-        cgroup,
-        ..GroupInfo::default()
-    };
+    let mut info = GroupInfo { index, cgroup, ..GroupInfo::default() };
     for (place, byte) in info.comm.iter_mut().take(15).zip(comm.bytes()) {
         *place = byte;
     }
@@ -238,22 +235,10 @@ fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Re
     let info = match maps.services.get(&key, 0) {
         Ok(known) if known.listeners > 0 && known.tgid != tgid => {
             // Several processes listen: who accepts is not known before close().
-            ServiceInfo {
-                group: known.group,
-                tgid: 0,
-                listeners: known.listeners + 1,
-            }
+            ServiceInfo { group: known.group, tgid: 0, listeners: known.listeners + 1 }
         }
-        Ok(known) => ServiceInfo {
-            group,
-            tgid,
-            listeners: known.listeners + 1,
-        },
-        Err(error) if is_missing(&error) => ServiceInfo {
-            group,
-            tgid,
-            listeners: 1,
-        },
+        Ok(known) => ServiceInfo { group, tgid, listeners: known.listeners + 1 },
+        Err(error) if is_missing(&error) => ServiceInfo { group, tgid, listeners: 1 },
         Err(error) => return Err(error.into()),
     };
     maps.services.insert(key, info, 0)?;
@@ -316,19 +301,10 @@ mod tests {
         let listening = HashSet::from([(1, 9981), (1, 50_000)]);
         assert!(is_accepted(&listening, &identity(9981, 40_000)));
         assert!(!is_accepted(&listening, &identity(40_000, 9981)));
-        assert!(
-            is_accepted(&listening, &identity(50_000, 40_000)),
-            "a high listener"
-        );
-        assert!(
-            is_accepted(&listening, &identity(443, 40_000)),
-            "its listener is gone"
-        );
+        assert!(is_accepted(&listening, &identity(50_000, 40_000)), "a high listener");
+        assert!(is_accepted(&listening, &identity(443, 40_000)), "its listener is gone");
         assert!(!is_accepted(&listening, &identity(40_000, 443)));
-        let other_netns = SocketIdentity {
-            netns: 2,
-            ..identity(50_000, 40_000)
-        };
+        let other_netns = SocketIdentity { netns: 2, ..identity(50_000, 40_000) };
         assert!(!is_accepted(&listening, &other_netns));
     }
 }

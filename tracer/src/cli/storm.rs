@@ -86,16 +86,9 @@ impl StormArgs {
         let Some(report) = crate::storm::run(&self.plan()?)? else {
             return Ok(());
         };
-        let text = if json {
-            serde_json::to_string(&report)? + "\n"
-        } else {
-            report.to_string()
-        };
+        let text = if json { serde_json::to_string(&report)? + "\n" } else { report.to_string() };
         let mut stdout = std::io::stdout().lock();
-        match stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-        {
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             result => result?,
         }
@@ -110,24 +103,16 @@ impl StormArgs {
     pub fn plan(self) -> Result<Plan, Usage> {
         let address = match (self.addr, self.ipv4, self.ipv6) {
             (Some(address), true, _) if address.is_ipv6() => {
-                return Err(Usage(format!(
-                    "-4 and --addr {address} contradict each other"
-                )));
+                return Err(Usage(format!("-4 and --addr {address} contradict each other")));
             }
             (Some(address), _, true) if address.is_ipv4() => {
-                return Err(Usage(format!(
-                    "-6 and --addr {address} contradict each other"
-                )));
+                return Err(Usage(format!("-6 and --addr {address} contradict each other")));
             }
             (Some(address), ..) => address,
             (None, _, true) => Ipv6Addr::LOCALHOST.into(),
             (None, ..) => Ipv4Addr::LOCALHOST.into(),
         };
-        let ports = if self.ports.is_empty() {
-            vec![self.port]
-        } else {
-            self.ports
-        };
+        let ports = if self.ports.is_empty() { vec![self.port] } else { self.ports };
         let plan = Plan {
             mode: self.mode,
             address,

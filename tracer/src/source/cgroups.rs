@@ -45,11 +45,7 @@ impl Cgroups {
     }
 
     fn at(mount: Option<PathBuf>) -> Self {
-        Self {
-            mount,
-            paths: HashMap::new(),
-            walked: None,
-        }
+        Self { mount, paths: HashMap::new(), walked: None }
     }
 
     /// Where cgroup2 is mounted.
@@ -99,8 +95,7 @@ impl Cgroups {
                     continue;
                 }
                 let child = below.join(std::ffi::OsStr::from_bytes(name));
-                self.paths
-                    .insert(entry.ino(), format!("/{}", child.display()));
+                self.paths.insert(entry.ino(), format!("/{}", child.display()));
                 todo.push(child);
             }
         }
@@ -108,12 +103,7 @@ impl Cgroups {
 }
 
 fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
-    openat(
-        CWD,
-        path,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The first mount of type cgroup2 in `/proc/self/mounts`. A blank in its path is written `\040`
@@ -185,10 +175,7 @@ mod tests {
         assert_eq!(cgroups.path(root).as_deref(), Some("/"));
 
         let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let own = own
-            .lines()
-            .find_map(|line| line.strip_prefix("0::"))
-            .unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
         let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = _listener.local_addr().unwrap().port();
         let mut id = None;

@@ -58,11 +58,7 @@ pub fn parse_protocols(text: &str) -> ProtocolMemory {
     // The header gives the columns' order. A protocol's name can have no blank in it, and every
     // column before those two is filled in every row, so words count as columns.
     let header = lines.next().unwrap_or_default();
-    let column = |name| {
-        header
-            .split_ascii_whitespace()
-            .position(|column| column == name)
-    };
+    let column = |name| header.split_ascii_whitespace().position(|column| column == name);
     let row = lines.find(|line| line.split_ascii_whitespace().next() == Some("TCP"));
     let cell = |name| row?.split_ascii_whitespace().nth(column(name)?);
     ProtocolMemory {
@@ -106,11 +102,7 @@ pub fn parse_counters(
 pub fn parse_tcp_mem(text: &str) -> Option<MemLimits> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
     let mut next = || numbers.next()?.ok().map(Pages);
-    let limits = MemLimits {
-        low: next()?,
-        pressure: next()?,
-        high: next()?,
-    };
+    let limits = MemLimits { low: next()?, pressure: next()?, high: next()? };
     numbers.next().is_none().then_some(limits)
 }
 
@@ -181,9 +173,7 @@ fn sysctl(name: &str) -> Option<File> {
 /// container with the host's processes still finds them.
 fn host_sysctl(name: &str) -> Option<File> {
     sysctl(name).or_else(|| {
-        namespaces::inside(Path::new("/proc/1/ns/net"), || Ok(sysctl(name)))
-            .ok()
-            .flatten()
+        namespaces::inside(Path::new("/proc/1/ns/net"), || Ok(sysctl(name))).ok().flatten()
     })
 }
 
@@ -226,10 +216,8 @@ impl GaugeReader {
         Gauges {
             sockets: SocketCounts {
                 inuse6: with_text(self.net.sockstat6.as_ref(), buffer, parse_sockstat6),
-                ..with_text(Some(&self.net.sockstat), buffer, |text| {
-                    Some(parse_sockstat(text))
-                })
-                .unwrap_or_default()
+                ..with_text(Some(&self.net.sockstat), buffer, |text| Some(parse_sockstat(text)))
+                    .unwrap_or_default()
             },
             memory: with_text(self.net.protocols.as_ref(), buffer, |text| {
                 Some(parse_protocols(text))

@@ -1,6 +1,8 @@
 //! Sources: where data comes from. The edge of the crate: everything here talks to the kernel
 //! and nothing here draws conclusions.
 //!
+//! - [`live`]: the running kernel: the programs' maps, gauges and sock_diag, put together
+//! - [`diag_sampler`]: sock_diag asked now and then, at a bounded cost
 //! - [`gauges`]: the kernel's own numbers in /proc
 //! - [`sock_diag`]: all TCP sockets that stand now
 //! - [`owners`]: which process holds a socket
@@ -10,7 +12,9 @@
 //! - [`own_cost`]: what we use ourselves
 
 pub mod cgroups;
+pub mod diag_sampler;
 pub mod gauges;
+pub mod live;
 pub mod namespaces;
 pub mod own_cost;
 pub mod owners;

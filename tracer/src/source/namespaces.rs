@@ -110,10 +110,7 @@ pub fn list() -> io::Result<Namespaces> {
             }
         }
     }
-    Ok(Namespaces {
-        found: found.into_values().collect(),
-        denied,
-    })
+    Ok(Namespaces { found: found.into_values().collect(), denied })
 }
 
 /// Runs `work` on a thread of its own inside the network namespace at `path`. Sockets and files
@@ -170,15 +167,10 @@ mod tests {
         assert_eq!(found.path, path);
         assert_eq!((found.pid, &found.name), (Some(other.pid()), &None));
 
-        let seen = inside(&path, || {
-            Ok(inum_of(Path::new("/proc/thread-self/ns/net"))?)
-        });
+        let seen = inside(&path, || Ok(inum_of(Path::new("/proc/thread-self/ns/net"))?));
         assert_eq!(seen.unwrap(), inum);
         // We have not moved.
-        assert_ne!(
-            inum_of(Path::new("/proc/thread-self/ns/net")).unwrap(),
-            inum
-        );
+        assert_ne!(inum_of(Path::new("/proc/thread-self/ns/net")).unwrap(), inum);
     }
 
     #[test]
@@ -187,9 +179,6 @@ mod tests {
         assert!(error.to_string().contains("is not a namespace"), "{error}");
         assert!(inum_of(Path::new("/nowhere")).is_err());
         let error = inside(Path::new("/proc/self/stat"), || Ok(())).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("/proc/self/stat"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("/proc/self/stat"), "{error:#}");
     }
 }

@@ -69,11 +69,7 @@ impl UsageReader {
 
 /// The second number of `/proc/self/statm`.
 fn parse_statm(text: &str) -> Option<Pages> {
-    text.split_ascii_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
-        .map(Pages)
+    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Pages)
 }
 
 #[cfg(test)]
@@ -89,9 +85,7 @@ mod tests {
         let start = Instant::now();
         let mut memory = vec![1u8; 32 << 20];
         while start.elapsed() < Duration::from_millis(30) {
-            memory
-                .iter_mut()
-                .for_each(|byte| *byte = byte.wrapping_mul(7));
+            memory.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(7));
         }
         let second = reader.sample();
         assert!(memory.iter().any(|&byte| byte > 0));
@@ -103,10 +97,7 @@ mod tests {
 
     #[test]
     fn percent_is_of_one_cpu() {
-        let at = |ms| Usage {
-            cpu: Duration::from_millis(ms),
-            rss: None,
-        };
+        let at = |ms| Usage { cpu: Duration::from_millis(ms), rss: None };
         let second = Duration::from_secs(1);
         assert!((at(600).cpu_percent_since(&at(100), second) - 50.0).abs() < 1e-9);
         assert!(at(100).cpu_percent_since(&at(600), second).abs() < 1e-9);

@@ -39,10 +39,7 @@ pub fn process(pid: u32) -> io::Result<Process> {
     let file = File::open(format!("/proc/{pid}/stat"))?;
     let len = read_whole(&file, &mut buffer)?;
     parse_stat(&buffer[..len]).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("cannot understand /proc/{pid}/stat"),
-        )
+        io::Error::new(io::ErrorKind::InvalidData, format!("cannot understand /proc/{pid}/stat"))
     })
 }
 

@@ -34,12 +34,8 @@ impl StateMask {
     pub const ALL: Self = Self::of(&TcpState::ALL);
 
     /// The states in which an orphan can be.
-    pub const ORPHANS: Self = Self::of(&[
-        TcpState::FinWait1,
-        TcpState::FinWait2,
-        TcpState::LastAck,
-        TcpState::Closing,
-    ]);
+    pub const ORPHANS: Self =
+        Self::of(&[TcpState::FinWait1, TcpState::FinWait2, TcpState::LastAck, TcpState::Closing]);
 
     /// These states.
     #[must_use]
@@ -210,11 +206,7 @@ impl SockDiag {
             Some(netlink::SOCK_DIAG),
         )
         .context("cannot open a sock_diag socket")?;
-        Ok(Self {
-            socket,
-            buffer: vec![0; BUFFER],
-            sequence: 0,
-        })
+        Ok(Self { socket, buffer: vec![0; BUFFER], sequence: 0 })
     }
 
     /// Opens it in the network namespace at `path` (`/proc/PID/ns/net`, `/run/netns/NAME`).

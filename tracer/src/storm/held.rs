@@ -64,15 +64,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Held> {
     }
     // A hold is complete when it stood until told to go, whichever way it was told.
     let complete = stood == plan.connections && ended != Some(Ended::Failing);
-    let tally = Tally {
-        completed,
-        failed,
-        ended: ended.filter(|_| !complete).unwrap_or(Ended::Complete),
-    };
-    Ok(Held {
-        tally,
-        stood,
-        holders: Vec::new(),
-        opened,
-    })
+    let tally =
+        Tally { completed, failed, ended: ended.filter(|_| !complete).unwrap_or(Ended::Complete) };
+    Ok(Held { tally, stood, holders: Vec::new(), opened })
 }

@@ -62,9 +62,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
             show_progress(plan, &control);
         }
         // A panic goes on here, and the guards are dropped on its way.
-        engine
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     if plan.progress {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
@@ -79,11 +77,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
 fn show_progress(plan: &Plan, control: &Control) {
     if plan.progress {
         let done = control.done.load(Ordering::Relaxed);
-        let _ = write!(
-            std::io::stderr(),
-            "\r\x1b[Kstorm: {done} of {}",
-            plan.connections
-        );
+        let _ = write!(std::io::stderr(), "\r\x1b[Kstorm: {done} of {}", plan.connections);
     }
 }
 
@@ -110,10 +104,7 @@ fn inside(plan: &Plan, control: &Control) -> anyhow::Result<Option<Report>> {
         orphans: None,
         sysctls: Vec::new(),
         netns: plan.netns,
-        sockstat: Account {
-            before: Sockstat::read(),
-            ..Account::default()
-        },
+        sockstat: Account { before: Sockstat::read(), ..Account::default() },
         server: Server::this_process(),
         ended: Ended::Complete,
         busy_s: 0.0,

@@ -23,10 +23,7 @@ use super::socket::{self, Failures, accept, note};
 use super::zero_window::{Orphaner, release};
 
 /// Longest wait for another process between two looks at the reasons to stop.
-const TICK: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What a zero-window run came to.
 pub(super) struct Outcome {
@@ -142,11 +139,8 @@ fn serve_elsewhere(
     control: &Control,
     clients: &mut Vec<OwnedFd>,
 ) -> anyhow::Result<Served> {
-    let mut process = child::start(&Plan {
-        role: Role::Server,
-        duration: control.left(),
-        ..plan.clone()
-    })?;
+    let mut process =
+        child::start(&Plan { role: Role::Server, duration: control.left(), ..plan.clone() })?;
     let mut stdout = process.stdout.take().context("no pipe from the server")?;
     let mut route = Route::new(plan, plan.first, 1);
     let mut failed = Failures::new();
@@ -230,17 +224,13 @@ pub(super) fn serve(plan: &Plan, control: &Control) -> anyhow::Result<()> {
 
 /// A connection from whichever listener has one, or none within a tick.
 fn next(listeners: &[OwnedFd]) -> Result<Option<OwnedFd>, Errno> {
-    let mut polled: Vec<_> = listeners
-        .iter()
-        .map(|listener| PollFd::new(listener, PollFlags::IN))
-        .collect();
+    let mut polled: Vec<_> =
+        listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&TICK)) {
         Err(Errno::INTR) | Ok(0) => return Ok(None),
         Err(error) => return Err(error),
         Ok(_) => {}
     }
-    let ready = polled
-        .iter()
-        .position(|fd| fd.revents().contains(PollFlags::IN));
+    let ready = polled.iter().position(|fd| fd.revents().contains(PollFlags::IN));
     ready.map(|index| accept(&listeners[index])).transpose()
 }

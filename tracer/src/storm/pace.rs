@@ -18,9 +18,7 @@ impl Pacer {
     /// One of `shares` pacers that together keep to `rate`.
     pub(super) fn new(rate: Rate, shares: u32) -> Self {
         Self {
-            interval: rate
-                .0
-                .map(|rate| Duration::from_secs(1) * shares / rate.max(1)),
+            interval: rate.0.map(|rate| Duration::from_secs(1) * shares / rate.max(1)),
             next: Instant::now(),
         }
     }
@@ -51,9 +49,7 @@ mod tests {
         assert_eq!(pacer.turn(start), Duration::from_millis(1));
         assert_eq!(pacer.turn(start), Duration::from_millis(2));
         let late = start + Duration::from_secs(10);
-        let free = (0..100)
-            .take_while(|_| pacer.turn(late) == Duration::ZERO)
-            .count();
+        let free = (0..100).take_while(|_| pacer.turn(late) == Duration::ZERO).count();
         assert_eq!(free, 6, "5 ms of slack at 1 ms each, and the turn itself");
     }
 

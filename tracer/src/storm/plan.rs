@@ -217,10 +217,7 @@ pub(super) fn room_for_sockets(sockets: u64) -> u64 {
     let now = if soft >= target {
         soft
     } else {
-        let raised = Rlimit {
-            current: Some(target),
-            maximum: limit.maximum,
-        };
+        let raised = Rlimit { current: Some(target), maximum: limit.maximum };
         setrlimit(Resource::Nofile, raised).map_or(soft, |()| target)
     };
     now.saturating_sub(SPARE_DESCRIPTORS).min(sockets)

@@ -24,10 +24,7 @@ pub struct Server {
 impl Server {
     pub(super) fn this_process() -> Self {
         let comm = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
-        Self {
-            pid: std::process::id(),
-            comm: comm.trim_end().to_owned(),
-        }
+        Self { pid: std::process::id(), comm: comm.trim_end().to_owned() }
     }
 }
 
@@ -59,20 +56,13 @@ impl Sockstat {
     pub(super) fn read() -> Option<Self> {
         // `thread-self`: /proc/net is that of the main thread, which may be in another namespace.
         let text = std::fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
-        let words: Vec<&str> = text
-            .lines()
-            .find_map(|line| line.strip_prefix("TCP:"))?
-            .split_whitespace()
-            .collect();
+        let words: Vec<&str> =
+            text.lines().find_map(|line| line.strip_prefix("TCP:"))?.split_whitespace().collect();
         let value = |name: &str| {
             let at = words.iter().position(|word| *word == name)?;
             words.get(at + 1)?.parse().ok()
         };
-        Some(Self {
-            orphan: value("orphan")?,
-            tw: value("tw")?,
-            mem: value("mem")?,
-        })
+        Some(Self { orphan: value("orphan")?, tw: value("tw")?, mem: value("mem")? })
     }
 }
 
@@ -178,11 +168,7 @@ impl std::fmt::Display for Report {
         }
         for change in &self.sysctls {
             let Changed { key, from, to, .. } = change;
-            let outcome = if change.restored {
-                "restored"
-            } else {
-                "NOT restored"
-            };
+            let outcome = if change.restored { "restored" } else { "NOT restored" };
             writeln!(f, "  sysctl   {key}: {from} -> {to}, {outcome}")?;
         }
         if let (Some(before), Some(after)) = (self.sockstat.before, self.sockstat.after) {

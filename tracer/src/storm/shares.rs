@@ -61,11 +61,7 @@ pub(super) fn run(plan: &Plan, control: &Control, room: u64) -> anyhow::Result<H
     for share in &mut shares {
         drop(share.process.stdin.take());
     }
-    let mut tally = Tally {
-        completed: 0,
-        failed: Failures::new(),
-        ended: Ended::Complete,
-    };
+    let mut tally = Tally { completed: 0, failed: Failures::new(), ended: Ended::Complete };
     for share in shares {
         let report = finish(share)?;
         tally.completed += report.completed;
@@ -77,21 +73,13 @@ pub(super) fn run(plan: &Plan, control: &Control, room: u64) -> anyhow::Result<H
     if stood < plan.connections {
         tally.ended = ended.unwrap_or(Ended::Failing);
     }
-    Ok(Held {
-        tally,
-        stood,
-        holders,
-        opened,
-    })
+    Ok(Held { tally, stood, holders, opened })
 }
 
 fn start(plan: &Plan) -> anyhow::Result<Share> {
     let mut process = child::start(plan)?;
     let stdout = process.stdout.take().context("no pipe from the share")?;
-    Ok(Share {
-        process,
-        stdout: BufReader::new(stdout),
-    })
+    Ok(Share { process, stdout: BufReader::new(stdout) })
 }
 
 /// Waits for a share's announcement.

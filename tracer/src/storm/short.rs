@@ -46,11 +46,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Tally> {
             .collect();
         running
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
     Ok(Tally::sum(tallies))
@@ -58,11 +54,7 @@ pub(super) fn run(plan: &Plan, control: &Control) -> anyhow::Result<Tally> {
 
 impl Tally {
     fn sum(tallies: Vec<Self>) -> Self {
-        let mut all = Self {
-            completed: 0,
-            failed: Failures::new(),
-            ended: Ended::Complete,
-        };
+        let mut all = Self { completed: 0, failed: Failures::new(), ended: Ended::Complete };
         for tally in tallies {
             all.completed += tally.completed;
             for (name, count) in tally.failed {
@@ -86,20 +78,13 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn run(mut self, number: u64) -> Tally {
         let mut pacer = Pacer::new(self.plan.rate(), self.plan.workers);
-        let mut tally = Tally {
-            completed: 0,
-            failed: Failures::new(),
-            ended: Ended::Complete,
-        };
+        let mut tally = Tally { completed: 0, failed: Failures::new(), ended: Ended::Complete };
         let mut in_a_row = 0;
         let mut index = number;
         while index < self.plan.connections {
             let pause = pacer.turn(Instant::now());
-            let ended = if pause.is_zero() {
-                self.control.ended()
-            } else {
-                self.control.sleep(pause)
-            };
+            let ended =
+                if pause.is_zero() { self.control.ended() } else { self.control.sleep(pause) };
             if let Some(ended) = ended {
                 tally.ended = ended;
                 break;

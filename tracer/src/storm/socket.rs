@@ -114,10 +114,7 @@ pub(super) fn wait_end(socket: &OwnedFd) -> Result<End, Errno> {
 
 /// Waits for an event on one socket, at most [`PATIENCE`].
 pub(super) fn wait_for(socket: impl AsFd, events: PollFlags) -> Result<(), Errno> {
-    let patience = Timespec {
-        tv_sec: PATIENCE.as_secs().cast_signed(),
-        tv_nsec: 0,
-    };
+    let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     loop {
         match poll(&mut [PollFd::new(&socket, events)], Some(&patience)) {
             Err(Errno::INTR) => {}

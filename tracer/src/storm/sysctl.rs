@@ -47,17 +47,10 @@ impl FromStr for Setting {
         if !allowed {
             return Err("only net.ipv4.tcp_* and net.core.somaxconn may be changed".into());
         }
-        if value.is_empty()
-            || !value
-                .bytes()
-                .all(|b| b.is_ascii_digit() || b" \t-".contains(&b))
-        {
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit() || b" \t-".contains(&b)) {
             return Err(format!("`{value}` is not a number or a list of numbers"));
         }
-        Ok(Self {
-            key: key.into(),
-            value: value.into(),
-        })
+        Ok(Self { key: key.into(), value: value.into() })
     }
 }
 
@@ -72,10 +65,7 @@ impl Setting {
     /// visible from a namespace other than the first.
     #[must_use]
     pub fn is_of_the_host(&self) -> bool {
-        matches!(
-            self.key.as_str(),
-            "net.ipv4.tcp_max_orphans" | "net.ipv4.tcp_mem"
-        )
+        matches!(self.key.as_str(), "net.ipv4.tcp_max_orphans" | "net.ipv4.tcp_mem")
     }
 }
 
@@ -133,19 +123,12 @@ impl Guard {
             return;
         }
         for changed in self.changed.iter_mut().rev() {
-            let Changed {
-                key,
-                from,
-                restored,
-                ..
-            } = changed;
+            let Changed { key, from, restored, .. } = changed;
             let outcome = std::fs::write(path(key), &*from).and_then(|()| read(key));
             *restored = matches!(&outcome, Ok(now) if now == from);
             match outcome {
                 Ok(now) if now == *from => say(&format!("storm: {key}: restored to {from}")),
-                Ok(now) => say(&format!(
-                    "storm: {key}: NOT restored, reads {now}, was {from}"
-                )),
+                Ok(now) => say(&format!("storm: {key}: NOT restored, reads {now}, was {from}")),
                 Err(error) => say(&format!(
                     "storm: {key}: NOT restored ({error}); run: sysctl -w {key}='{from}'"
                 )),

@@ -139,10 +139,7 @@ fn zero_window_leaves_an_orphan_each() {
                 (storm.join().expect("no panic"), most)
             });
             let orphans = report.orphans.as_ref().expect("orphans");
-            assert_eq!(
-                (report.completed, orphans.left, orphans.killed),
-                (40, 40, 0)
-            );
+            assert_eq!((report.completed, orphans.left, orphans.killed), (40, 40, 0));
             assert!(orphans.bytes >= 40 * 4096, "{orphans:?}");
             assert_eq!((most, on_port(4, 9981)), (40, 0));
             // Read to the end they close in order, the server first; reset they just vanish.

@@ -21,9 +21,7 @@ impl FromStr for Rate {
         let number = text.strip_suffix("/s").unwrap_or(text).trim_end();
         match number.parse() {
             Ok(rate) if (1..=MAX_RATE).contains(&rate) => Ok(Self(Some(rate))),
-            Ok(_) => Err(format!(
-                "a rate is between 1/s and {MAX_RATE}/s, or `unlimited`"
-            )),
+            Ok(_) => Err(format!("a rate is between 1/s and {MAX_RATE}/s, or `unlimited`")),
             Err(_) => Err("expected a rate such as `5000/s`, `5000` or `unlimited`".into()),
         }
     }

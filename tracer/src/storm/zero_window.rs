@@ -61,11 +61,7 @@ impl Orphaner {
     /// Fills a server socket, and closes those that have been full for long enough.
     pub(super) fn take(&mut self, socket: OwnedFd, control: &Control) -> Option<Ended> {
         match fill(&socket, &self.payload) {
-            Ok(()) => self.filling.push_back(Filling {
-                socket,
-                since: Instant::now(),
-                rounds: 0,
-            }),
+            Ok(()) => self.filling.push_back(Filling { socket, since: Instant::now(), rounds: 0 }),
             Err(error) => note(&mut self.failed, error),
         }
         while self.filling.len() >= MAX_FILLING || self.next_is_ripe() {

@@ -36,15 +36,8 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let to = workspace.path(OBJECT);
     let changed = fs::read(&to).map_or(true, |old| old != object);
     write(&to, &object)?;
-    write(
-        &workspace.path(VERSIONS),
-        toolchain.versions()?.to_string().as_bytes(),
-    )?;
-    println!(
-        "{OBJECT}: {} bytes, {}",
-        object.len(),
-        if changed { "changed" } else { "as before" }
-    );
+    write(&workspace.path(VERSIONS), toolchain.versions()?.to_string().as_bytes())?;
+    println!("{OBJECT}: {} bytes, {}", object.len(), if changed { "changed" } else { "as before" });
     Ok(())
 }
 
@@ -100,11 +93,7 @@ fn build_object(workspace: &Workspace, toolchain: &Toolchain, target_dir: &str) 
     configure(&mut build, workspace, toolchain, target_dir)?;
     shell::run(build.args(["--package", PACKAGE, "--bin", BIN]))?;
 
-    let linked = workspace
-        .path(target_dir)
-        .join(TARGET)
-        .join("release")
-        .join(BIN);
+    let linked = workspace.path(target_dir).join(TARGET).join("release").join(BIN);
     let object = strip(toolchain, &linked)?;
     verify(workspace, &object)?;
     Ok(object)
@@ -118,12 +107,7 @@ fn configure(
     target_dir: &str,
 ) -> Result<()> {
     // The registry's folders must be there before their names can be remapped.
-    shell::read(
-        toolchain
-            .cargo()
-            .current_dir(&workspace.root)
-            .args(["fetch", "--locked"]),
-    )?;
+    shell::read(toolchain.cargo().current_dir(&workspace.root).args(["fetch", "--locked"]))?;
     let target_dir = workspace.path(target_dir);
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
@@ -131,11 +115,7 @@ fn configure(
         // bpf-linker optimises everything at once; one unit per crate keeps its input in order.
         "-Ccodegen-units=1".to_owned(),
     ];
-    flags.extend(paths::remap(
-        &workspace.root,
-        &target_dir,
-        &toolchain.sysroot()?,
-    )?);
+    flags.extend(paths::remap(&workspace.root, &target_dir, &toolchain.sysroot()?)?);
     command
         .current_dir(&workspace.root)
         .args(["--locked", "--release", "--target", TARGET])
@@ -152,12 +132,7 @@ fn configure(
 /// debug section to objcopy and stays.
 fn strip(toolchain: &Toolchain, linked: &Path) -> Result<Vec<u8>> {
     let stripped = linked.with_extension("stripped.o");
-    shell::run(
-        Command::new(toolchain.objcopy())
-            .arg("--strip-debug")
-            .arg(linked)
-            .arg(&stripped),
-    )?;
+    shell::run(Command::new(toolchain.objcopy()).arg("--strip-debug").arg(linked).arg(&stripped))?;
     fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
 }
 

@@ -27,9 +27,7 @@ pub(super) fn remap(root: &Path, target_dir: &Path, sysroot: &Path) -> Result<Ve
     table
         .into_iter()
         .map(|(from, to)| {
-            let from = from
-                .to_str()
-                .with_context(|| format!("{} is not UTF-8", from.display()))?;
+            let from = from.to_str().with_context(|| format!("{} is not UTF-8", from.display()))?;
             Ok(format!("--remap-path-prefix={from}={to}"))
         })
         .collect()
@@ -67,12 +65,9 @@ mod tests {
 
     #[test]
     fn narrower_prefixes_come_after_wider_ones() {
-        let flags = remap(
-            Path::new("/src/flow"),
-            Path::new("/src/flow/target/bpf"),
-            Path::new("/usr"),
-        )
-        .unwrap();
+        let flags =
+            remap(Path::new("/src/flow"), Path::new("/src/flow/target/bpf"), Path::new("/usr"))
+                .unwrap();
         let place = |what: &str| flags.iter().position(|flag| flag.contains(what)).unwrap();
         assert!(place("=/src/flow=/sockflow") < place("=/src/flow/target/bpf=/target"));
     }

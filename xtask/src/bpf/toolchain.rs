@@ -81,11 +81,7 @@ impl Toolchain {
         } else {
             bail!("llvm-objcopy is not installed; run `cargo xtask deps`, or set LLVM_PREFIX");
         };
-        Ok(Self {
-            kind,
-            linker,
-            objcopy,
-        })
+        Ok(Self { kind, linker, objcopy })
     }
 
     pub(super) fn linker(&self) -> &Path {
@@ -192,10 +188,7 @@ impl Versions {
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "# What sockflow-ebpf.o was built with. Written by `cargo xtask bpf build`."
-        )?;
+        writeln!(f, "# What sockflow-ebpf.o was built with. Written by `cargo xtask bpf build`.")?;
         for (name, version) in &self.0 {
             writeln!(f, "{name} = {version}")?;
         }
@@ -214,20 +207,13 @@ fn field(text: &str, key: &str) -> String {
 
 fn has_debian() -> bool {
     Path::new(CARGO).is_file()
-        && shell::read(debian(RUSTC).args(["--print", "sysroot"])).is_ok_and(|sysroot| {
-            Path::new(&sysroot)
-                .join("lib/rustlib")
-                .join(TARGET)
-                .is_dir()
-        })
+        && shell::read(debian(RUSTC).args(["--print", "sysroot"]))
+            .is_ok_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(TARGET).is_dir())
 }
 
 fn has_nightly() -> bool {
-    shell::read(nightly("rustc").args(["--print", "sysroot"])).is_ok_and(|sysroot| {
-        Path::new(&sysroot)
-            .join("lib/rustlib/src/rust/library/core")
-            .is_dir()
-    })
+    shell::read(nightly("rustc").args(["--print", "sysroot"]))
+        .is_ok_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir())
 }
 
 fn debian(program: &str) -> Command {
@@ -298,10 +284,7 @@ mod tests {
     fn each_other_version_is_named() {
         let versions = some();
         let recorded = versions.to_string().replace("0.13.0", "0.12.0");
-        assert_eq!(
-            versions.differences(&recorded),
-            ["  bpf-linker: recorded 0.12.0, here 0.13.0"]
-        );
+        assert_eq!(versions.differences(&recorded), ["  bpf-linker: recorded 0.12.0, here 0.13.0"]);
         assert_eq!(versions.differences("").len(), 6);
     }
 }

@@ -24,19 +24,12 @@ pub(super) fn missing(names: impl Iterator<Item = &'static str>) -> Result<Vec<&
         .output()
         .context("cannot run dpkg-query")?;
     let installed = installed(&String::from_utf8_lossy(&output.stdout));
-    Ok(names
-        .into_iter()
-        .filter(|name| !installed.contains(*name))
-        .collect())
+    Ok(names.into_iter().filter(|name| !installed.contains(*name)).collect())
 }
 
 /// The packages that dpkg-query's answer calls fully installed.
 fn installed(answer: &str) -> BTreeSet<String> {
-    answer
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "))
-        .map(str::to_owned)
-        .collect()
+    answer.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect()
 }
 
 /// Installs `names`. The package lists are fetched only when the ones at hand do not do.

@@ -53,9 +53,9 @@ pub(super) fn install() -> Result<PathBuf> {
     // Somebody else's build may have come first, which is as good.
     match find()? {
         Some(linker) => Ok(linker),
-        None => Err(built
-            .err()
-            .unwrap_or_else(|| anyhow::anyhow!("cargo installed no bpf-linker"))),
+        None => {
+            Err(built.err().unwrap_or_else(|| anyhow::anyhow!("cargo installed no bpf-linker")))
+        }
     }
 }
 

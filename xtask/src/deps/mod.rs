@@ -22,10 +22,7 @@ const PACKAGES: &[Package] = &[
         name: "rustc-web",
         why: "a second compiler, installed beside rustup, that the BPF core library belongs to",
     },
-    Package {
-        name: "cargo-web",
-        why: "the cargo of that compiler",
-    },
+    Package { name: "cargo-web", why: "the cargo of that compiler" },
     Package {
         name: "libstd-rust-web-dev-bpf",
         why: "core compiled for bpfel-unknown-none: no nightly, no build-std",
@@ -38,18 +35,12 @@ const PACKAGES: &[Package] = &[
         name: "llvm-22",
         why: "llvm-objcopy, which strips DWARF from the object and keeps BTF",
     },
-    Package {
-        name: "llvm-22-dev",
-        why: "bpf-linker links against this LLVM",
-    },
+    Package { name: "llvm-22-dev", why: "bpf-linker links against this LLVM" },
     Package {
         name: "libpolly-22-dev",
         why: "bpf-linker: part of what llvm-config tells it to link",
     },
-    Package {
-        name: "libzstd-dev",
-        why: "bpf-linker: the same",
-    },
+    Package { name: "libzstd-dev", why: "bpf-linker: the same" },
     Package {
         name: "build-essential",
         why: "the C linker and C library that rustc itself and bpf-linker link with",

@@ -43,11 +43,7 @@ impl Runner {
             }
         };
         println!("<== {name}: {word} ({})\n", seconds(took));
-        self.rows.push(Row {
-            name,
-            result: word,
-            took,
-        });
+        self.rows.push(Row { name, result: word, took });
         end
     }
 
@@ -81,11 +77,7 @@ mod tests {
     fn a_failed_step_is_in_the_table_and_ends_the_run() {
         let mut runner = Runner::default();
         assert!(runner.step("first", || Ok(Outcome::Done)).is_ok());
-        assert!(
-            runner
-                .step("second", || Err(anyhow::anyhow!("broken")))
-                .is_err()
-        );
+        assert!(runner.step("second", || Err(anyhow::anyhow!("broken"))).is_err());
         for row in &mut runner.rows {
             row.took = Duration::from_millis(1_250);
         }
@@ -98,11 +90,7 @@ mod tests {
     #[test]
     fn doing_nothing_is_not_called_ok() {
         let mut runner = Runner::default();
-        assert!(
-            runner
-                .step("live", || Ok(Outcome::Nothing("no tests")))
-                .is_ok()
-        );
+        assert!(runner.step("live", || Ok(Outcome::Nothing("no tests"))).is_ok());
         assert_eq!(runner.rows[0].result, "nothing run: no tests");
     }
 }

@@ -16,9 +16,8 @@ impl Tally {
     /// The line is `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; …`.
     /// Filtered out is what nobody asked for and is no skip.
     pub(super) fn add(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };

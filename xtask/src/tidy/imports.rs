@@ -46,41 +46,17 @@ const TABLE: &[Row] = &[
     // Plain data: they may name each other, and nothing else.
     row("event", &["gauges", "time"], IMPURE),
     row("gauges", &["time"], IMPURE),
-    row(
-        "time",
-        NOTHING,
-        &["tokio", "aya", "clap", "crossterm", "ratatui"],
-    ),
+    row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
     row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
     row("error", NOTHING, SCREEN),
     // The core.
     row("aggregate", &["event", "gauges", "time"], IMPURE),
-    row(
-        "diagnose",
-        &["aggregate::snapshot", "gauges", "time"],
-        IMPURE,
-    ),
+    row("diagnose", &["aggregate::snapshot", "gauges", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "time"], SCREEN),
-    row(
-        "source",
-        &[
-            "bpf",
-            "error",
-            "event",
-            "filter",
-            "gauges",
-            "recording",
-            "time",
-        ],
-        SCREEN,
-    ),
-    row(
-        "recording",
-        &["error", "event", "filter", "gauges", "time"],
-        SCREEN,
-    ),
+    row("source", &["bpf", "error", "event", "filter", "gauges", "recording", "time"], SCREEN),
+    row("recording", &["error", "event", "filter", "gauges", "time"], SCREEN),
     // Where it goes.
     row("tui", VIEWS, KERNEL),
     row("report", VIEWS, KERNEL),
@@ -90,13 +66,7 @@ const TABLE: &[Row] = &[
     row("storm", &["error", "sanitize", "time"], &["aya", "ratatui"]),
 ];
 
-const VIEWS: &[&str] = &[
-    "aggregate::snapshot",
-    "diagnose",
-    "error",
-    "sanitize",
-    "time",
-];
+const VIEWS: &[&str] = &["aggregate::snapshot", "diagnose", "error", "sanitize", "time"];
 
 const FREE: &[&str] = &["main", "lib", "cli"];
 
@@ -232,20 +202,13 @@ mod tests {
 
     #[test]
     fn a_module_nobody_thought_about_is_refused() {
-        assert_eq!(
-            findings("tracer/src/utils.rs", "//! Odds and ends.").len(),
-            1
-        );
+        assert_eq!(findings("tracer/src/utils.rs", "//! Odds and ends.").len(), 1);
     }
 
     #[test]
     fn the_composition_root_is_free() {
         let text = "use crate::{bpf, tui, source};";
-        for file in [
-            "tracer/src/main.rs",
-            "tracer/src/cli/top.rs",
-            "xtask/src/tidy/mod.rs",
-        ] {
+        for file in ["tracer/src/main.rs", "tracer/src/cli/top.rs", "xtask/src/tidy/mod.rs"] {
             assert!(findings(file, text).is_empty(), "{file}");
         }
     }

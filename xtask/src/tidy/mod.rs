@@ -42,19 +42,11 @@ enum Severity {
 
 impl Finding {
     fn error(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            message: message.into(),
-            severity: Severity::Error,
-        }
+        Self { file: file.to_owned(), line, message: message.into(), severity: Severity::Error }
     }
 
     fn warning(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(file, line, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(file, line, message) }
     }
 }
 
@@ -95,10 +87,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for finding in &findings {
         println!("{finding}");
     }
-    let errors = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .count();
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if errors > 0 {
         bail!("{errors} finding(s) by tidy");
     }

@@ -81,10 +81,7 @@ mod tests {
     use super::*;
 
     fn names(code: &str, root: &str) -> Vec<String> {
-        below(code, root)
-            .iter()
-            .map(|path| path.parts.join("::"))
-            .collect()
+        below(code, root).iter().map(|path| path.parts.join("::")).collect()
     }
 
     #[test]
@@ -94,20 +91,14 @@ mod tests {
             ["a", "a::b", "c", "d", "f"]
         );
         assert_eq!(
-            names(
-                "use std::{\n    fs,\n    time::{Duration, Instant},\n};",
-                "std"
-            ),
+            names("use std::{\n    fs,\n    time::{Duration, Instant},\n};", "std"),
             ["fs", "time::Duration", "time::Instant"]
         );
     }
 
     #[test]
     fn inline_paths_are_seen() {
-        assert_eq!(
-            names("let x = crate::a::b::<u8>(1) + ::std::c;", "crate"),
-            ["a::b"]
-        );
+        assert_eq!(names("let x = crate::a::b::<u8>(1) + ::std::c;", "crate"), ["a::b"]);
         assert_eq!(names("let x = ::std::c;", "std"), ["c"]);
     }
 

@@ -19,11 +19,7 @@ const UNSAFE_HOMES: &[&str] = &[
 ];
 
 /// Words for work put off. Joined here, for this file is checked as well.
-const PROMISES: &[&str] = &[
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-];
+const PROMISES: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
 /// Rules for any text file.
 pub(super) fn check_text(file: &str, text: &str) -> Vec<Finding> {
@@ -33,12 +29,12 @@ pub(super) fn check_text(file: &str, text: &str) -> Vec<Finding> {
     PROMISES
         .iter()
         .flat_map(|promise| {
-            words(text, promise)
-                .filter(|at| !has_number(&text[at + promise.len()..]))
-                .map(move |at| {
+            words(text, promise).filter(|at| !has_number(&text[at + promise.len()..])).map(
+                move |at| {
                     let message = format!("{promise} names no issue, as `{promise}(#12)` would");
                     Finding::error(file, line_of(text, at), message)
-                })
+                },
+            )
         })
         .collect()
 }
@@ -71,11 +67,7 @@ fn module_doc(source: &Source<'_>) -> Option<Finding> {
 
 fn length(source: &Source<'_>) -> Option<Finding> {
     let lines = source.text.lines().count();
-    let most = if source.is_test_file() {
-        MOST_TEST_LINES
-    } else {
-        MOST_LINES
-    };
+    let most = if source.is_test_file() { MOST_TEST_LINES } else { MOST_LINES };
     if lines > most {
         let message = format!("{lines} lines, {most} are the most: which noun is missing?");
         return Some(Finding::error(source.file, 0, message));
@@ -88,10 +80,7 @@ fn length(source: &Source<'_>) -> Option<Finding> {
 }
 
 fn unsafe_code(source: &Source<'_>) -> Vec<Finding> {
-    if UNSAFE_HOMES
-        .iter()
-        .any(|home| source.file.starts_with(home))
-    {
+    if UNSAFE_HOMES.iter().any(|home| source.file.starts_with(home)) {
         return Vec::new();
     }
     words(&source.code, "unsafe")
@@ -168,12 +157,7 @@ mod tests {
     fn the_module_doc_comes_first() {
         assert!(check("a.rs", "//! What it owns.\n").is_empty());
         assert!(check("a.rs", "\n//! What it owns.\nuse b;\n").is_empty());
-        for text in [
-            "",
-            "use b;\n//! Late.\n",
-            "// A comment.\n",
-            "#![no_std]\n//! Late.\n",
-        ] {
+        for text in ["", "use b;\n//! Late.\n", "// A comment.\n", "#![no_std]\n//! Late.\n"] {
             assert_eq!(check("a.rs", text).len(), 1, "{text:?}");
         }
     }
@@ -225,10 +209,7 @@ mod tests {
             "// #[allow(dead_code)]",
             "#[deny(dead_code)]",
         ] {
-            assert!(
-                check("a.rs", &format!("//! Doc.\n{good}")).is_empty(),
-                "{good}"
-            );
+            assert!(check("a.rs", &format!("//! Doc.\n{good}")).is_empty(), "{good}");
         }
         for bad in [
             "#[allow(dead_code)]",
@@ -243,17 +224,10 @@ mod tests {
     #[test]
     fn promises_carry_a_number() {
         let word = PROMISES[0];
-        for good in [
-            format!("// {word}(#12): later"),
-            format!("{word}S of others"),
-        ] {
+        for good in [format!("// {word}(#12): later"), format!("{word}S of others")] {
             assert!(check_text("a.md", &good).is_empty(), "{good}");
         }
-        for bad in [
-            format!("// {word}: later"),
-            format!("{word}(#): x"),
-            format!("{word}(me)"),
-        ] {
+        for bad in [format!("// {word}: later"), format!("{word}(#): x"), format!("{word}(me)")] {
             assert_eq!(check_text("a.md", &bad).len(), 1, "{bad}");
         }
     }

@@ -11,11 +11,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self {
-            file,
-            text,
-            code: blank(text),
-        }
+        Self { file, text, code: blank(text) }
     }
 
     /// A file of nothing but tests: `tests.rs`, or anything below a `tests` or `benches` folder.
@@ -54,13 +50,11 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 
 /// Offsets at which `word` stands by itself, not as part of a longer identifier.
 pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |&at| {
-            let before = code[..at].chars().next_back();
-            let after = code[at + word.len()..].chars().next();
-            !before.is_some_and(is_identifier) && !after.is_some_and(is_identifier)
-        })
+    code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(is_identifier) && !after.is_some_and(is_identifier)
+    })
 }
 
 pub(super) fn is_identifier(c: char) -> bool {
@@ -129,10 +123,7 @@ fn raw_string(text: &str, before: Option<char>) -> Option<usize> {
     let prefix = ["r", "br", "cr"].into_iter().find(|prefix| {
         text.starts_with(&format!("{prefix}\"")) || text.starts_with(&format!("{prefix}#"))
     })?;
-    let hashes = text[prefix.len()..]
-        .bytes()
-        .take_while(|&b| b == b'#')
-        .count();
+    let hashes = text[prefix.len()..].bytes().take_while(|&b| b == b'#').count();
     let open = prefix.len() + hashes;
     if !text[open..].starts_with('"') {
         return None; // A raw identifier.
@@ -210,11 +201,8 @@ mod tests {
 
     #[test]
     fn test_files_are_known_by_their_place() {
-        for file in [
-            "tracer/src/tui/tests.rs",
-            "tracer/tests/cli.rs",
-            "tracer/tests/common/mod.rs",
-        ] {
+        for file in ["tracer/src/tui/tests.rs", "tracer/tests/cli.rs", "tracer/tests/common/mod.rs"]
+        {
             assert!(Source::new(file, "").is_test_file(), "{file}");
         }
         assert!(!Source::new("xtask/src/test/mod.rs", "").is_test_file());

@@ -19,11 +19,7 @@ macro_rules! captured {
             snmp: include_str!(concat!("../../../tests/proc/", $kernel, "/snmp")),
             tcp_mem: include_str!(concat!("../../../tests/proc/", $kernel, "/tcp_mem")),
             max_orphans: include_str!(concat!("../../../tests/proc/", $kernel, "/tcp_max_orphans")),
-            max_tw: include_str!(concat!(
-                "../../../tests/proc/",
-                $kernel,
-                "/tcp_max_tw_buckets"
-            )),
+            max_tw: include_str!(concat!("../../../tests/proc/", $kernel, "/tcp_max_tw_buckets")),
         }
     };
 }
@@ -41,13 +37,8 @@ struct Captured {
     max_tw: &'static str,
 }
 
-const CAPTURED: [Captured; 5] = [
-    captured!("5.10"),
-    captured!("6.1"),
-    captured!("6.12"),
-    captured!("6.18"),
-    captured!("7.3"),
-];
+const CAPTURED: [Captured; 5] =
+    [captured!("5.10"), captured!("6.1"), captured!("6.12"), captured!("6.18"), captured!("7.3")];
 
 fn kernel(name: &str) -> &'static Captured {
     CAPTURED.iter().find(|c| c.kernel == name).unwrap()
@@ -139,22 +130,14 @@ fn counters_the_kernel_lacks_are_left_out() {
 fn limits_of_every_kernel() {
     for c in &CAPTURED {
         let mem = parse_tcp_mem(c.tcp_mem).unwrap();
-        assert!(
-            mem.low < mem.pressure && mem.pressure < mem.high,
-            "{}",
-            c.kernel
-        );
+        assert!(mem.low < mem.pressure && mem.pressure < mem.high, "{}", c.kernel);
         let small = if c.kernel == "6.18" { 131_072 } else { 4096 };
         assert_eq!(parse_number(c.max_orphans), Some(small));
         assert_eq!(parse_number(c.max_tw), Some(small));
     }
     assert_eq!(
         parse_tcp_mem(kernel("7.3").tcp_mem),
-        Some(MemLimits {
-            low: Pages(10_620),
-            pressure: Pages(14_160),
-            high: Pages(21_240),
-        })
+        Some(MemLimits { low: Pages(10_620), pressure: Pages(14_160), high: Pages(21_240) })
     );
     assert_eq!(parse_tcp_mem("1 2"), None);
     assert_eq!(parse_tcp_mem("1 2 3 4"), None);
@@ -197,11 +180,8 @@ fn resembling() -> impl Strategy<Value = String> {
         "\\PC{0,5}",
     ];
     let blank = prop_oneof![Just(" "), Just("  "), Just("\n"), Just("\t"), Just("\r\n")];
-    proptest::collection::vec((word, blank), 0..60).prop_map(|words| {
-        words
-            .into_iter()
-            .fold(String::new(), |t, (w, b)| t + &w + b)
-    })
+    proptest::collection::vec((word, blank), 0..60)
+        .prop_map(|words| words.into_iter().fold(String::new(), |t, (w, b)| t + &w + b))
 }
 
 fn parse_everything(text: &str) {

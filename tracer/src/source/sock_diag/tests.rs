@@ -37,10 +37,8 @@ fn fill(stream: &mut TcpStream) {
 
 fn dump(states: StateMask) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let dumped = SockDiag::open()
-        .unwrap()
-        .dump(states, true, |entry| entries.push(*entry))
-        .unwrap();
+    let dumped =
+        SockDiag::open().unwrap().dump(states, true, |entry| entries.push(*entry)).unwrap();
     assert_eq!(dumped.sockets, entries.len() as u64);
     assert_eq!((dumped.unknown, dumped.interrupted), (0, false));
     entries
@@ -48,11 +46,7 @@ fn dump(states: StateMask) -> Vec<Entry> {
 
 /// The socket with `cookie`, as soon as it is in `state`.
 fn when_in(state: TcpState, cookie: u64) -> Entry {
-    eventually(|| {
-        dump(StateMask::of(&[state]))
-            .into_iter()
-            .find(|entry| entry.cookie == cookie)
-    })
+    eventually(|| dump(StateMask::of(&[state])).into_iter().find(|entry| entry.cookie == cookie))
 }
 
 /// Whether the kernel has no room for more minisockets.
@@ -121,10 +115,7 @@ fn unread_bytes_are_the_queues() {
 #[test]
 fn a_closed_socket_with_a_silent_peer_is_a_minisocket_in_fin_wait2() {
     let (client, server) = pair(&listener());
-    let (cookie, local) = (
-        socket_cookie(&server).unwrap(),
-        server.local_addr().unwrap(),
-    );
+    let (cookie, local) = (socket_cookie(&server).unwrap(), server.local_addr().unwrap());
 
     // Shut down but open, it is a full socket.
     server.shutdown(Shutdown::Write).unwrap();
@@ -170,10 +161,7 @@ fn an_orphan_with_a_zero_window() {
     drop(server);
     let orphan = when_in(TcpState::FinWait1, cookie);
     assert!(orphan.is_orphan());
-    assert_eq!(
-        (orphan.kind, orphan.inode, orphan.shutdown),
-        (Kind::Full, 0, 3)
-    );
+    assert_eq!((orphan.kind, orphan.inode, orphan.shutdown), (Kind::Full, 0, 3));
     assert_eq!(orphan.peer, client.local_addr().unwrap());
     assert_eq!(orphan.cgroup_id, cgroup);
     assert!(orphan.wqueue > 0);
@@ -224,10 +212,7 @@ fn ipv6_and_ipv4_over_it() {
     let client4 = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let (server4, _) = listener.accept().unwrap();
     let entry = when_in(TcpState::Established, socket_cookie(&server4).unwrap());
-    assert_eq!(
-        entry.local,
-        SocketAddr::new("127.0.0.1".parse().unwrap(), port)
-    );
+    assert_eq!(entry.local, SocketAddr::new("127.0.0.1".parse().unwrap(), port));
     assert_eq!(entry.peer, client4.local_addr().unwrap());
     assert!(entry.ipv6);
     let entry = when_in(TcpState::Established, socket_cookie(&client4).unwrap());
@@ -281,13 +266,9 @@ fn what_the_kernel_refuses_is_an_error_with_its_number() {
     let mut diag = SockDiag::open().unwrap();
     let mut dumped = Dumped::default();
     let family = AddressFamily::from_raw(200);
-    let error = diag
-        .dump_family(family, StateMask::ALL, false, &mut dumped, &mut |_| {})
-        .unwrap_err();
-    assert_eq!(
-        error.raw_os_error(),
-        Some(rustix::io::Errno::INVAL.raw_os_error())
-    );
+    let error =
+        diag.dump_family(family, StateMask::ALL, false, &mut dumped, &mut |_| {}).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::INVAL.raw_os_error()));
     // And it goes on.
     let _listener = listener();
     let dumped = diag.dump(StateMask::ALL, false, |_| {}).unwrap();
@@ -333,12 +314,7 @@ fn every_field_of_a_socket() {
     let body = socket(
         4,
         1,
-        &[
-            (8, &[3]),
-            (15, &[1, 2, 3, 4, 5]),
-            (7, &numbers),
-            (21, &77u64.to_ne_bytes()),
-        ],
+        &[(8, &[3]), (15, &[1, 2, 3, 4, 5]), (7, &numbers), (21, &77u64.to_ne_bytes())],
     );
     let entry = wire::entry(&body).unwrap();
     let memory = SocketMemory {
@@ -372,10 +348,7 @@ fn every_field_of_a_socket() {
         }
     );
     assert_eq!(memory.charged(), Bytes(1 + 6 + 5));
-    let below = SocketMemory {
-        fwd_alloc: -100,
-        ..memory
-    };
+    let below = SocketMemory { fwd_alloc: -100, ..memory };
     assert_eq!(below.charged(), Bytes(0));
 }
 
@@ -462,11 +435,7 @@ fn speed_of_a_dump() {
     for (what, states, with_memory) in [
         ("all, with memory", StateMask::ALL, true),
         ("all", StateMask::ALL, false),
-        (
-            "established, with memory",
-            StateMask::of(&[TcpState::Established]),
-            true,
-        ),
+        ("established, with memory", StateMask::of(&[TcpState::Established]), true),
         ("orphans, with memory", StateMask::ORPHANS, true),
     ] {
         for _ in 0..3 {
@@ -477,11 +446,7 @@ fn speed_of_a_dump() {
                     bytes += entry.memory.map_or(0, |memory| memory.charged().0);
                 })
                 .unwrap();
-            println!(
-                "{what}: {} sockets in {:?}",
-                dumped.sockets,
-                start.elapsed()
-            );
+            println!("{what}: {} sockets in {:?}", dumped.sockets, start.elapsed());
         }
     }
 }
@@ -489,11 +454,7 @@ fn speed_of_a_dump() {
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_decoding() {
-    let body = socket(
-        4,
-        1,
-        &[(8, &[3]), (21, &[7; 8]), (22, &[0; 4]), (7, &[1; 36])],
-    );
+    let body = socket(4, 1, &[(8, &[3]), (21, &[7; 8]), (22, &[0; 4]), (7, &[1; 36])]);
     let answer = message(20, 2, &body).repeat(200);
     let start = Instant::now();
     let mut sum = 0;

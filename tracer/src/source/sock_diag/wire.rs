@@ -108,11 +108,8 @@ fn first_message(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
         },
         _ => Body::Other,
     };
-    let message = Message {
-        sequence: read_u32(bytes, 8)?,
-        interrupted: flags & NLM_F_DUMP_INTR != 0,
-        body,
-    };
+    let message =
+        Message { sequence: read_u32(bytes, 8)?, interrupted: flags & NLM_F_DUMP_INTR != 0, body };
     Some((message, len))
 }
 

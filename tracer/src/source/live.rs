@@ -1,0 +1,306 @@
+//! The live source: the programs' maps, the kernel's gauges and sock_diag, as [`Input`]s.
+//!
+//! Start: gauges first (counters are told since then), then the programs, then one dump of what
+//! stood before. From then on a [`Live::sample`] an interval, and events in between.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
+use tracer_common::abi::{GROUP_OTHER, GROUP_OUTSIDE};
+use tracer_common::counters::{GroupCounters, Loss};
+use tracer_common::state::TcpState;
+
+use super::cgroups::Cgroups;
+use super::diag_sampler::DiagSampler;
+use super::gauges::{GaugeReader, Place};
+use super::own_cost::{Usage, UsageReader};
+use super::sock_diag::{Kind, StateMask};
+use super::{owners, processes};
+use crate::aggregate::snapshot::{Direction, FidelityTable, Lost, OwnCost, Owner};
+use crate::bpf::load::{Kernel, Options};
+use crate::bpf::maps::{Maps, comm_text, direction, is_shared_group, orphans};
+use crate::bpf::plan::Plan;
+use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
+use crate::event::{Event, Group, Input, Service, Totals};
+use crate::filter::{Filter, SocketIdentity};
+use crate::gauges::Gauges;
+use crate::time::{ClockAnchor, Monotonic, Wall};
+
+/// A running trace.
+pub struct Live {
+    kernel: Kernel,
+    maps: Maps,
+    base: Base,
+    gauges: GaugeReader,
+    first_gauges: Option<Gauges>,
+    diag: DiagSampler,
+    usage: UsageReader,
+    last_usage: (Instant, Usage),
+    cgroups: Cgroups,
+    began: Monotonic,
+    /// Owner by group index, for events.
+    owners: BTreeMap<u32, Owner>,
+    /// How the start went, for people.
+    pub notes: Vec<String>,
+}
+
+impl Live {
+    /// Loads the programs, attaches them and merges what stood before.
+    ///
+    /// # Errors
+    ///
+    /// See [`Kernel::load`]; or /proc or sock_diag cannot be read.
+    pub fn start(options: &Options, filter: &Filter) -> Result<Self> {
+        let place = match &filter.netns {
+            Some((path, _)) => Place::Path(path.as_ref()),
+            None => Place::Own,
+        };
+        let mut gauges = GaugeReader::open(place)?;
+        let first_gauges = Some(gauges.sample());
+        let mut usage = UsageReader::open().context("cannot read our own use of memory")?;
+        let mut kernel = Kernel::load(options)?;
+        let mut maps = Maps::take(&mut kernel.ebpf)?;
+        let began = now();
+        let mut notes = Vec::new();
+        let mut diag = DiagSampler::open(filter, &mut notes)?;
+        let sockets = stood_before(&mut diag, &mut notes)?;
+        let base = standing::merge(&mut maps, filter, &sockets)?;
+        maps.end_merging()?;
+        standing::sweep_tombstones(&mut maps)?;
+        let last_usage = (Instant::now(), usage.sample());
+        Ok(Self {
+            kernel,
+            maps,
+            base,
+            gauges,
+            first_gauges,
+            diag,
+            usage,
+            last_usage,
+            cgroups: Cgroups::new(),
+            began,
+            owners: BTreeMap::new(),
+            notes,
+        })
+    }
+
+    /// When tracing began.
+    #[must_use]
+    pub const fn began(&self) -> Monotonic {
+        self.began
+    }
+
+    /// Which hook each signal got.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.kernel.plan
+    }
+
+    /// How far each signal can be trusted.
+    #[must_use]
+    pub fn fidelity(&self) -> FidelityTable {
+        self.kernel.plan.fidelity()
+    }
+
+    /// One interval's inputs, ending in a tick. `thorough`: sample sock_diag even if it was
+    /// sampled shortly before (for the last snapshot of a run).
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read any more.
+    pub fn sample(&mut self, thorough: bool) -> Result<Vec<Input>> {
+        let mut inputs = Vec::with_capacity(6);
+        if let Some(first) = self.first_gauges.take() {
+            inputs.push(Input::Gauges(first));
+        }
+        let totals = self.totals()?;
+        // Right after the totals: the two are compared (drift).
+        inputs.push(Input::Gauges(self.gauges.sample()));
+        let listening: HashSet<u16> = totals
+            .groups
+            .iter()
+            .filter(|group| group.service.direction == Direction::In)
+            .map(|group| group.service.port)
+            .collect();
+        inputs.push(Input::Totals(totals));
+        if let Some(sample) = self.diag.sample(&listening, thorough) {
+            inputs.push(Input::Diag(sample));
+        }
+        inputs.push(Input::OwnCost(self.own_cost()));
+        inputs.push(Input::Tick(now()));
+        Ok(inputs)
+    }
+
+    /// Hands over the events that wait on the ring, at most `most`; returns how many.
+    pub fn drain(&mut self, most: usize, sink: impl FnMut(Event)) -> usize {
+        self.maps.drain_events(&self.owners, most, sink)
+    }
+
+    /// Learns the owners of groups that are new, so that events can name them.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read any more.
+    pub fn learn_owners(&mut self) -> Result<()> {
+        for (key, info) in self.maps.groups()? {
+            if key.tgid != 0 {
+                self.owners
+                    .entry(info.index)
+                    .or_insert_with(|| Owner { pid: key.tgid, comm: comm_text(&info.comm) });
+            }
+        }
+        Ok(())
+    }
+
+    fn counters(&self, index: u32) -> Result<GroupCounters> {
+        let mut counters = self.maps.counters(index)?;
+        if let Some(base) = self.base.groups.get(&index) {
+            counters.merge(base);
+        }
+        Ok(counters)
+    }
+
+    fn totals(&mut self) -> Result<Totals> {
+        let known = self.maps.groups()?;
+        let mut groups = Vec::with_capacity(known.len() + 1);
+        for (key, info) in known {
+            if is_shared_group(info.index) {
+                continue;
+            }
+            let counters = self.counters(info.index)?;
+            let (owner, alive) = if key.tgid == 0 {
+                (None, false)
+            } else {
+                // A process may take another name after its first socket.
+                let running = processes::process(key.tgid).ok().filter(|process| {
+                    process.running && process.start_ticks as u32 == key.start_ticks
+                });
+                let alive = running.is_some();
+                let comm = running.map_or_else(|| comm_text(&info.comm), |process| process.comm);
+                (Some(Owner { pid: key.tgid, comm }), alive)
+            };
+            if let Some(owner) = &owner {
+                self.owners.insert(info.index, owner.clone());
+            }
+            groups.push(Group {
+                service: Service { port: key.port, direction: direction(key.direction) },
+                owner,
+                owner_start_ticks: key.start_ticks,
+                cgroup: if info.cgroup == 0 { None } else { self.cgroups.path(info.cgroup) },
+                alive,
+                counters,
+            });
+        }
+        let other = self.counters(GROUP_OTHER)?;
+        if other != GroupCounters::default() {
+            groups.push(Group {
+                service: Service { port: 0, direction: Direction::In },
+                owner: None,
+                owner_start_ticks: 0,
+                cgroup: None,
+                alive: false,
+                counters: other,
+            });
+        }
+        Ok(Totals {
+            groups,
+            orphans_outside: orphans(&self.counters(GROUP_OUTSIDE)?),
+            fin_wait1: self.maps.fin_wait1()?,
+            lost: self.lost()?,
+        })
+    }
+
+    fn lost(&self) -> Result<Lost> {
+        Ok(Lost {
+            detail: self.maps.loss(Loss::Detail)?,
+            untracked: self.maps.loss(Loss::Untracked)? + self.base.untracked,
+            missed: self.kernel.missed_runs(),
+            ungrouped: self.maps.loss(Loss::Ungrouped)?,
+        })
+    }
+
+    fn own_cost(&mut self) -> OwnCost {
+        let (at, usage) = (Instant::now(), self.usage.sample());
+        let elapsed = at.duration_since(self.last_usage.0);
+        let cpu_percent = usage.cpu_percent_since(&self.last_usage.1, elapsed);
+        self.last_usage = (at, usage);
+        OwnCost {
+            cpu_percent,
+            rss_bytes: usage.rss.map_or(0, |bytes| bytes.0),
+            ..OwnCost::default()
+        }
+    }
+}
+
+/// Dumps all sockets and finds who holds them.
+fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<StandingSocket>> {
+    let mut sockets = Vec::new();
+    let mut inodes = Vec::new();
+    let mut cgroup_of = Vec::new();
+    diag.dump_all(StateMask::ALL, |netns, entry| {
+        // Minisockets and half-open connections are no full sockets: they are sampled instead.
+        if entry.kind != Kind::Full || entry.state == TcpState::Close {
+            return;
+        }
+        sockets.push(StandingSocket {
+            cookie: entry.cookie,
+            state: entry.state,
+            identity: SocketIdentity {
+                local_port: entry.local.port(),
+                peer_port: entry.peer.port(),
+                peer: entry.peer.ip(),
+                is_ipv6: entry.ipv6,
+                netns,
+            },
+            orphan: entry.is_orphan(),
+            owner: None,
+        });
+        inodes.push(entry.inode);
+        cgroup_of.push(entry.cgroup_id.unwrap_or(0));
+    })?;
+    let wanted: HashSet<u64> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
+    let holders = if wanted.is_empty() {
+        HashMap::new()
+    } else {
+        let found = owners::find(&wanted, owners::Search::FirstHolder)
+            .context("cannot search /proc for the owners of sockets")?;
+        if found.denied > 0 {
+            notes.push(format!(
+                "the sockets of {} processes have no owner: their descriptors may not be read",
+                found.denied
+            ));
+        }
+        found.by_inode
+    };
+    for ((socket, inode), cgroup) in sockets.iter_mut().zip(&inodes).zip(&cgroup_of) {
+        socket.owner = holders.get(inode).map(|holder| StandingOwner {
+            pid: holder.pid,
+            start_ticks: holder.start_ticks as u32,
+            comm: holder.comm.clone(),
+            cgroup: *cgroup,
+        });
+    }
+    Ok(sockets)
+}
+
+/// Now, on the clock of the events.
+#[must_use]
+pub fn now() -> Monotonic {
+    Monotonic(nanoseconds(ClockId::Monotonic) as u64)
+}
+
+/// Both clocks now.
+#[must_use]
+pub fn anchor() -> ClockAnchor {
+    ClockAnchor { monotonic: now(), wall: Wall(nanoseconds(ClockId::Realtime)) }
+}
+
+fn nanoseconds(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+/// How long [`Live::drain`] may be left alone before the ring of the usual size could fill.
+pub const DRAIN_EVERY: Duration = Duration::from_millis(50);
