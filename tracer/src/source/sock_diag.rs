@@ -6,7 +6,7 @@
 //! that changes while the dump runs is seen before or after, and one that comes or goes may be
 //! missed, or in rare cases be seen twice ([`Entry::cookie`] tells).
 //!
-//! Messages are put together and taken apart here, in `wire`. The kernel needs some 0.4 µs a
+//! Messages are put together and taken apart here, in `wire`. The kernel needs some 0.2 µs a
 //! minisocket and 0.7 µs a full socket; a decoder that allocates for every attribute needs another
 //! 0.34 µs (measured with netlink-packet-sock-diag 0.5), this one 0.03 µs.
 
