@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn words_are_parts_of_port_name_or_pid() {
         assert_eq!(ports("NGINX"), [443]);
-        assert_eq!(ports("4121"), [9981]);
+        assert_eq!(ports("4121"), [9981, 5432]);
         assert_eq!(ports("99 http"), [9981]);
         assert_eq!(ports("nothing-like-it"), [] as [u16; 0]);
     }

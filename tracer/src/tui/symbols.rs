@@ -47,7 +47,7 @@ impl Symbols {
                     && terminal != "dumb"
             }
         };
-        Self { utf8 }
+        if utf8 { Self::UTF8 } else { Self::ASCII }
     }
 
     const fn pick<T: Copy>(self, utf8: T, ascii: T) -> T {

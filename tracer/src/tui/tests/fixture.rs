@@ -107,14 +107,14 @@ pub(crate) fn crisis() -> Snapshot {
             drift: 0,
         },
         tcp_mem: TcpMem {
-            pages: 383_867,
-            low: 279_384,
-            pressure: 372_514,
-            high: 431_300,
+            pages: 521_020,
+            low: 380_304,
+            pressure: 507_072,
+            high: 585_100,
             page_bytes: 4096,
             state: MemState::Pressure,
             entered: 1,
-            growth_per_s: 890.0,
+            growth_per_s: 1_209.0,
             limit_in_s: Some(53.0),
         },
         tw_buckets: TwBuckets {
@@ -458,7 +458,7 @@ fn anomalies() -> Vec<Anomaly> {
             Severity::Crit,
             "tcp_mem",
             None,
-            "pressure began at 383,867 pages",
+            "pressure began at 507,311 pages",
         ),
         one(
             39,

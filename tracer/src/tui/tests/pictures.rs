@@ -155,7 +155,7 @@ fn styles(model: &Model) -> String {
         let mut style = buffer[(0, y)].style();
         for x in 0..=model.width {
             let cell = (x < model.width).then(|| &buffer[(x, y)]);
-            if cell.map(|it| it.style()) != Some(style) {
+            if cell.map(ratatui::buffer::Cell::style) != Some(style) {
                 let colors = (style.fg, style.bg, style.add_modifier);
                 text.push_str(&format!("{:<60} {colors:?}\n", run.trim_end()));
                 run.clear();

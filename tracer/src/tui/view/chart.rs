@@ -8,6 +8,7 @@ use ratatui::text::Line;
 use super::paint::{field, put, put_right, span, split_bottom, split_left};
 use super::raster::{BRAILLE, Raster};
 use crate::aggregate::snapshot::{PortRow, Snapshot};
+use crate::sanitize::width;
 use crate::tui::format;
 use crate::tui::model::Looks;
 
@@ -83,18 +84,22 @@ impl Chart {
         }
     }
 
-    /// What the lines mean, for the other end of the title.
-    pub(crate) fn legend(&self, looks: &Looks, filter: &str) -> String {
+    /// What the lines mean, for the other end of the title; as much as fits into `room`.
+    pub(crate) fn legend(&self, looks: &Looks, filter: &str, room: usize) -> String {
         let mut parts = Vec::new();
         if !self.part.is_empty() {
             let part = if looks.symbols.is_utf8() { "dark" } else { "#" };
             parts.push(format!("{part} {}", looks.symbols.clean(filter)));
         }
+        if self.growth.is_some() {
+            parts.push(format!("{} projected", looks.symbols.projection()));
+        }
+        // Last, because the axis says MAX as well.
         if self.limit > 0 && self.is_near() {
             parts.push(format!("{} tcp_max_orphans", looks.symbols.limit()));
         }
-        if self.growth.is_some() {
-            parts.push(format!("{} projected", looks.symbols.projection()));
+        while width(&parts.join("  ")) > room {
+            parts.pop();
         }
         parts.join("  ")
     }

@@ -8,7 +8,7 @@ use super::paint::{put, put_right, span};
 use crate::sanitize::width;
 use crate::tui::keymap::{BINDINGS, Mode};
 use crate::tui::message::Message;
-use crate::tui::model::{Focus, Model, Overlay};
+use crate::tui::model::{Focus, Model, Overlay, Page};
 
 pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     if model.typing {
@@ -84,8 +84,11 @@ fn applies(model: &Model, message: &Message) -> bool {
         Message::Back => !on_top || !model.filter.is_empty(),
         Message::SortNext | Message::FocusNext => on_top,
         Message::FilterEdit => on_top || model.overlay == Some(Overlay::Help),
-        Message::Open => model.overlay.is_none() && model.pages.len() < 2,
-        Message::ZoomIn => model.overlay.is_none(),
+        // A process leads nowhere and has no chart.
+        Message::Open | Message::ZoomIn => {
+            model.overlay.is_none() && !matches!(model.page(), Some(Page::Process(_)))
+        }
+
         _ => true,
     }
 }

@@ -72,8 +72,7 @@ pub(crate) fn compact(model: &Model, area: Rect, buf: &mut Buffer) {
         // The peer's way begins at CLOSE-WAIT; before it stands a bar, not an arrow.
         let arrow = match at {
             0 => " ",
-            4 => looks.symbols.column(),
-            6 => looks.symbols.column(),
+            4 | 6 => looks.symbols.column(),
             _ => looks.symbols.next_state(),
         };
         let text = |text: &str| field(looks, text, cell.saturating_sub(1), true);
@@ -98,6 +97,10 @@ pub(crate) fn list(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let mut line = Line::default();
     for stage in stages(snapshot, looks) {
+        // Hardly ever there, and a line is much here.
+        if stage.name == TcpState::Closing.ss_name() && snapshot.states.closing == 0 {
+            continue;
+        }
         let full = if stage.rate == "FULL" { " FULL" } else { "" };
         let number = format!(" {}{full}  ", stage.count);
         let needed = width(stage.name) + width(&number) - 1;

@@ -174,7 +174,8 @@ impl Gauge {
         let word = format!("{} ", field(looks, &self.word, 10, false));
         let fixed = width(&name) + width(&word);
         let (open, close) = looks.symbols.bar_ends();
-        let room = cells.saturating_sub(fixed + 3);
+        // Between them the ends, the blank before the note, and one after it.
+        let room = cells.saturating_sub(fixed + 4);
         let fits = |note: &&String| width(note) + 12 <= room;
         let note = self.notes.iter().find(fits).cloned().unwrap_or_default();
         // Notes of different length must not make bars of different length, so each gets as much

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::paint::{put, span, wrap};
-use crate::aggregate::snapshot::{Lost, Snapshot, SourceKind};
+use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, ports};
 use crate::tui::format;
@@ -35,7 +35,14 @@ impl Segment {
 /// Line 1.
 pub(crate) fn identity(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.looks.theme;
-    let mut segments = vec![Segment::new(3, theme.strong, crumbs(model), "sockflow")];
+    let path = crumbs(model);
+    // Where one has gone is worth more than the name of the tool.
+    let (keep, short) = match path.as_slice() {
+        [.., last] if path.len() > 1 => (8, last.clone()),
+        _ => (3, String::from("sockflow")),
+    };
+    let long = path.join(model.looks.symbols.crumb());
+    let mut segments = vec![Segment::new(keep, theme.strong, long, short)];
     if let Some(snapshot) = model.shown() {
         segments.extend(facts(model, snapshot, area.width));
     } else {
@@ -96,11 +103,11 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
     segments
 }
 
-/// `LIVE 1s`, `TRACE`, or how old the frozen screen is.
+/// `LIVE 1s`, `TRACE`, or how far the frozen screen is behind.
 fn mode(model: &Model, snapshot: &Snapshot) -> Segment {
     let theme = &model.looks.theme;
     if let Some(age) = model.paused_s() {
-        let long = format!(" PAUSED {} ago ", format::duration(age));
+        let long = format!(" PAUSED, {} old ", format::duration(age));
         return Segment::new(9, theme.paused, long, "PAUSED");
     }
     match snapshot.source {
@@ -145,7 +152,7 @@ pub(crate) fn total(lost: &Lost) -> u64 {
 }
 
 /// `sockflow top`, or the way from there to here.
-fn crumbs(model: &Model) -> String {
+fn crumbs(model: &Model) -> Vec<String> {
     let symbols = model.looks.symbols;
     let none = crate::aggregate::snapshot::FidelityTable::new();
     // Names here are places, not measurements: no marks.
@@ -161,7 +168,7 @@ fn crumbs(model: &Model) -> String {
             Page::Process(key) => process_name(model, key.pid, key.comm.as_deref()),
         });
     }
-    path.join(symbols.crumb())
+    path
 }
 
 /// `httpdns[4121]`.
@@ -178,7 +185,6 @@ fn fit(mut segments: Vec<Segment>, cells: usize) -> Line<'static> {
         segments.iter().map(text).sum::<usize>().saturating_sub(GAP)
     };
     let mut long = true;
-    // The name goes short last: where one has drilled to is worth more than the own cost.
     while taken(&segments, long) > cells && segments.len() > 1 {
         if long {
             long = false;
@@ -189,21 +195,24 @@ fn fit(mut segments: Vec<Segment>, cells: usize) -> Line<'static> {
         };
         segments.remove(weakest);
     }
+    // Room that is left goes to the most important that can use it.
     let mut room = cells.saturating_sub(taken(&segments, long));
+    let mut by_keep: Vec<usize> = (0..segments.len()).collect();
+    by_keep.sort_by_key(|at| std::cmp::Reverse(segments[*at].keep));
+    for at in by_keep {
+        let segment = &mut segments[at];
+        let spare = width(&segment.long).saturating_sub(width(&segment.short));
+        if long || spare <= room {
+            room = room.saturating_sub(spare);
+            segment.short.clone_from(&segment.long);
+        }
+    }
     let mut spans = Vec::new();
     for segment in segments {
-        let spare = width(&segment.long).saturating_sub(width(&segment.short));
-        // Room that is left goes to the first that can use it.
-        let text = if long || spare <= room {
-            room = room.saturating_sub(if long { 0 } else { spare });
-            segment.long
-        } else {
-            segment.short
-        };
         if !spans.is_empty() {
             spans.push(span("  ", Style::new()));
         }
-        spans.push(span(text, segment.style));
+        spans.push(span(segment.short, segment.style));
     }
     Line::from(spans)
 }
@@ -218,45 +227,39 @@ pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'stati
         ))];
     };
     let severity = snapshot.verdict.severity;
-    let badge = format!(" {} {} ", looks.symbols.severity(severity), severity.word());
     let text = looks.symbols.clean(&snapshot.verdict.text);
-    let indent = width(&badge) + 1;
-    let narrow = usize::from(cells) < indent + 24;
-    // Where the badge would leave no room for words beside it they go below.
-    let (first, rest) = if narrow { (0, 0) } else { (indent, indent) };
-    let room = usize::from(cells).saturating_sub(rest);
     let style = match severity {
-        crate::aggregate::snapshot::Severity::Ok => looks.theme.text,
+        Severity::Ok => looks.theme.text,
         _ => looks.theme.strong,
     };
-    let badge = span(badge, looks.theme.badge(severity));
-    let mut lines = Vec::new();
-    if narrow {
-        // One line only: the words and the glyph, which say more than the badge.
-        if rows < 2 {
-            let text = format!("{} {text}", severity.word());
-            return wrap(looks, &text, usize::from(cells), 1)
-                .into_iter()
-                .map(|text| Line::from(span(text, looks.theme.badge(severity))))
-                .collect();
-        }
-        lines.push(Line::from(badge));
-        let words = wrap(looks, &text, room, rows - 1);
-        lines.extend(words.into_iter().map(|text| Line::from(span(text, style))));
-        return lines;
+    let badge_style = looks.theme.badge(severity);
+    let badge = format!(" {} {} ", looks.symbols.severity(severity), severity.word());
+    let indent = width(&badge) + 1;
+    let cells = usize::from(cells);
+    if cells < indent + 24 {
+        // No room beside a badge: the word leads the sentence.
+        let text = format!("{} {text}", severity.word());
+        let lines = wrap(looks, &text, cells, rows);
+        let line = |(at, text): (usize, String)| match text.split_once(' ') {
+            Some((word, rest)) if at == 0 => Line::from(vec![
+                span(word, badge_style),
+                span(format!(" {rest}"), style),
+            ]),
+            _ => Line::from(span(text, if at == 0 { badge_style } else { style })),
+        };
+        return lines.into_iter().enumerate().map(line).collect();
     }
-    let mut words = wrap(looks, &text, room, rows.max(1)).into_iter();
-    let start = words.next().unwrap_or_default();
-    lines.push(Line::from(vec![
-        badge,
-        span(" ".repeat(first.min(1)), Style::new()),
-        span(start, style),
-    ]));
-    for text in words {
-        lines.push(Line::from(vec![
-            span(" ".repeat(rest), Style::new()),
-            span(text, style),
-        ]));
+    let words = wrap(looks, &text, cells - indent, rows.max(1));
+    let line = |(at, text): (usize, String)| {
+        let before = if at == 0 {
+            span(badge.clone(), badge_style)
+        } else {
+            span(" ".repeat(width(&badge)), style)
+        };
+        Line::from(vec![before, span(format!(" {text}"), style)])
+    };
+    if words.is_empty() {
+        return vec![Line::from(span(badge, badge_style))];
     }
-    lines
+    words.into_iter().enumerate().map(line).collect()
 }

@@ -41,7 +41,7 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
 
 /// The key in a column of its own, the words beside it, or below where that would be too narrow.
 fn entry(looks: &Looks, key: &str, text: &str, cells: usize) -> Vec<Line<'static>> {
-    const KEYS: usize = 15;
+    const KEYS: usize = 18;
     let indent = if cells >= 48 { KEYS } else { 4 };
     let words = wrap(looks, text, cells.saturating_sub(indent), 6);
     let mut lines = Vec::new();

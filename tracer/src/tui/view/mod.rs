@@ -80,11 +80,8 @@ impl Parts {
                 footer: none,
             };
         }
-        let rows = if area.width < 80 && area.height >= 12 {
-            3
-        } else {
-            2
-        };
+        // Cut off, the sentence would lose its end, and that is the time that is left.
+        let rows = if area.width < 80 { 3 } else { 2 };
         let verdict_lines = header::verdict(model, area.width, rows);
         let used = u16::try_from(verdict_lines.len()).unwrap_or(1);
         let (identity, rest) = split_top(area, 1);

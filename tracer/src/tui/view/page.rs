@@ -87,9 +87,10 @@ impl Contents {
         let looks = &model.looks;
         let (plot, area) = self.split(body);
         if let (Some((chart, what)), 2..) = (&self.chart, plot.height) {
-            let legend = model.shown().map_or("", |shown| &shown.filter);
-            let legend = chart.legend(looks, legend);
-            let inner = boxed(buf, looks, plot, &chart.title(what), &legend, false);
+            let title = chart.title(what);
+            let room = usize::from(plot.width).saturating_sub(title.len() + 10);
+            let legend = chart.legend(looks, "", room);
+            let inner = boxed(buf, looks, plot, &title, &legend, false);
             chart.draw(looks, inner, buf);
         }
         let stacks = self.stacks(looks, body);

@@ -34,11 +34,11 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
         panels: vec![
             write.who(row),
             write.orphans(row),
+            write.peers(row),
             write.ends(&row.orphan_ends),
             write.fin_wait1(row),
-            write.states(&row.states),
+            write.states(&row.states, true),
             write.totals(&row.totals),
-            write.peers(row),
         ],
     }
 }
@@ -115,6 +115,9 @@ impl<'a> Writer<'a> {
         if row.more_owners > 0 {
             owner = format!("{owner} +{} more", row.more_owners);
         }
+        let per_second = |rate: f64| format!("{}/s", format::short(rate));
+        let (opened, closed) = (per_second(row.opened_per_s), per_second(row.closed_per_s));
+        let resets = per_second(row.resets_per_s);
         let side = match row.direction {
             Direction::In => "in: peers connect to us",
             Direction::Out => "out: we connect to it",
@@ -124,9 +127,8 @@ impl<'a> Writer<'a> {
             lines: vec![
                 self.fact("owner", &owner),
                 self.fact("direction", side),
-                self.fact("opened", &format!("{}/s", format::short(row.opened_per_s))),
-                self.fact("closed", &format!("{}/s", format::short(row.closed_per_s))),
-                self.fact("resets", &format!("{}/s", format::short(row.resets_per_s))),
+                self.fact("opened / closed", &format!("{opened} / {closed}")),
+                self.fact("resets", &resets),
             ],
         }
     }
@@ -143,7 +145,8 @@ impl<'a> Writer<'a> {
             ),
             self.fact("each", &self.cells.orphan_text(&format::bytes(each))),
         ];
-        for (name, number) in orphan_states(&row.orphans_by_state) {
+        let states = orphan_states(&row.orphans_by_state);
+        for (name, number) in states.into_iter().filter(|(_, number)| *number > 0) {
             let label = format!("in {name}");
             lines.push(self.shared(&label, &self.cells.orphans(number), number, row.orphans));
         }
@@ -181,14 +184,15 @@ impl<'a> Writer<'a> {
         Panel {
             title: "time in FIN-WAIT-1",
             lines: vec![
-                self.fact("half within", &format::millis(row.fin_wait1_ms.p50)),
-                self.fact("99 of 100 within", &format::millis(row.fin_wait1_ms.p99)),
+                self.fact("p50", &format::millis(row.fin_wait1_ms.p50)),
+                self.fact("p99", &format::millis(row.fin_wait1_ms.p99)),
                 self.fact("longest", &format::millis(row.fin_wait1_ms.max)),
             ],
         }
     }
 
-    pub(crate) fn states(&self, states: &States) -> Panel {
+    /// Minisockets belong to services, but to no process.
+    pub(crate) fn states(&self, states: &States, minisockets: bool) -> Panel {
         let all = [
             (TcpState::Listen, states.listen, "state"),
             (TcpState::SynSent, states.syn_sent, "state"),
@@ -210,7 +214,10 @@ impl<'a> Writer<'a> {
             self.shared(state.ss_name(), &text, *number, total)
         };
         // The half-open ones are there for microseconds: a line only when they are.
-        let passing = |state: &TcpState| matches!(state, TcpState::SynSent | TcpState::SynRecv);
+        let passing = |state: &TcpState| {
+            matches!(state, TcpState::SynSent | TcpState::SynRecv)
+                || *state == TcpState::TimeWait && !minisockets
+        };
         Panel {
             title: "states now",
             lines: all

@@ -80,7 +80,8 @@ fn draw<R>(
     let mut notes = Vec::new();
     let order: &Column<R> = &table.columns[table.sort.min(table.columns.len() - 1)];
     let sort = format!("sort: {}", order.name);
-    let hidden = laid.hidden_note(note_room.saturating_sub(width(&sort) + 3));
+    // The names of hidden columns come before the order, which the arrow shows as well.
+    let hidden = laid.hidden_note(note_room);
     if !hidden.is_empty() {
         notes.push(hidden);
     }

@@ -25,7 +25,7 @@ pub(crate) fn contents(model: &Model, key: &ProcessKey, body: Rect) -> Contents 
             who(&write, row),
             sockets(&write, row),
             write.ends(&row.orphan_ends),
-            write.states(&row.states),
+            write.states(&row.states, false),
             write.totals(&row.totals),
         ],
     }

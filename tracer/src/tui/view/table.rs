@@ -58,7 +58,7 @@ impl<R> Table<'_, R> {
                 .collect()
         };
         let long = sized(true);
-        for gap in [3, 2] {
+        for gap in [4, 3, 2] {
             if fits(&long, gap) {
                 return self.laid(long, true, gap);
             }
@@ -121,13 +121,14 @@ impl<R> Table<'_, R> {
             } else {
                 " "
             };
-            let mut text = format!(" {marker}");
+            let mut text = format!("{marker} ");
             for (place, (column, cell_width)) in laid.shown.iter().enumerate() {
                 let column = &self.columns[*column];
                 let cell = column.cell(row, cells);
                 text.push_str(&" ".repeat(if place == 0 { 0 } else { laid.gap }));
                 text.push_str(&field(looks, &cell, *cell_width, column.is_left()));
             }
+            let text = field(looks, &text, usize::from(area.width), true);
             put(buf, area, line, &Line::from(span(text, style)));
         }
     }

@@ -15,6 +15,13 @@ use crate::tui::format;
 use crate::tui::model::Model;
 
 pub(crate) fn draw(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
+    if model.shown().is_none() {
+        let text = "waiting for the first snapshot";
+        let (_, left) = split_left(area, area.width.saturating_sub(30) / 2);
+        let line = Line::from(span(text, model.looks.theme.dim));
+        put(buf, left, area.height / 2, &line);
+        return;
+    }
     match class {
         Class::Verdict => {}
         Class::Numbers => numbers(model, area, buf),
@@ -25,9 +32,6 @@ pub(crate) fn draw(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
 
 /// Bars, states, and rows for what is left.
 fn numbers(model: &Model, area: Rect, buf: &mut Buffer) {
-    if model.shown().is_none() {
-        return;
-    }
     let (bars, rest) = split_top(area, 2);
     gauges::draw(model, bars, buf);
     let states = funnel::list(model, usize::from(area.width));
@@ -71,11 +75,17 @@ fn news_below(model: &Model, area: Rect, buf: &mut Buffer) {
 fn columns(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
     let looks = &model.looks;
     let wide = class == Class::Wide;
-    let (upper, rest) = split_top(area, (area.height * 2 / 5).clamp(13, 20));
+    let upper = match (wide, area.height) {
+        (true, height) => height / 2,
+        // As high as the states need to be complete.
+        (false, 36..) => (area.height * 2 / 5).clamp(16, 24),
+        (false, height) => (height * 2 / 5).max(12),
+    };
+    let (upper, rest) = split_top(area, upper);
     let right_width = if wide { 64 } else { 46 };
     let (left, right) = split_left(upper, upper.width - right_width);
     chart(model, Frame::Box, left, buf);
-    let inner = boxed(buf, looks, right, "states", "now and change", false);
+    let inner = boxed(buf, looks, right, "states", "now, change a second", false);
     funnel::tall(model, inner, buf);
 
     let (limits, rest) = split_top(rest, 5);
@@ -110,7 +120,8 @@ fn chart(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
     };
     let chart = Chart::of_host(snapshot, model.zoom_s());
     let title = chart.title("orphans of this host");
-    let legend = chart.legend(looks, &snapshot.filter);
+    let room = usize::from(area.width).saturating_sub(width(&title) + 10);
+    let legend = chart.legend(looks, &snapshot.filter, room);
     let inner = match frame {
         Frame::Box => boxed(buf, looks, area, &title, &legend, false),
         Frame::Rule => {
@@ -121,7 +132,7 @@ fn chart(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
                 0,
                 &rule(looks, &title, usize::from(area.width), false),
             );
-            if width(&title) + width(&legend) + 10 < usize::from(area.width) && !legend.is_empty() {
+            if !legend.is_empty() {
                 let legend = Line::from(span(format!(" {legend} "), looks.theme.dim));
                 put_right(buf, top, 0, &legend);
             }
