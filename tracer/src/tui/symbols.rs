@@ -143,7 +143,7 @@ impl Symbols {
             Severity::Ok => self.pick("✓", "+"),
             Severity::Note => self.pick("•", "-"),
             Severity::Warn => self.pick("▲", "!"),
-            Severity::Crit => self.pick("✖", "#"),
+            Severity::Crit => self.pick("✖", "X"),
         }
     }
 

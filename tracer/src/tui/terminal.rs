@@ -65,7 +65,10 @@ impl Screen {
         restore();
         signal_hook::low_level::emulate_default_handler(libc::SIGTSTP)?;
         take()?;
-        self.terminal.clear()
+        // A new one knows nothing of what was on screen, so it draws everything. Clearing the old
+        // one would ask where the cursor is, and the answer would go to the event stream.
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 }
 

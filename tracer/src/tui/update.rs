@@ -216,10 +216,18 @@ fn selected_process(model: &Model) -> Option<ProcessKey> {
     Some(ProcessKey::of(row))
 }
 
+/// The row of the service's owner. Threads can carry names of their own, so where no row has the
+/// owner's name one with its pid will do.
 fn owner_of(model: &Model, key: PortKey) -> Option<ProcessKey> {
     let owner = model.find_port(key)?.owner.as_ref()?;
-    Some(ProcessKey {
+    let named = ProcessKey {
         pid: Some(owner.pid),
         comm: Some(owner.comm.clone()),
-    })
+    };
+    if model.find_process(&named).is_some() {
+        return Some(named);
+    }
+    let rows = &model.shown()?.processes;
+    let same = rows.iter().find(|row| row.pid == named.pid);
+    Some(same.map_or(named, ProcessKey::of))
 }

@@ -18,13 +18,19 @@ use super::theme::Theme;
 use super::{update, view};
 use crate::aggregate::snapshot::Snapshot;
 
+/// UTF-8, in colour, eight hours east.
+pub(crate) fn looks() -> Looks {
+    Looks {
+        theme: Theme::color(),
+        symbols: Symbols::UTF8,
+        zone: TimeZone::fixed(Offset::constant(8)),
+    }
+}
+
 /// A model that shows `snapshot` on a terminal of this size.
 fn model(snapshot: Snapshot, size: (u16, u16), symbols: Symbols) -> Model {
-    let mut model = Model::new(Looks {
-        theme: Theme::color(),
-        symbols,
-        zone: TimeZone::fixed(Offset::constant(8)),
-    });
+    let mut model = Model::new(looks());
+    model.looks.symbols = symbols;
     tell(
         &mut model,
         [
@@ -68,4 +74,28 @@ fn picture(model: &Model) -> String {
         text.push('\n');
     }
     text
+}
+
+/// `cargo test -p tracer --lib -- --ignored --nocapture preview` shows the crisis live.
+#[test]
+#[ignore = "takes over the terminal"]
+fn preview() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let exit = runtime.block_on(async {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            for second in 0..43 {
+                let next = Arc::new(fixture::later(second));
+                if sender.send(next).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        });
+        super::run(receiver, super::Options::default()).await
+    });
+    println!("{exit:?}");
 }

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::{buffer, fixture, model, picture, tell};
-use crate::aggregate::snapshot::{Lost, Severity, Snapshot};
+use crate::aggregate::snapshot::{Fidelity, Lost, Severity, Snapshot};
 use crate::tui::message::Message;
 use crate::tui::model::Model;
 use crate::tui::symbols::Symbols;
@@ -71,6 +71,20 @@ fn one(name: &str, snapshot: Snapshot, size: (u16, u16)) -> Model {
 fn far_from_the_limit_the_axis_follows_the_data() {
     one("calm_80x24", fixture::calm(), (80, 24));
     one("calm_120x40", fixture::calm(), (120, 40));
+}
+
+#[test]
+fn numbers_that_are_not_exact_are_marked() {
+    let mut snapshot = fixture::crisis();
+    for (signal, fidelity) in [
+        ("state", Fidelity::Sampled),
+        ("orphan_begin", Fidelity::Derived),
+        ("owner", Fidelity::Derived),
+        ("time_wait", Fidelity::Absent),
+    ] {
+        snapshot.fidelity.insert(signal, fidelity);
+    }
+    one("fidelity_120x40", snapshot, (120, 40));
 }
 
 #[test]

@@ -246,7 +246,10 @@ impl Chart {
                     && column >= past
                     && projected.get(usize::from(column - past)) == Some(&usize::from(row))
                 {
-                    (Some('/'), looks.theme.chart_projection)
+                    (
+                        looks.symbols.projection().chars().next(),
+                        looks.theme.chart_projection,
+                    )
                 } else if utf8 && column >= past && raster.braille(column, row).is_some() {
                     (raster.braille(column, row), looks.theme.chart_projection)
                 } else if Some(row) == limit_row {

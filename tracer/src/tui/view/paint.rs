@@ -155,48 +155,47 @@ pub(crate) fn boxed(
     }
 }
 
-/// `text` broken between words into at most `rows` lines of `cells`; what does not fit ends in an
-/// ellipsis, which also stands for a word cut because it is longer than a line.
+/// `text` broken between words into at most `rows` lines of `cells`. What does not fit ends in an
+/// ellipsis, and so does a word that is longer than a line.
 pub(crate) fn wrap(looks: &Looks, text: &str, cells: usize, rows: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines = Vec::new();
     let mut line = String::new();
-    let mut words = text.split_whitespace().peekable();
-    while let Some(word) = words.next() {
+    for word in text.split_whitespace() {
         let gap = usize::from(!line.is_empty());
         if width(&line) + gap + width(word) <= cells {
-            if gap > 0 {
-                line.push(' ');
-            }
+            line.push_str(&" ".repeat(gap));
             line.push_str(word);
-            continue;
-        }
-        if lines.len() + 1 >= rows {
-            // The last line: keep it, and say that there was more.
-            let tail = looks.symbols.ellipsis();
-            while !line.is_empty() && width(&line) + 1 + width(tail) > cells {
-                let shorter = line.rfind(' ').unwrap_or(0);
-                line.truncate(shorter);
+        } else if lines.len() + 1 < rows {
+            if gap > 0 {
+                lines.push(std::mem::take(&mut line));
             }
-            line = if line.is_empty() {
-                looks.symbols.cut(word, cells)
-            } else {
-                format!("{line} {tail}")
-            };
-            words = "".split_whitespace().peekable();
-            continue;
-        }
-        if !line.is_empty() {
-            lines.push(std::mem::take(&mut line));
-        }
-        line = looks.symbols.cut(word, cells);
-        if words.peek().is_none() {
-            break;
+            line = looks.symbols.cut(word, cells);
+        } else {
+            lines.push(cut_short(looks, &line, word, cells));
+            lines.truncate(rows);
+            return lines;
         }
     }
-    if !line.is_empty() && lines.len() < rows {
+    if !line.is_empty() {
         lines.push(line);
     }
+    lines.truncate(rows);
     lines
+}
+
+/// The last line, when more words follow: whole words and an ellipsis.
+fn cut_short(looks: &Looks, line: &str, next: &str, cells: usize) -> String {
+    let tail = looks.symbols.ellipsis();
+    let mut kept = line;
+    while !kept.is_empty() && width(kept) + 1 + width(tail) > cells {
+        kept = kept.rsplit_once(' ').map_or("", |(start, _)| start);
+    }
+    if kept.is_empty() {
+        let first = if line.is_empty() { next } else { line };
+        looks.symbols.cut(first, cells)
+    } else {
+        format!("{kept} {tail}")
+    }
 }
 
 /// `label      value` with the value ending at `cells`.
@@ -226,5 +225,34 @@ pub(crate) fn field(looks: &Looks, text: &str, cells: usize, left: bool) -> Stri
         format!("{text}{gap}")
     } else {
         format!("{gap}{text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::tests::looks;
+
+    fn wrapped(text: &str, cells: usize, rows: usize) -> Vec<String> {
+        wrap(&looks(), text, cells, rows)
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(
+            wrapped("limit reached in 43 s", 13, 3),
+            ["limit reached", "in 43 s"]
+        );
+        assert_eq!(wrapped("", 13, 3), [] as [&str; 0]);
+        assert_eq!(wrapped("limit", 13, 0), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_missed_visibly() {
+        assert_eq!(wrapped("limit reached in 43 s", 16, 1), ["limit reached …"]);
+        assert_eq!(wrapped("limit reached in 43 s", 14, 1), ["limit …"]);
+        assert_eq!(wrapped("unbreakable", 5, 1), ["unbr…"]);
+        assert_eq!(wrapped("unbreakable words", 5, 2), ["unbr…", "words"]);
+        assert_eq!(wrapped("a b", 1, 1), ["a"]);
     }
 }
