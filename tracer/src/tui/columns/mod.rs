@@ -35,8 +35,9 @@ pub(crate) enum Value<R> {
     Memory(fn(&R) -> u64),
     /// Of orphans, a second.
     Growth(fn(&R) -> f64),
-    /// A second.
-    Rate(fn(&R) -> f64),
+    /// A second, as trustworthy as the signal.
+    Rate(&'static str, fn(&R) -> f64),
+    /// How long sockets stayed in a state.
     Millis(fn(&R) -> f64),
 }
 
@@ -48,8 +49,10 @@ impl<R> Column<R> {
             Value::Orphans(value) => cells.orphans(value(row)),
             Value::Memory(value) => cells.orphan_text(&format::bytes(value(row))),
             Value::Growth(value) => cells.orphan_text(&format::change(value(row))),
-            Value::Rate(value) => format::short(value(row)),
-            Value::Millis(value) => format::millis(value(row)),
+            Value::Rate(signal, value) => {
+                cells.mark(cells.trust(signal), &format::short(value(row)))
+            }
+            Value::Millis(value) => cells.millis(value(row)),
         }
     }
 
@@ -60,7 +63,7 @@ impl<R> Column<R> {
             Value::Count(_, value) | Value::Orphans(value) | Value::Memory(value) => {
                 value(a).cmp(&value(b))
             }
-            Value::Growth(value) | Value::Rate(value) | Value::Millis(value) => {
+            Value::Growth(value) | Value::Rate(_, value) | Value::Millis(value) => {
                 value(a).total_cmp(&value(b))
             }
         }
@@ -104,6 +107,11 @@ impl Cells<'_> {
 
     pub(crate) fn count(&self, signal: &str, number: u64) -> String {
         self.mark(self.trust(signal), &format::count(number))
+    }
+
+    /// Times are differences between state changes.
+    pub(crate) fn millis(&self, ms: f64) -> String {
+        self.mark(self.trust("state"), &format::millis(ms))
     }
 
     pub(crate) fn orphans(&self, number: u64) -> String {

@@ -58,9 +58,9 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
         rank: 10,
         value: Value::Memory(|row| row.orphan_bytes),
     },
-    rate("NEW/s", "NEW/s", 5, |row| row.opened_per_s),
-    rate("CLOSE/s", "CLS/s", 11, |row| row.closed_per_s),
-    rate("RST/s", "RST/s", 13, |row| row.resets_per_s),
+    rate("NEW/s", "NEW/s", 5, "state", |row| row.opened_per_s),
+    rate("CLOSE/s", "CLS/s", 11, "state", |row| row.closed_per_s),
+    rate("RST/s", "RST/s", 13, "reset", |row| row.resets_per_s),
     Column {
         name: "FIN-W-1 p99",
         short: "P99",
@@ -87,13 +87,14 @@ const fn rate(
     name: &'static str,
     short: &'static str,
     rank: u8,
+    signal: &'static str,
     value: fn(&PortRow) -> f64,
 ) -> Column<PortRow> {
     Column {
         name,
         short,
         rank,
-        value: Value::Rate(value),
+        value: Value::Rate(signal, value),
     }
 }
 

@@ -36,7 +36,10 @@ fn stages(snapshot: &Snapshot, looks: &Looks) -> [Stage; 7] {
         Stage {
             name: state.ss_name(),
             count: cells.count(signal, count),
-            rate: format!("{}/s", format::change(per_second)),
+            rate: cells.mark(
+                cells.trust(signal),
+                &format!("{}/s", format::change(per_second)),
+            ),
         }
     };
     let mut time_wait = stage(TcpState::TimeWait, now.time_wait, change.time_wait);

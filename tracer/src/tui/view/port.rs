@@ -115,9 +115,15 @@ impl<'a> Writer<'a> {
         if row.more_owners > 0 {
             owner = format!("{owner} +{} more", row.more_owners);
         }
-        let per_second = |rate: f64| format!("{}/s", format::short(rate));
-        let (opened, closed) = (per_second(row.opened_per_s), per_second(row.closed_per_s));
-        let resets = per_second(row.resets_per_s);
+        let per_second = |signal: &str, rate: f64| {
+            let text = format!("{}/s", format::short(rate));
+            self.cells.mark(self.cells.trust(signal), &text)
+        };
+        let (opened, closed) = (
+            per_second("state", row.opened_per_s),
+            per_second("state", row.closed_per_s),
+        );
+        let resets = per_second("reset", row.resets_per_s);
         let side = match row.direction {
             Direction::In => "in: peers connect to us",
             Direction::Out => "out: we connect to it",
@@ -184,9 +190,9 @@ impl<'a> Writer<'a> {
         Panel {
             title: "time in FIN-WAIT-1",
             lines: vec![
-                self.fact("p50", &format::millis(row.fin_wait1_ms.p50)),
-                self.fact("p99", &format::millis(row.fin_wait1_ms.p99)),
-                self.fact("longest", &format::millis(row.fin_wait1_ms.max)),
+                self.fact("p50", &self.cells.millis(row.fin_wait1_ms.p50)),
+                self.fact("p99", &self.cells.millis(row.fin_wait1_ms.p99)),
+                self.fact("longest", &self.cells.millis(row.fin_wait1_ms.max)),
             ],
         }
     }

@@ -42,7 +42,8 @@ impl<R> Table<'_, R> {
             let widest = rows.map(|row| width(&column.cell(row, cells))).max();
             widest.unwrap_or(0).min(WIDEST).max(width(name))
         };
-        let room = room.saturating_sub(2);
+        // The marker on the left, a blank on the right.
+        let room = room.saturating_sub(3);
         let fits = |columns: &[(usize, usize)], gap: usize| {
             columns.iter().map(|(_, cells)| cells + gap).sum::<usize>() <= room + gap
         };

@@ -77,13 +77,13 @@ fn fidelity(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'stati
 /// Which numbers rest on a signal.
 fn affects(signal: &str) -> &'static str {
     match signal {
-        "state" => "populations by state, opened, closed",
+        "state" => "populations by state, opened, closed, time in FIN-WAIT-1",
         "orphan_begin" => "orphans, orphaned, their growth and memory",
         "orphan_end" => "orphans, how they ended",
         "time_wait" => "TIME-WAIT, FIN-WAIT-2 as minisockets",
         "mem_pressure" => "the word beside the tcp_mem bar",
         "owner" => "process names, the processes table",
-        "reset_in" | "reset_out" => "resets",
+        "reset" | "reset_in" | "reset_out" => "resets",
         _ => "",
     }
 }
