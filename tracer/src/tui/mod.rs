@@ -1,8 +1,8 @@
 //! The screen.
 //!
 //! [`run`] is the only thing that touches the terminal. It turns keys, signals and snapshots into
-//! [messages](message::Message); [`update`](update::update) applies them to the
-//! [model](model::Model); [`view`] draws the model. The last two are pure, so a screen is a test.
+//! messages (`message.rs`); `update.rs` applies them to the model (`model.rs`); `view/` draws the
+//! model. Both are pure, so a screen is a test and a story is a list of messages.
 
 #![forbid(unsafe_code)]
 
