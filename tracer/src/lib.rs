@@ -10,4 +10,6 @@ pub mod gauges;
 pub mod source;
 pub mod storm;
 pub mod text;
+pub mod sanitize;
 pub mod time;
+pub mod tui;

@@ -1,0 +1,130 @@
+//! The columns of the tables: what a cell says, how rows are ordered by it, and what gives way
+//! first where there is no room.
+
+pub(crate) mod ports;
+pub(crate) mod processes;
+
+use std::cmp::Ordering;
+
+use super::format;
+use super::symbols::Symbols;
+use crate::aggregate::snapshot::{Fidelity, FidelityTable, Owner};
+
+/// One column of a table with rows `R`.
+pub(crate) struct Column<R> {
+    pub(crate) name: &'static str,
+    /// The name where room is short.
+    pub(crate) short: &'static str,
+    /// Columns of the highest number vanish first.
+    pub(crate) rank: u8,
+    pub(crate) value: Value<R>,
+}
+
+/// What a column shows of a row, and thereby how rows are ordered by it.
+pub(crate) enum Value<R> {
+    Text {
+        text: fn(&R, &Cells<'_>) -> String,
+        order: fn(&R, &R) -> Ordering,
+        /// Names stand left, port and process numbers right.
+        left: bool,
+    },
+    /// Sockets or connections, as trustworthy as the signal.
+    Count(&'static str, fn(&R) -> u64),
+    Orphans(fn(&R) -> u64),
+    /// Of orphans, bytes.
+    Memory(fn(&R) -> u64),
+    /// Of orphans, a second.
+    Growth(fn(&R) -> f64),
+    /// A second, as trustworthy as the signal.
+    Rate(&'static str, fn(&R) -> f64),
+    /// How long sockets stayed in a state.
+    Millis(fn(&R) -> f64),
+}
+
+impl<R> Column<R> {
+    pub(crate) fn cell(&self, row: &R, cells: &Cells<'_>) -> String {
+        match &self.value {
+            Value::Text { text, .. } => text(row, cells),
+            Value::Count(signal, value) => cells.count(signal, value(row)),
+            Value::Orphans(value) => cells.orphans(value(row)),
+            Value::Memory(value) => cells.orphan_text(&format::bytes(value(row))),
+            Value::Growth(value) => cells.orphan_text(&format::change(value(row))),
+            Value::Rate(signal, value) => {
+                cells.mark(cells.trust(signal), &format::short(value(row)))
+            }
+            Value::Millis(value) => cells.millis(value(row)),
+        }
+    }
+
+    /// Ascending; `total_cmp`, so that even NaN has a place.
+    pub(crate) fn compare(&self, a: &R, b: &R) -> Ordering {
+        match &self.value {
+            Value::Text { order, .. } => order(a, b),
+            Value::Count(_, value) | Value::Orphans(value) | Value::Memory(value) => {
+                value(a).cmp(&value(b))
+            }
+            Value::Growth(value) | Value::Rate(_, value) | Value::Millis(value) => {
+                value(a).total_cmp(&value(b))
+            }
+        }
+    }
+
+    /// Names are looked for from A on, numbers from the largest on.
+    pub(crate) const fn naturally_ascending(&self) -> bool {
+        matches!(self.value, Value::Text { .. })
+    }
+
+    pub(crate) const fn is_left(&self) -> bool {
+        matches!(self.value, Value::Text { left: true, .. })
+    }
+}
+
+/// What a cell needs beside its row.
+pub(crate) struct Cells<'a> {
+    pub(crate) symbols: Symbols,
+    pub(crate) fidelity: &'a FidelityTable,
+}
+
+impl Cells<'_> {
+    /// How far `signal` can be trusted; an unnamed one is not doubted.
+    pub(crate) fn trust(&self, signal: &str) -> Fidelity {
+        let known = self.fidelity.get(signal);
+        known.copied().unwrap_or(Fidelity::Exact)
+    }
+
+    /// Orphans need both ends: the number is as good as the worse.
+    pub(crate) fn orphan_trust(&self) -> Fidelity {
+        self.trust("orphan_begin").max(self.trust("orphan_end"))
+    }
+
+    /// `text`, marked as not exact, or `-` if it is not to be had.
+    pub(crate) fn mark(&self, trust: Fidelity, text: &str) -> String {
+        if trust == Fidelity::Absent {
+            return String::from("-");
+        }
+        format!("{}{text}", self.symbols.fidelity(trust))
+    }
+
+    pub(crate) fn count(&self, signal: &str, number: u64) -> String {
+        self.mark(self.trust(signal), &format::count(number))
+    }
+
+    /// Times are differences between state changes.
+    pub(crate) fn millis(&self, ms: f64) -> String {
+        self.mark(self.trust("state"), &format::millis(ms))
+    }
+
+    pub(crate) fn orphans(&self, number: u64) -> String {
+        self.orphan_text(&format::count(number))
+    }
+
+    pub(crate) fn orphan_text(&self, text: &str) -> String {
+        self.mark(self.orphan_trust(), text)
+    }
+
+    /// `httpdns[4121]`, marked like every other signal.
+    pub(crate) fn owner(&self, owner: &Owner) -> String {
+        let comm = self.symbols.clean(&owner.comm);
+        self.mark(self.trust("owner"), &format!("{comm}[{}]", owner.pid))
+    }
+}

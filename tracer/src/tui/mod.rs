@@ -1,0 +1,214 @@
+//! The screen.
+//!
+//! [`run`] is the only thing that touches the terminal. It turns keys, signals and snapshots into
+//! messages (`message.rs`); `update.rs` applies them to the model (`model.rs`); `view/` draws the
+//! model. Both are pure, so a screen is a test and a story is a list of messages.
+
+#![forbid(unsafe_code)]
+
+mod columns;
+mod filter;
+mod format;
+mod keymap;
+mod message;
+mod model;
+mod symbols;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod theme;
+mod update;
+mod view;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_core::Stream as _;
+use jiff::tz::TimeZone;
+use ratatui::crossterm::event::{Event, EventStream, KeyEventKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
+
+use crate::aggregate::snapshot::Snapshot;
+use filter::Filter;
+use keymap::Mode;
+use message::{Effect, Message};
+use model::{Looks, Model};
+use symbols::Symbols;
+use terminal::Screen;
+use theme::Theme;
+
+pub use symbols::SymbolChoice;
+pub use theme::ColorChoice;
+
+/// Ten frames a second: faster than anybody reads, slow enough for a serial line.
+const FRAME: Duration = Duration::from_millis(100);
+/// Allows the key that panics.
+const TEST_PANIC: &str = "SOCKFLOW_TEST_PANIC";
+
+/// How the screen begins and looks.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the row filter (`/`) holds at first.
+    pub filter: String,
+    /// The ports asked for: an empty screen says that it waits for them.
+    pub ports: Vec<u16>,
+    /// Colours.
+    pub color: ColorChoice,
+    /// Glyphs.
+    pub symbols: SymbolChoice,
+    /// The reader's time zone.
+    pub zone: TimeZone,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            filter: String::new(),
+            ports: Vec::new(),
+            color: ColorChoice::Auto,
+            symbols: SymbolChoice::Auto,
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
+/// Why the screen went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The user left.
+    Quit,
+    /// This signal came.
+    Signal(i32),
+    /// There will be no more snapshots.
+    SourceEnded,
+}
+
+/// Shows snapshots until the user leaves, a signal comes or the source ends.
+///
+/// The terminal is given back on every way out, a panic included. The handlers of SIGINT, SIGTERM,
+/// SIGHUP and SIGTSTP stay in place afterwards, because tokio never removes them.
+///
+/// # Errors
+///
+/// If the terminal cannot be set up, read or written.
+pub async fn run(mut snapshots: Receiver<Arc<Snapshot>>, options: Options) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new().context("cannot handle signals")?;
+    let mut screen = Screen::enter().context("cannot set up the terminal")?;
+    let mut events = EventStream::new();
+    let mut model = model(options);
+    let (width, height) = screen.size().context("cannot ask the terminal's size")?;
+    update::update(&mut model, Message::Resized(width, height));
+
+    let mut changed = true;
+    let mut next_frame = Instant::now();
+    loop {
+        let message = tokio::select! {
+            biased;
+            number = signals.next() => match number {
+                libc::SIGTSTP => Some(Message::Suspend),
+                number => return Ok(Exit::Signal(number)),
+            },
+            event = next_event(&mut events) => match event {
+                Some(event) => {
+                    message_of(&event.context("cannot read the terminal")?, &model)
+                }
+                // The terminal is gone without SIGHUP.
+                None => return Ok(Exit::Quit),
+            },
+            () = tokio::time::sleep_until(next_frame), if changed => {
+                screen.draw(&model).context("cannot write to the terminal")?;
+                changed = false;
+                next_frame = Instant::now() + FRAME;
+                None
+            },
+            snapshot = snapshots.recv() => match snapshot {
+                Some(snapshot) => Some(Message::Arrived(snapshot)),
+                None => return Ok(Exit::SourceEnded),
+            },
+        };
+        let Some(message) = message else { continue };
+        match update::update(&mut model, message) {
+            Effect::Draw => changed = true,
+            Effect::Quit => return Ok(Exit::Quit),
+            Effect::Suspend => {
+                screen.suspend().context("cannot take the terminal back")?;
+                // It may have been resized while nobody looked.
+                let (width, height) = screen.size().context("cannot ask the terminal's size")?;
+                update::update(&mut model, Message::Resized(width, height));
+                changed = true;
+            }
+            Effect::TestPanic => {
+                assert!(
+                    std::env::var_os(TEST_PANIC).is_none_or(|value| value != "1"),
+                    "asked for by {TEST_PANIC}"
+                );
+            }
+        }
+    }
+}
+
+fn model(options: Options) -> Model {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut model = Model::new(Looks {
+        theme: Theme::choose(options.color, variable),
+        symbols: Symbols::choose(options.symbols, variable),
+        zone: options.zone,
+    });
+    model.filter = Filter::new(options.filter);
+    model.wanted_ports = options.ports;
+    model
+}
+
+fn message_of(event: &Event, model: &Model) -> Option<Message> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            let mode = if model.typing {
+                Mode::Typing
+            } else {
+                Mode::Command
+            };
+            keymap::message(*key, mode)
+        }
+        Event::Resize(width, height) => Some(Message::Resized(*width, *height)),
+        _ => None,
+    }
+}
+
+/// The stream's next item, without a crate that only adds `next`.
+async fn next_event(events: &mut EventStream) -> Option<std::io::Result<Event>> {
+    poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await
+}
+
+/// The signals that concern a screen.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    stop: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+        })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => libc::SIGTERM,
+            _ = self.interrupt.recv() => libc::SIGINT,
+            _ = self.hang_up.recv() => libc::SIGHUP,
+            _ = self.stop.recv() => libc::SIGTSTP,
+        }
+    }
+}

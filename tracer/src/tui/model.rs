@@ -1,0 +1,224 @@
+//! Everything the screen depends on. Views draw it and change nothing.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::columns::{self, Column};
+use super::filter::Filter;
+use super::symbols::Symbols;
+use super::theme::Theme;
+use crate::aggregate::snapshot::{Direction, PortRow, ProcessRow, Snapshot};
+
+/// How things look; never changes while running.
+#[derive(Clone, Debug)]
+pub(crate) struct Looks {
+    pub(crate) theme: Theme,
+    pub(crate) symbols: Symbols,
+    pub(crate) zone: TimeZone,
+}
+
+/// What identifies a row of the ports table from one snapshot to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortKey {
+    pub(crate) port: u16,
+    pub(crate) direction: Direction,
+}
+
+impl PortKey {
+    pub(crate) const fn of(row: &PortRow) -> Self {
+        Self {
+            port: row.port,
+            direction: row.direction,
+        }
+    }
+}
+
+/// What identifies a row of the processes table from one snapshot to the next. The name is part of
+/// it because pids are reused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessKey {
+    pub(crate) pid: Option<u32>,
+    pub(crate) comm: Option<String>,
+}
+
+impl ProcessKey {
+    pub(crate) fn of(row: &ProcessRow) -> Self {
+        Self {
+            pid: row.pid,
+            comm: row.comm.clone(),
+        }
+    }
+}
+
+/// A screen opened from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    Port(PortKey),
+    Process(ProcessKey),
+}
+
+/// What lies over the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overlay {
+    Help,
+    Trust,
+}
+
+/// The table that keys go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Focus {
+    Ports,
+    Processes,
+}
+
+/// Order and selection of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState<K> {
+    /// Index into the table's columns.
+    pub(crate) sort: usize,
+    pub(crate) inverted: bool,
+    /// `None` follows the first row.
+    pub(crate) selected: Option<K>,
+}
+
+/// Seconds of history that the charts can show.
+pub(crate) const ZOOMS: [u32; 8] = [30, 60, 120, 300, 600, 1200, 1800, 3600];
+/// Five minutes.
+pub(crate) const DEFAULT_ZOOM: usize = 3;
+
+/// The state.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) looks: Looks,
+    pub(crate) width: u16,
+    pub(crate) height: u16,
+    /// The newest snapshot, shown or not.
+    pub(crate) latest: Option<Arc<Snapshot>>,
+    /// The snapshot that `Space` froze.
+    pub(crate) frozen: Option<Arc<Snapshot>>,
+    /// The way from `top` to what is shown, without `top`.
+    pub(crate) pages: Vec<Page>,
+    pub(crate) overlay: Option<Overlay>,
+    /// Lines scrolled off the top of the page or the overlay.
+    pub(crate) scroll: usize,
+    pub(crate) focus: Focus,
+    pub(crate) ports: TableState<PortKey>,
+    pub(crate) processes: TableState<ProcessKey>,
+    pub(crate) filter: Filter,
+    pub(crate) help_search: String,
+    /// Whether keys are text now.
+    pub(crate) typing: bool,
+    /// Index into [`ZOOMS`].
+    pub(crate) zoom: usize,
+    /// The ports asked for on the command line: what an empty screen waits for.
+    pub(crate) wanted_ports: Vec<u16>,
+}
+
+impl Model {
+    pub(crate) fn new(looks: Looks) -> Self {
+        Self {
+            looks,
+            width: 0,
+            height: 0,
+            latest: None,
+            frozen: None,
+            pages: Vec::new(),
+            overlay: None,
+            scroll: 0,
+            focus: Focus::Ports,
+            ports: TableState {
+                sort: columns::ports::DEFAULT_SORT,
+                inverted: false,
+                selected: None,
+            },
+            processes: TableState {
+                sort: columns::processes::DEFAULT_SORT,
+                inverted: false,
+                selected: None,
+            },
+            filter: Filter::default(),
+            help_search: String::new(),
+            typing: false,
+            zoom: DEFAULT_ZOOM,
+            wanted_ports: Vec::new(),
+        }
+    }
+
+    /// The snapshot on screen.
+    pub(crate) fn shown(&self) -> Option<&Snapshot> {
+        self.frozen.as_deref().or(self.latest.as_deref())
+    }
+
+    /// How far the frozen snapshot is behind the newest, seconds; `None` unless paused.
+    pub(crate) fn paused_s(&self) -> Option<f64> {
+        let frozen = self.frozen.as_deref()?;
+        let latest = self.latest.as_deref().map_or(frozen.time.0, |it| it.time.0);
+        Some(latest.saturating_sub(frozen.time.0).max(0) as f64 / 1e9)
+    }
+
+    pub(crate) fn page(&self) -> Option<&Page> {
+        self.pages.last()
+    }
+
+    pub(crate) fn zoom_s(&self) -> f64 {
+        f64::from(ZOOMS.get(self.zoom).copied().unwrap_or(300))
+    }
+
+    /// The ports table's rows: filtered and in order.
+    pub(crate) fn port_rows(&self) -> Vec<&PortRow> {
+        let rows = self.shown().map_or(&[] as &[_], |shown| &shown.ports);
+        let kept = rows.iter().filter(|row| self.filter.accepts_port(row));
+        sorted(kept.collect(), columns::ports::COLUMNS, &self.ports)
+    }
+
+    /// The processes table's rows: filtered and in order.
+    pub(crate) fn process_rows(&self) -> Vec<&ProcessRow> {
+        let rows = self.shown().map_or(&[] as &[_], |shown| &shown.processes);
+        let kept = rows.iter().filter(|row| self.filter.accepts_process(row));
+        sorted(kept.collect(), columns::processes::COLUMNS, &self.processes)
+    }
+
+    /// The selected row among `rows`: the first, if the selection is none of them.
+    pub(crate) fn selected_port(&self, rows: &[&PortRow]) -> usize {
+        let position = |key: &PortKey| rows.iter().position(|row| PortKey::of(row) == *key);
+        self.ports.selected.as_ref().and_then(position).unwrap_or(0)
+    }
+
+    /// The selected row among `rows`: the first, if the selection is none of them.
+    pub(crate) fn selected_process(&self, rows: &[&ProcessRow]) -> usize {
+        let position = |key: &ProcessKey| {
+            rows.iter()
+                .position(|row| row.pid == key.pid && row.comm == key.comm)
+        };
+        let selected = self.processes.selected.as_ref();
+        selected.and_then(position).unwrap_or(0)
+    }
+
+    pub(crate) fn find_port(&self, key: PortKey) -> Option<&PortRow> {
+        let rows = &self.shown()?.ports;
+        rows.iter().find(|row| PortKey::of(row) == key)
+    }
+
+    pub(crate) fn find_process(&self, key: &ProcessKey) -> Option<&ProcessRow> {
+        let rows = &self.shown()?.processes;
+        rows.iter()
+            .find(|row| row.pid == key.pid && row.comm == key.comm)
+    }
+}
+
+/// Sorting is stable, so equal rows keep the snapshot's order: most orphans first.
+fn sorted<'a, R, K>(
+    mut rows: Vec<&'a R>,
+    columns: &[Column<R>],
+    state: &TableState<K>,
+) -> Vec<&'a R> {
+    if let Some(column) = columns.get(state.sort) {
+        let ascending = column.naturally_ascending() != state.inverted;
+        rows.sort_by(|a, b| {
+            let order = column.compare(a, b);
+            if ascending { order } else { order.reverse() }
+        });
+    }
+    rows
+}

@@ -1,0 +1,101 @@
+//! Screens as pictures, stories as lists of messages.
+
+pub(crate) mod fixture;
+mod pictures;
+mod property;
+mod stories;
+
+use std::sync::Arc;
+
+use jiff::tz::{Offset, TimeZone};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::message::Message;
+use super::model::{Looks, Model};
+use super::symbols::Symbols;
+use super::theme::Theme;
+use super::{update, view};
+use crate::aggregate::snapshot::Snapshot;
+
+/// UTF-8, in colour, eight hours east.
+pub(crate) fn looks() -> Looks {
+    Looks {
+        theme: Theme::color(),
+        symbols: Symbols::UTF8,
+        zone: TimeZone::fixed(Offset::constant(8)),
+    }
+}
+
+/// A model that shows `snapshot` on a terminal of this size.
+fn model(snapshot: Snapshot, size: (u16, u16), symbols: Symbols) -> Model {
+    let mut model = Model::new(looks());
+    model.looks.symbols = symbols;
+    tell(
+        &mut model,
+        [
+            Message::Resized(size.0, size.1),
+            Message::Arrived(Arc::new(snapshot)),
+        ],
+    );
+    model
+}
+
+fn tell(model: &mut Model, messages: impl IntoIterator<Item = Message>) {
+    for message in messages {
+        update::update(model, message);
+    }
+}
+
+/// What is on screen, as cells.
+fn buffer(model: &Model) -> Buffer {
+    let area = Rect::new(0, 0, model.width, model.height);
+    let mut buffer = Buffer::empty(area);
+    view::draw(model, area, &mut buffer);
+    buffer
+}
+
+/// What is on screen, as lines without the blanks at their ends.
+fn picture(model: &Model) -> String {
+    let buffer = buffer(model);
+    let mut text = String::new();
+    for y in 0..model.height {
+        let mut line = String::new();
+        let mut skip = 0;
+        for x in 0..model.width {
+            let symbol = buffer[(x, y)].symbol();
+            if skip == 0 {
+                line.push_str(symbol);
+                skip = crate::sanitize::width(symbol);
+            }
+            skip = skip.saturating_sub(1);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `cargo test -p tracer --lib -- --ignored --nocapture preview` shows the crisis live.
+#[test]
+#[ignore = "takes over the terminal"]
+fn preview() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let exit = runtime.block_on(async {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            for second in 0..43 {
+                let next = Arc::new(fixture::later(second));
+                if sender.send(next).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        });
+        super::run(receiver, super::Options::default()).await
+    });
+    println!("{exit:?}");
+}

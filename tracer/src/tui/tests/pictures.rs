@@ -1,0 +1,201 @@
+//! Every screen at every size in both glyph sets, and the colours of what matters most.
+
+use insta::assert_snapshot;
+
+use super::{buffer, fixture, model, picture, tell};
+use crate::aggregate::snapshot::{Fidelity, Lost, Severity, Snapshot};
+use crate::tui::message::Message;
+use crate::tui::model::Model;
+use crate::tui::symbols::Symbols;
+use crate::tui::theme::Theme;
+
+const SIZES: [(u16, u16); 5] = [(40, 8), (60, 15), (80, 24), (120, 40), (200, 50)];
+
+/// One picture for each size and glyph set.
+fn everywhere(name: &str, snapshot: &Snapshot, messages: &[Message]) {
+    for size in SIZES {
+        for (set, symbols) in [("utf8", Symbols::UTF8), ("ascii", Symbols::ASCII)] {
+            let mut model = model(snapshot.clone(), size, symbols);
+            tell(&mut model, messages.iter().cloned());
+            let picture = picture(&model);
+            if set == "ascii" {
+                assert!(picture.is_ascii(), "{name} {size:?}:\n{picture}");
+            }
+            assert_snapshot!(format!("{name}_{}x{}_{set}", size.0, size.1), picture);
+        }
+    }
+}
+
+#[test]
+fn top() {
+    everywhere("top", &fixture::crisis(), &[]);
+}
+
+#[test]
+fn port() {
+    everywhere("port", &fixture::crisis(), &[Message::Open]);
+}
+
+#[test]
+fn process() {
+    let messages = [Message::FocusNext, Message::Open];
+    everywhere("process", &fixture::crisis(), &messages);
+}
+
+#[test]
+fn help() {
+    everywhere("help", &fixture::crisis(), &[Message::Help]);
+}
+
+#[test]
+fn trust() {
+    let mut snapshot = fixture::crisis();
+    snapshot.lost = Lost {
+        detail: 1_204,
+        untracked: 0,
+        missed: 7,
+        ungrouped: 0,
+    };
+    snapshot.orphans.drift = -3;
+    everywhere("trust", &snapshot, &[Message::Trust]);
+}
+
+/// The picture of `top` at one size, UTF-8.
+fn one(name: &str, snapshot: Snapshot, size: (u16, u16)) -> Model {
+    let model = model(snapshot, size, Symbols::UTF8);
+    assert_snapshot!(name, picture(&model));
+    model
+}
+
+#[test]
+fn far_from_the_limit_the_axis_follows_the_data() {
+    one("calm_80x24", fixture::calm(), (80, 24));
+    one("calm_120x40", fixture::calm(), (120, 40));
+}
+
+#[test]
+fn numbers_that_are_not_exact_are_marked() {
+    let mut snapshot = fixture::crisis();
+    for (signal, fidelity) in [
+        ("state", Fidelity::Sampled),
+        ("orphan_begin", Fidelity::Derived),
+        ("owner", Fidelity::Derived),
+        ("time_wait", Fidelity::Absent),
+    ] {
+        snapshot.fidelity.insert(signal, fidelity);
+    }
+    one("fidelity_120x40", snapshot, (120, 40));
+}
+
+#[test]
+fn nothing_yet_looks_deliberate() {
+    for size in [(40, 8), (80, 24), (120, 40)] {
+        let mut model = model(fixture::empty(), size, Symbols::UTF8);
+        model.wanted_ports = vec![9981];
+        assert_snapshot!(format!("empty_{}x{}", size.0, size.1), picture(&model));
+    }
+}
+
+#[test]
+fn before_the_first_snapshot_there_is_a_screen() {
+    let mut model = model(fixture::empty(), (80, 24), Symbols::UTF8);
+    model.latest = None;
+    assert_snapshot!("waiting_80x24", picture(&model));
+}
+
+#[test]
+fn a_filter_shows_its_share_of_the_orphans() {
+    let mut snapshot = fixture::crisis();
+    snapshot.filter = "port = 9981".into();
+    for (set, symbols) in [("utf8", Symbols::UTF8), ("ascii", Symbols::ASCII)] {
+        let model = model(snapshot.clone(), (120, 40), symbols);
+        assert_snapshot!(format!("filtered_120x40_{set}"), picture(&model));
+    }
+}
+
+#[test]
+fn the_smallest_terminals_get_the_verdict() {
+    let sizes = [(1, 1), (10, 1), (30, 2), (39, 7), (80, 1), (200, 5)];
+    let mut all = String::new();
+    for size in sizes {
+        let model = model(fixture::crisis(), size, Symbols::UTF8);
+        all.push_str(&format!("{size:?}\n{}\n", picture(&model)));
+    }
+    assert_snapshot!("smallest", all);
+}
+
+#[test]
+fn losses_and_drift_are_in_line_1_at_every_width() {
+    let mut snapshot = fixture::crisis();
+    snapshot.lost.detail = 1_204;
+    snapshot.lost.missed = 7;
+    snapshot.orphans.drift = -3;
+    let mut all = String::new();
+    for width in [40, 50, 60, 80, 100, 120, 160, 200] {
+        let model = model(snapshot.clone(), (width, 24), Symbols::UTF8);
+        let first = picture(&model).lines().next().map(str::to_owned);
+        let first = first.unwrap_or_default();
+        assert!(first.contains("lost 1"), "{width}: {first}");
+        all.push_str(&format!("{width:3} {first}\n"));
+    }
+    assert_snapshot!("line_1", all);
+}
+
+#[test]
+fn strangers_cannot_reach_the_terminal() {
+    for size in SIZES {
+        for messages in [
+            vec![],
+            vec![Message::FocusNext],
+            vec![Message::Open],
+            vec![Message::Open, Message::Open],
+        ] {
+            let mut model = model(fixture::hostile(), size, Symbols::UTF8);
+            tell(&mut model, messages);
+            let picture = picture(&model);
+            let acted_on = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
+            assert!(!picture.contains(acted_on), "{size:?}: {picture:?}");
+        }
+    }
+    one("hostile_120x40", fixture::hostile(), (120, 40));
+}
+
+/// Lines 1 and 2 with the style of each run of cells.
+fn styles(model: &Model) -> String {
+    let buffer = buffer(model);
+    let mut text = String::new();
+    for y in 0..2 {
+        let mut run = String::new();
+        let mut style = buffer[(0, y)].style();
+        for x in 0..=model.width {
+            let cell = (x < model.width).then(|| &buffer[(x, y)]);
+            if cell.map(ratatui::buffer::Cell::style) != Some(style) {
+                let colors = (style.fg, style.bg, style.add_modifier);
+                text.push_str(&format!("{:<60} {colors:?}\n", run.trim_end()));
+                run.clear();
+            }
+            if let Some(cell) = cell {
+                style = cell.style();
+                run.push_str(cell.symbol());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn severity_is_word_glyph_and_colour() {
+    for (name, theme) in [("color", Theme::color()), ("mono", Theme::mono())] {
+        let mut all = String::new();
+        for severity in [Severity::Ok, Severity::Note, Severity::Warn, Severity::Crit] {
+            let mut snapshot = fixture::crisis();
+            snapshot.verdict.severity = severity;
+            snapshot.lost.detail = u64::from(severity == Severity::Crit);
+            let mut model = model(snapshot, (100, 24), Symbols::UTF8);
+            model.looks.theme = theme;
+            all.push_str(&styles(&model));
+            all.push('\n');
+        }
+        assert_snapshot!(format!("styles_{name}"), all);
+    }
+}

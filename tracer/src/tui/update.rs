@@ -1,0 +1,233 @@
+//! The only place where the model changes: a pure function of model and message.
+
+use super::columns;
+use super::message::{Effect, Message};
+use super::model::{
+    DEFAULT_ZOOM, Focus, Model, Overlay, Page, PortKey, ProcessKey, TableState, ZOOMS,
+};
+use super::view;
+
+const PAGE_ROWS: usize = 10;
+
+/// A step through rows or lines.
+#[derive(Clone, Copy)]
+enum Step {
+    Down(usize),
+    Up(usize),
+    First,
+    Last,
+}
+
+impl Step {
+    fn from(self, at: usize, last: usize) -> usize {
+        match self {
+            Self::Down(by) => at.saturating_add(by).min(last),
+            Self::Up(by) => at.min(last).saturating_sub(by),
+            Self::First => 0,
+            Self::Last => last,
+        }
+    }
+}
+
+/// Applies `message` and says what is to be done outside.
+pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
+    match message {
+        Message::Arrived(snapshot) => {
+            model.latest = Some(snapshot);
+            clamp_scroll(model);
+        }
+        Message::Resized(width, height) => {
+            (model.width, model.height) = (width, height);
+            clamp_scroll(model);
+        }
+        Message::SelectNext => step(model, Step::Down(1)),
+        Message::SelectPrevious => step(model, Step::Up(1)),
+        Message::SelectFirst => step(model, Step::First),
+        Message::SelectLast => step(model, Step::Last),
+        Message::PageDown => step(model, Step::Down(PAGE_ROWS)),
+        Message::PageUp => step(model, Step::Up(PAGE_ROWS)),
+        Message::Open => open(model),
+        Message::Back => back(model),
+        Message::Pause => {
+            model.frozen = match model.frozen {
+                Some(_) => None,
+                None => model.latest.clone(),
+            };
+        }
+        Message::SortNext => sort(model, 1),
+        Message::SortPrevious => sort(model, -1),
+        Message::InvertSort => match model.focus {
+            Focus::Ports => model.ports.inverted = !model.ports.inverted,
+            Focus::Processes => model.processes.inverted = !model.processes.inverted,
+        },
+        Message::FocusNext => {
+            model.focus = match model.focus {
+                Focus::Ports => Focus::Processes,
+                Focus::Processes => Focus::Ports,
+            };
+        }
+        Message::ZoomIn => model.zoom = model.zoom.saturating_sub(1),
+        Message::ZoomOut => model.zoom = (model.zoom + 1).min(ZOOMS.len() - 1),
+        Message::ZoomReset => model.zoom = DEFAULT_ZOOM,
+        Message::ShowTop => go(model, Vec::new()),
+        Message::ShowPort => {
+            let page = selected_port(model).map(Page::Port);
+            go(model, page.into_iter().collect());
+        }
+        Message::ShowProcess => {
+            let page = selected_process(model).map(Page::Process);
+            go(model, page.into_iter().collect());
+        }
+        Message::Help => toggle(model, Overlay::Help),
+        Message::Trust => toggle(model, Overlay::Trust),
+        Message::FilterEdit => {
+            // Over the trust table there is nothing to search; the filter would change unseen.
+            if model.overlay != Some(Overlay::Trust) {
+                model.typing = true;
+            }
+        }
+        Message::Type(character) => edit(model, |text| text.push(character)),
+        Message::Erase => edit(model, |text| {
+            text.pop();
+        }),
+        Message::EraseAll => edit(model, String::clear),
+        Message::Accept => model.typing = false,
+        Message::Cancel => {
+            edit(model, String::clear);
+            model.typing = false;
+        }
+        Message::Suspend => return Effect::Suspend,
+        Message::Quit => return Effect::Quit,
+        Message::TestPanic => return Effect::TestPanic,
+    }
+    // While paused, a newer snapshot still changes how old the shown one is.
+    Effect::Draw
+}
+
+/// Rows of the focused table, or lines of whatever lies over it.
+fn step(model: &mut Model, step: Step) {
+    if model.overlay.is_some() || model.page().is_some() {
+        model.scroll = step.from(model.scroll, view::scroll_limit(model));
+        return;
+    }
+    match model.focus {
+        Focus::Ports => {
+            let rows = model.port_rows();
+            let at = step.from(model.selected_port(&rows), rows.len().saturating_sub(1));
+            model.ports.selected = rows.get(at).map(|row| PortKey::of(row));
+        }
+        Focus::Processes => {
+            let rows = model.process_rows();
+            let at = step.from(model.selected_process(&rows), rows.len().saturating_sub(1));
+            model.processes.selected = rows.get(at).map(|row| ProcessKey::of(row));
+        }
+    }
+}
+
+fn open(model: &mut Model) {
+    if model.overlay.is_some() {
+        return;
+    }
+    let page = match model.page() {
+        None => match model.focus {
+            Focus::Ports => selected_port(model).map(Page::Port),
+            Focus::Processes => selected_process(model).map(Page::Process),
+        },
+        Some(Page::Port(key)) => owner_of(model, *key).map(Page::Process),
+        Some(Page::Process(_)) => None,
+    };
+    if let Some(page) = page {
+        // The row stays the selected one on the way back, wherever it has moved meanwhile.
+        match &page {
+            Page::Port(key) => model.ports.selected = Some(*key),
+            Page::Process(key) if model.pages.is_empty() => {
+                model.processes.selected = Some(key.clone());
+            }
+            Page::Process(_) => {}
+        }
+        model.pages.push(page);
+        model.scroll = 0;
+    }
+}
+
+fn back(model: &mut Model) {
+    if model.overlay.take().is_some() {
+        model.help_search.clear();
+    } else if model.pages.pop().is_none() {
+        model.filter.edit(String::clear);
+    }
+    model.scroll = 0;
+}
+
+fn go(model: &mut Model, pages: Vec<Page>) {
+    model.pages = pages;
+    model.overlay = None;
+    model.scroll = 0;
+}
+
+fn toggle(model: &mut Model, overlay: Overlay) {
+    model.overlay = if model.overlay == Some(overlay) {
+        None
+    } else {
+        Some(overlay)
+    };
+    model.help_search.clear();
+    model.scroll = 0;
+}
+
+fn sort(model: &mut Model, by: isize) {
+    fn turn<K>(state: &mut TableState<K>, columns: usize, by: isize) {
+        let at = state.sort.cast_signed() + by;
+        state.sort = at.rem_euclid(columns.cast_signed()).cast_unsigned();
+        state.inverted = false;
+    }
+    match model.focus {
+        Focus::Ports => turn(&mut model.ports, columns::ports::COLUMNS.len(), by),
+        Focus::Processes => turn(&mut model.processes, columns::processes::COLUMNS.len(), by),
+    }
+}
+
+fn edit(model: &mut Model, change: impl FnOnce(&mut String)) {
+    if model.overlay == Some(Overlay::Help) {
+        change(&mut model.help_search);
+        clamp_scroll(model);
+    } else {
+        model.filter.edit(change);
+    }
+}
+
+fn clamp_scroll(model: &mut Model) {
+    model.scroll = model.scroll.min(view::scroll_limit(model));
+}
+
+fn selected_port(model: &Model) -> Option<PortKey> {
+    let rows = model.port_rows();
+    let row = rows.get(model.selected_port(&rows))?;
+    Some(PortKey::of(row))
+}
+
+/// On a port's page the process is its owner, elsewhere the selected row.
+fn selected_process(model: &Model) -> Option<ProcessKey> {
+    if let Some(Page::Port(key)) = model.page() {
+        return owner_of(model, *key);
+    }
+    let rows = model.process_rows();
+    let row = rows.get(model.selected_process(&rows))?;
+    Some(ProcessKey::of(row))
+}
+
+/// The row of the service's owner. Threads can carry names of their own, so where no row has the
+/// owner's name one with its pid will do.
+fn owner_of(model: &Model, key: PortKey) -> Option<ProcessKey> {
+    let owner = model.find_port(key)?.owner.as_ref()?;
+    let named = ProcessKey {
+        pid: Some(owner.pid),
+        comm: Some(owner.comm.clone()),
+    };
+    if model.find_process(&named).is_some() {
+        return Some(named);
+    }
+    let rows = &model.shown()?.processes;
+    let same = rows.iter().find(|row| row.pid == named.pid);
+    Some(same.map_or(named, ProcessKey::of))
+}

@@ -1,0 +1,265 @@
+//! Lines 1 and 2: who we are, whether to believe us, and the answer.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::paint::{put, span, wrap};
+use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
+use crate::sanitize::width;
+use crate::tui::columns::{Cells, ports};
+use crate::tui::format;
+use crate::tui::model::{Model, Page};
+
+/// A part of line 1.
+struct Segment {
+    long: String,
+    short: String,
+    style: Style,
+    /// The lowest give way first.
+    keep: u8,
+}
+
+impl Segment {
+    fn new(keep: u8, style: Style, long: impl Into<String>, short: impl Into<String>) -> Self {
+        Self {
+            long: long.into(),
+            short: short.into(),
+            style,
+            keep,
+        }
+    }
+}
+
+/// Line 1.
+pub(crate) fn identity(model: &Model, area: Rect, buf: &mut Buffer) {
+    let theme = &model.looks.theme;
+    let path = crumbs(model);
+    // Where one has gone is worth more than the name of the tool.
+    let (keep, short) = match path.as_slice() {
+        [.., last] if path.len() > 1 => (8, last.clone()),
+        _ => (3, String::from("sockflow")),
+    };
+    let long = path.join(model.looks.symbols.crumb());
+    let mut segments = vec![Segment::new(keep, theme.strong, long, short)];
+    if let Some(snapshot) = model.shown() {
+        segments.extend(facts(model, snapshot, area.width));
+    } else {
+        segments.push(Segment::new(9, theme.dim, "no data yet", "no data yet"));
+    }
+    put(buf, area, 0, &fit(segments, usize::from(area.width)));
+}
+
+fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
+    let theme = &model.looks.theme;
+    let symbols = model.looks.symbols;
+    let mut segments = Vec::new();
+    if !snapshot.filter.is_empty() {
+        let filter = symbols.clean(&snapshot.filter);
+        segments.push(Segment::new(6, theme.strong, filter.clone(), filter));
+    }
+    let host = symbols.clean(&snapshot.host.name);
+    let kernel = symbols.clean(&snapshot.host.kernel);
+    let long = if cells >= 110 {
+        format!("{host} ({kernel})")
+    } else {
+        host.clone().into_owned()
+    };
+    segments.push(Segment::new(5, theme.text, long, host));
+
+    let clock = snapshot.time.clock(&model.looks.zone);
+    let long = if cells >= 110 {
+        format!(
+            "{clock} {}",
+            format::offset(snapshot.time, &model.looks.zone)
+        )
+    } else {
+        clock.clone()
+    };
+    segments.push(Segment::new(7, theme.text, long, clock));
+    segments.push(mode(model, snapshot));
+
+    let events = format::short(snapshot.own_cost.events_per_s);
+    segments.push(Segment::new(
+        4,
+        theme.text,
+        format!("{events} events/s"),
+        format!("{events} ev/s"),
+    ));
+    segments.push(lost(model, &snapshot.lost));
+    if snapshot.orphans.drift != 0 {
+        let drift = format!("drift {:+}", snapshot.orphans.drift);
+        segments.push(Segment::new(8, theme.lost, drift.clone(), drift));
+    }
+    let cpu = snapshot.own_cost.cpu_percent;
+    let long = if cells >= 160 {
+        let rss = format::bytes(snapshot.own_cost.rss_bytes);
+        format!("own cost {cpu:.1}% cpu, {rss}")
+    } else {
+        format!("cpu {cpu:.1}%")
+    };
+    segments.push(Segment::new(2, theme.dim, long, format!("cpu {cpu:.1}%")));
+    segments
+}
+
+/// `LIVE 1s`, `TRACE`, or how far the frozen screen is behind.
+fn mode(model: &Model, snapshot: &Snapshot) -> Segment {
+    let theme = &model.looks.theme;
+    if let Some(age) = model.paused_s() {
+        let long = format!(" PAUSED, {} old ", format::duration(age));
+        return Segment::new(9, theme.paused, long, "PAUSED");
+    }
+    match snapshot.source {
+        SourceKind::Live => {
+            let every = format::duration(snapshot.interval_s).replace(' ', "");
+            Segment::new(9, theme.live, format!("LIVE {every}"), "LIVE")
+        }
+        SourceKind::Trace => Segment::new(9, theme.live, "TRACE", "TRACE"),
+    }
+}
+
+/// Never left out: a number nobody can doubt is worth nothing.
+fn lost(model: &Model, lost: &Lost) -> Segment {
+    let theme = &model.looks.theme;
+    let kinds: Vec<String> = kinds(lost)
+        .into_iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(kind, number)| format!("{kind} {}", format::count(number)))
+        .collect();
+    let total = total(lost);
+    if total == 0 {
+        return Segment::new(10, theme.dim, "lost 0", "lost 0");
+    }
+    let short = format!("lost {}", format::short(total as f64));
+    let long = format!("lost {} ({})", format::count(total), kinds.join(", "));
+    Segment::new(10, theme.lost, long, short)
+}
+
+/// The kinds of loss with their numbers.
+pub(crate) const fn kinds(lost: &Lost) -> [(&'static str, u64); 4] {
+    [
+        ("detail", lost.detail),
+        ("untracked", lost.untracked),
+        ("missed", lost.missed),
+        ("ungrouped", lost.ungrouped),
+    ]
+}
+
+pub(crate) fn total(lost: &Lost) -> u64 {
+    let add = |sum: u64, (_, number): (&str, u64)| sum.saturating_add(number);
+    kinds(lost).into_iter().fold(0, add)
+}
+
+/// `sockflow top`, or the way from there to here.
+fn crumbs(model: &Model) -> Vec<String> {
+    let symbols = model.looks.symbols;
+    let none = crate::aggregate::snapshot::FidelityTable::new();
+    // Names here are places, not measurements: no marks.
+    let cells = Cells {
+        symbols,
+        fidelity: &none,
+    };
+    let mut path = vec![String::from("sockflow top")];
+    for page in &model.pages {
+        path.push(match page {
+            Page::Port(key) if key.port == 0 => String::from("other"),
+            Page::Port(key) => format!(":{}", ports::label(key.port, key.direction, &cells)),
+            Page::Process(key) => process_name(model, key.pid, key.comm.as_deref()),
+        });
+    }
+    path
+}
+
+/// `httpdns[4121]`.
+pub(crate) fn process_name(model: &Model, pid: Option<u32>, comm: Option<&str>) -> String {
+    let comm = comm.map_or("unknown".into(), |comm| model.looks.symbols.clean(comm));
+    pid.map_or_else(|| comm.to_string(), |pid| format!("{comm}[{pid}]"))
+}
+
+/// Long forms if they fit, else short ones, else without the least important.
+fn fit(mut segments: Vec<Segment>, cells: usize) -> Line<'static> {
+    const GAP: usize = 2;
+    let taken = |segments: &[Segment], long: bool| -> usize {
+        let text = |part: &Segment| width(if long { &part.long } else { &part.short }) + GAP;
+        segments.iter().map(text).sum::<usize>().saturating_sub(GAP)
+    };
+    let mut long = true;
+    while taken(&segments, long) > cells && segments.len() > 1 {
+        if long {
+            long = false;
+            continue;
+        }
+        let Some(weakest) = (0..segments.len()).min_by_key(|at| segments[*at].keep) else {
+            break;
+        };
+        segments.remove(weakest);
+    }
+    // Room that is left goes to the most important that can use it.
+    let mut room = cells.saturating_sub(taken(&segments, long));
+    let mut by_keep: Vec<usize> = (0..segments.len()).collect();
+    by_keep.sort_by_key(|at| std::cmp::Reverse(segments[*at].keep));
+    for at in by_keep {
+        let segment = &mut segments[at];
+        let spare = width(&segment.long).saturating_sub(width(&segment.short));
+        if long || spare <= room {
+            room = room.saturating_sub(spare);
+            segment.short.clone_from(&segment.long);
+        }
+    }
+    let mut spans = Vec::new();
+    for segment in segments {
+        if !spans.is_empty() {
+            spans.push(span("  ", Style::new()));
+        }
+        spans.push(span(segment.short, segment.style));
+    }
+    Line::from(spans)
+}
+
+/// Line 2, or as many as it takes, up to `rows`.
+pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'static>> {
+    let looks = &model.looks;
+    let Some(snapshot) = model.shown() else {
+        return vec![Line::from(span(
+            "waiting for the first snapshot",
+            looks.theme.dim,
+        ))];
+    };
+    let severity = snapshot.verdict.severity;
+    let text = looks.symbols.clean(&snapshot.verdict.text);
+    let style = match severity {
+        Severity::Ok => looks.theme.text,
+        _ => looks.theme.strong,
+    };
+    let badge_style = looks.theme.badge(severity);
+    let badge = format!(" {} {} ", looks.symbols.severity(severity), severity.word());
+    let indent = width(&badge) + 1;
+    let cells = usize::from(cells);
+    if cells < indent + 24 {
+        // No room beside a badge: the word leads the sentence.
+        let text = format!("{} {text}", severity.word());
+        let lines = wrap(looks, &text, cells, rows);
+        let line = |(at, text): (usize, String)| match text.split_once(' ') {
+            Some((word, rest)) if at == 0 => Line::from(vec![
+                span(word, badge_style),
+                span(format!(" {rest}"), style),
+            ]),
+            _ => Line::from(span(text, if at == 0 { badge_style } else { style })),
+        };
+        return lines.into_iter().enumerate().map(line).collect();
+    }
+    let words = wrap(looks, &text, cells - indent, rows.max(1));
+    let line = |(at, text): (usize, String)| {
+        let before = if at == 0 {
+            span(badge.clone(), badge_style)
+        } else {
+            span(" ".repeat(width(&badge)), style)
+        };
+        Line::from(vec![before, span(format!(" {text}"), style)])
+    };
+    if words.is_empty() {
+        return vec![Line::from(span(badge, badge_style))];
+    }
+    words.into_iter().enumerate().map(line).collect()
+}

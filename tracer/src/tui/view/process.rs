@@ -1,0 +1,65 @@
+//! Screen 3: one process, alive or gone.
+
+use ratatui::layout::Rect;
+
+use super::header::process_name;
+use super::page::{Contents, Panel, panel_width};
+use super::port::{Writer, gone};
+use crate::aggregate::snapshot::ProcessRow;
+use crate::tui::columns::processes;
+use crate::tui::format;
+use crate::tui::model::{Model, ProcessKey};
+
+/// Everything about the process `key`.
+pub(crate) fn contents(model: &Model, key: &ProcessKey, body: Rect) -> Contents {
+    let cells = panel_width(body);
+    let name = process_name(model, key.pid, key.comm.as_deref());
+    let (Some(snapshot), Some(row)) = (model.shown(), model.find_process(key)) else {
+        let text = format!("{name} holds no socket and left no orphan any more");
+        return gone(&model.looks, &text, cells);
+    };
+    let write = Writer::new(&model.looks, snapshot, cells);
+    Contents {
+        chart: None,
+        panels: vec![
+            who(&write, row),
+            sockets(&write, row),
+            write.ends(&row.orphan_ends),
+            write.states(&row.states, false),
+            write.totals(&row.totals),
+        ],
+    }
+}
+
+fn who(write: &Writer<'_>, row: &ProcessRow) -> Panel {
+    let pid = row.pid.map_or(String::from("-"), |pid| pid.to_string());
+    let cgroup = row.cgroup.as_deref().unwrap_or("-");
+    let cgroup = write.looks.symbols.clean(cgroup);
+    let life = match (row.pid, row.alive) {
+        (None, _) => "the owner of these sockets is not known",
+        (Some(_), true) => "running",
+        (Some(_), false) => "gone; its orphans are not",
+    };
+    Panel {
+        title: "who",
+        lines: vec![
+            write.fact("process", &processes::name(row, &write.cells)),
+            write.fact("pid", &pid),
+            write.fact("state", life),
+            write.fact("cgroup", &cgroup),
+            write.fact("ports", &processes::ports(row, &write.cells)),
+        ],
+    }
+}
+
+fn sockets(write: &Writer<'_>, row: &ProcessRow) -> Panel {
+    let growth = format!("{}/s", format::change(row.growth_per_s));
+    Panel {
+        title: "sockets",
+        lines: vec![
+            write.fact("held", &write.cells.count("state", row.sockets)),
+            write.fact("orphans it left", &write.cells.orphans(row.orphans)),
+            write.fact("their growth", &write.cells.orphan_text(&growth)),
+        ],
+    }
+}

@@ -1,0 +1,132 @@
+//! What the numbers are worth: fidelity of each signal, what was lost, what we cost.
+
+use ratatui::text::Line;
+
+use super::header::kinds;
+use super::paint::{field, span, wrap};
+use crate::aggregate::snapshot::{Fidelity, Snapshot};
+use crate::tui::format;
+use crate::tui::model::{Looks, Model};
+
+pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
+    let looks = &model.looks;
+    let Some(snapshot) = model.shown() else {
+        return vec![Line::from(span("no data yet", looks.theme.dim))];
+    };
+    let mut lines = fidelity(looks, snapshot, cells);
+    lines.push(Line::default());
+    lines.extend(losses(looks, snapshot, cells));
+    lines.push(Line::default());
+    lines.extend(cost(looks, snapshot, cells));
+    lines
+}
+
+/// Name, value and words; the words below where the line is short.
+fn entry(
+    looks: &Looks,
+    name: &str,
+    value: &str,
+    loud: bool,
+    text: &str,
+    cells: usize,
+) -> Vec<Line<'static>> {
+    const NAME: usize = 14;
+    const VALUE: usize = 12;
+    let style = if loud {
+        looks.theme.lost
+    } else {
+        looks.theme.strong
+    };
+    let beside = cells >= 60;
+    let indent = if beside { NAME + VALUE } else { 2 };
+    let mut words = wrap(looks, text, cells.saturating_sub(indent), 4).into_iter();
+    let first = if beside { words.next() } else { None };
+    let mut lines = vec![Line::from(vec![
+        span(field(looks, name, NAME, true), looks.theme.dim),
+        span(field(looks, value, VALUE, true), style),
+        span(first.unwrap_or_default(), looks.theme.text),
+    ])];
+    lines.extend(words.map(|text| {
+        Line::from(vec![
+            span(" ".repeat(indent), looks.theme.text),
+            span(text, looks.theme.text),
+        ])
+    }));
+    lines
+}
+
+fn fidelity(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::from(span("signals", looks.theme.title))];
+    for (signal, fidelity) in &snapshot.fidelity {
+        let mark = looks.symbols.fidelity(*fidelity);
+        let value = format!(
+            "{}{}{mark}",
+            fidelity.name(),
+            if mark.is_empty() { "" } else { " " }
+        );
+        let loud = *fidelity == Fidelity::Absent;
+        lines.extend(entry(looks, signal, &value, loud, affects(signal), cells));
+    }
+    if snapshot.fidelity.is_empty() {
+        let text = "none reported";
+        lines.push(Line::from(span(text, looks.theme.dim)));
+    }
+    lines
+}
+
+/// Which numbers rest on a signal.
+fn affects(signal: &str) -> &'static str {
+    match signal {
+        "state" => "populations by state, opened, closed, time in FIN-WAIT-1",
+        "orphan_begin" => "orphans, orphaned, their growth and memory",
+        "orphan_end" => "orphans, how they ended",
+        "time_wait" => "TIME-WAIT, FIN-WAIT-2 as minisockets",
+        "mem_pressure" => "the word beside the tcp_mem bar",
+        "owner" => "process names, the processes table",
+        "reset" | "reset_in" | "reset_out" => "resets",
+        _ => "",
+    }
+}
+
+fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::from(span(
+        "lost since tracing began",
+        looks.theme.title,
+    ))];
+    for (kind, number) in kinds(&snapshot.lost) {
+        let affected = match kind {
+            "detail" => "single events had no room; totals and states are not affected",
+            "untracked" => "sockets had no room in the table; missing in states and totals",
+            "missed" => "the kernel skipped a program; changes were not seen",
+            _ => "sockets had no room for their group; counted in the row other",
+        };
+        let text = if number == 0 { "nothing" } else { affected };
+        let count = format::count(number);
+        lines.extend(entry(looks, kind, &count, number > 0, text, cells));
+    }
+    let drift = snapshot.orphans.drift;
+    let text = "our orphans minus the kernel's, whole host";
+    lines.extend(entry(
+        looks,
+        "drift",
+        &format!("{drift:+}"),
+        drift != 0,
+        text,
+        cells,
+    ));
+    lines
+}
+
+fn cost(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
+    let cost = &snapshot.own_cost;
+    let mut lines = vec![Line::from(span("own cost", looks.theme.title))];
+    let cpu = format!("{:.1}%", cost.cpu_percent);
+    let text = "of one cpu, this process";
+    lines.extend(entry(looks, "cpu", &cpu, false, text, cells));
+    let memory = format::bytes(cost.rss_bytes);
+    lines.extend(entry(looks, "memory", &memory, false, "resident", cells));
+    let events = format!("{}/s", format::short(cost.events_per_s));
+    let text = "state changes counted in the kernel";
+    lines.extend(entry(looks, "events", &events, false, text, cells));
+    lines
+}
