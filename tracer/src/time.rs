@@ -35,6 +35,12 @@ impl Wall {
         self.timestamp().to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
+    /// `16:42:10.123456` in the zone given.
+    #[must_use]
+    pub fn clock_micros(self, zone: &jiff::tz::TimeZone) -> String {
+        self.timestamp().to_zoned(zone.clone()).strftime("%H:%M:%S.%6f").to_string()
+    }
+
     fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default()
     }

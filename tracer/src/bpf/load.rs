@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
 use tracer_common::config::{Config, Filter};
 
 use super::btf::Btf;
@@ -54,15 +54,34 @@ impl Kernel {
     /// The host lacks something ([`requirements`]), a field is not where it can be read
     /// ([`offsets`]), or a required signal got no rung.
     pub fn load(options: &Options) -> Result<Self> {
+        let kernel = Self::best(options)?;
+        match kernel.plan.missing() {
+            None => Ok(kernel),
+            Some((signal, reason)) => Err(anyhow!("{}: {reason}", signal.name()).context(
+                Failure::environment("this kernel refuses a program that tracing needs")
+                    .hint("see what it offers: `sockflow probes`"),
+            )),
+        }
+    }
+
+    /// Attaches what the kernel accepts, tells it, and lets go.
+    ///
+    /// # Errors
+    ///
+    /// The host lacks something, or a field is not where it can be read.
+    pub fn survey(options: &Options) -> Result<Plan> {
+        Ok(Self::best(options)?.plan)
+    }
+
+    /// What a program may assume is a constant of the object, so it is assumed, tried, and taken
+    /// back if refused. With nothing accepted, the last attempt tells why.
+    fn best(options: &Options) -> Result<Self> {
         requirements::check(&options.btf)?;
         raise_memlock_limit();
         let offsets = resolve_offsets(&options.btf)?;
-        let btf = AyaBtf::parse_file(&options.btf, Default::default())
-            .or_else(|_| AyaBtf::from_sys_fs())
+        let btf = AyaBtf::parse_file(&options.btf, Endianness::default())
             .context("cannot read the kernel's type information")?;
-        // What a program may assume is a constant of the object, so it is assumed, tried, and
-        // taken back if refused.
-        let mut refusal = None;
+        let mut last = None;
         for (cookie_helper, close_hook) in [(1, 1), (1, 0), (0, 1), (0, 0)] {
             let config = Config {
                 offsets,
@@ -71,25 +90,20 @@ impl Kernel {
                 close_hook,
                 cookie_helper,
             };
+            // Before the next attempt the hooks of the last must be gone.
+            drop(last.take());
             let kernel = Self::attempt(options, &btf, &config)?;
             let hooked = kernel
                 .plan
                 .row(Signal::OrphanBegin)
                 .and_then(|row| row.chosen)
                 .is_some_and(|rung| rung.program.is_some());
-            match kernel.plan.missing() {
-                None if hooked == (close_hook == 1) => return Ok(kernel),
-                None => {}
-                Some((signal, reason)) => {
-                    refusal = Some(anyhow!("{}: {reason}", signal.name()));
-                }
+            if kernel.plan.missing().is_none() && hooked == (close_hook == 1) {
+                return Ok(kernel);
             }
+            last = Some(kernel);
         }
-        let why = refusal.unwrap_or_else(|| anyhow!("no combination of hooks was accepted"));
-        Err(why.context(
-            Failure::environment("this kernel refuses the programs that tracing needs")
-                .hint("see what it offers: `sockflow probes`"),
-        ))
+        last.ok_or_else(|| anyhow!("nothing was tried"))
     }
 
     fn attempt(options: &Options, btf: &AyaBtf, config: &Config) -> Result<Self> {

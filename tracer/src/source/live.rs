@@ -212,7 +212,17 @@ impl Live {
         })
     }
 
-    fn lost(&self) -> Result<Lost> {
+    /// The kernel's flag for TCP memory pressure now; `None` where it does not tell.
+    pub fn pressure(&mut self) -> Option<bool> {
+        self.gauges.sample().memory.pressure
+    }
+
+    /// What was lost so far.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read any more.
+    pub fn lost(&self) -> Result<Lost> {
         Ok(Lost {
             detail: self.maps.loss(Loss::Detail)?,
             untracked: self.maps.loss(Loss::Untracked)? + self.base.untracked,

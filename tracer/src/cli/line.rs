@@ -1,0 +1,59 @@
+//! One line of text an interval: what `top` prints where there is no terminal.
+
+use std::fmt::Write as _;
+
+use crate::aggregate::snapshot::{Direction, Severity, Snapshot};
+use crate::sanitize::sanitize;
+use crate::text::thousands;
+
+/// Services named on a line.
+const PORTS: usize = 3;
+
+/// The line of a snapshot.
+#[must_use]
+pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
+    let mut out = format!(
+        "{} {} {}",
+        snapshot.time.clock(zone),
+        match snapshot.verdict.severity {
+            Severity::Ok => "ok  ",
+            other => other.word(),
+        },
+        snapshot.verdict.text
+    );
+    for row in snapshot.ports.iter().take(PORTS) {
+        let arrow = match row.direction {
+            Direction::In => "",
+            Direction::Out => ">",
+        };
+        let _ = write!(out, " | {arrow}:{}", row.port);
+        if let Some(owner) = &row.owner {
+            let _ = write!(out, " {}[{}]", sanitize(&owner.comm), owner.pid);
+        }
+        let states = &row.states;
+        for (name, count) in [
+            ("estab", states.established),
+            ("fin-wait-1", states.fin_wait1),
+            ("fin-wait-2", states.fin_wait2),
+            ("time-wait", states.time_wait),
+            ("close-wait", states.close_wait),
+            ("last-ack", states.last_ack),
+            ("closing", states.closing),
+            ("orphans", row.orphans),
+        ] {
+            if count > 0 {
+                let _ = write!(out, " {name} {}", thousands(count));
+            }
+        }
+        let _ = write!(out, " opened {}", thousands(row.totals.opened));
+    }
+    if snapshot.ports.len() > PORTS {
+        let _ = write!(out, " | +{} more", snapshot.ports.len() - PORTS);
+    }
+    let lost = &snapshot.lost;
+    let _ = write!(out, " | lost {}", lost.detail + lost.untracked + lost.missed);
+    if snapshot.orphans.drift != 0 {
+        let _ = write!(out, " drift {:+}", snapshot.orphans.drift);
+    }
+    out
+}

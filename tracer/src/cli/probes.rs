@@ -1,0 +1,67 @@
+//! `sockflow probes`: which hook each signal uses on this kernel.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::bpf::btf::VMLINUX;
+use crate::bpf::load::{Kernel, Options};
+use crate::bpf::plan::ProbeReport;
+use tracer_common::config::DETAIL_ALL;
+
+/// Show which hook each signal uses on this kernel, and what therefore can't be seen
+#[derive(clap::Args, Debug)]
+pub struct ProbesArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The kernel's type information
+    #[arg(long, value_name = "FILE", default_value = VMLINUX)]
+    btf: PathBuf,
+}
+
+impl ProbesArgs {
+    /// Attaches everything once, tells what was accepted, and lets go.
+    ///
+    /// # Errors
+    ///
+    /// This host cannot be traced at all.
+    pub fn run(self) -> Result<()> {
+        let plan = Kernel::survey(&Options {
+            filter: tracer_common::config::Filter::default(),
+            detail: DETAIL_ALL,
+            ring_bytes: 1 << 16,
+            max_sockets: 1024,
+            btf: self.btf,
+        })?;
+        let report = plan.report();
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let object = serde_json::json!({ "schema": "sockflow.probes/1", "signals": report });
+            writeln!(out, "{object}")?;
+        } else {
+            write!(out, "{}", table(&report))?;
+        }
+        Ok(())
+    }
+}
+
+/// The table for people.
+#[must_use]
+pub fn table(report: &[ProbeReport]) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    let _ = writeln!(out, "{:<13} {:<9} HOOK", "SIGNAL", "FIDELITY");
+    for row in report {
+        let hook = row.hook.as_deref().unwrap_or("none");
+        let _ = writeln!(out, "{:<13} {:<9} {hook}", row.signal, row.fidelity.name());
+        for refusal in &row.refused {
+            let _ = writeln!(out, "{:<23} refused: {}: {}", "", refusal.hook, refusal.reason);
+        }
+        if !row.blind.is_empty() {
+            let _ = writeln!(out, "{:<23} not seen: {}", "", row.blind);
+        }
+    }
+    out
+}

@@ -1,0 +1,141 @@
+//! `sockflow top`: the live screen; a line an interval without a terminal; JSON for scripts.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::engine::{Engine, TracingArgs};
+use super::filter::FilterArgs;
+use super::line::line;
+use super::units::{parse_duration, parse_interval};
+use crate::tui;
+
+/// Watch orphans, states and memory live
+#[derive(clap::Args, Debug)]
+pub struct TopArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Time between snapshots, 100ms to 60s
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
+    interval: Duration,
+    /// Stop after this time
+    #[arg(long, value_name = "D", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Print one sockflow.snapshot/1 object a line
+    #[arg(long)]
+    json: bool,
+    /// Colours: unless NO_COLOR is set, always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_enum)]
+    color: ColorWhen,
+    /// Glyphs: by the locale, UTF-8, or plain ASCII
+    #[arg(long, value_name = "SET", default_value = "auto", value_enum)]
+    symbols: Symbols,
+    #[command(flatten)]
+    tracing: TracingArgs,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Symbols {
+    Auto,
+    Utf8,
+    Ascii,
+}
+
+impl TopArgs {
+    /// Runs until the end of `--duration`, a signal, or `q`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Engine::start`]; or the output cannot be written.
+    pub fn run(self) -> Result<()> {
+        let engine =
+            Engine::start(&self.filter, &self.tracing, self.interval, self.duration)?;
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
+    }
+
+    fn lines(&self, mut engine: Engine) -> Result<()> {
+        for note in engine.notes() {
+            eprintln!("sockflow: note: {note}");
+        }
+        let stop = stop_on_signals()?;
+        let zone = TimeZone::system();
+        let mut out = std::io::stdout().lock();
+        while let Some(snapshot) = engine.next(&stop)? {
+            if self.json {
+                serde_json::to_writer(&mut out, &*snapshot).map_err(std::io::Error::from)?;
+                out.write_all(b"\n")?;
+            } else {
+                writeln!(out, "{}", line(&snapshot, &zone))?;
+            }
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn screen(&self, mut engine: Engine) -> Result<()> {
+        let options = tui::Options {
+            filter: String::new(),
+            ports: self.filter.port.clone(),
+            color: match self.color {
+                ColorWhen::Auto => tui::ColorChoice::Auto,
+                ColorWhen::Always => tui::ColorChoice::Always,
+                ColorWhen::Never => tui::ColorChoice::Never,
+            },
+            symbols: match self.symbols {
+                Symbols::Auto => tui::SymbolChoice::Auto,
+                Symbols::Utf8 => tui::SymbolChoice::Utf8,
+                Symbols::Ascii => tui::SymbolChoice::Ascii,
+            },
+            zone: TimeZone::system(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the screen's event loop")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, snapshots) = tokio::sync::mpsc::channel(2);
+        let pump = std::thread::Builder::new().name("sockflow-pump".into()).spawn({
+            let stop = Arc::clone(&stop);
+            move || -> Result<()> {
+                while let Some(snapshot) = engine.next(&stop)? {
+                    // A screen that is behind gets the next one.
+                    let _ = sender.try_send(snapshot);
+                }
+                Ok(())
+            }
+        })?;
+        let exit = runtime.block_on(tui::run(snapshots, options));
+        stop.store(true, Ordering::Relaxed);
+        let pumped = pump.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pump panicked")));
+        exit?;
+        pumped
+    }
+}
+
+/// A flag that SIGINT, SIGTERM and SIGHUP set, also where the shell had them ignored.
+///
+/// # Errors
+///
+/// The handlers cannot be installed.
+pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .context("cannot handle signals")?;
+    }
+    Ok(stop)
+}
+

@@ -1,0 +1,58 @@
+//! The words of options that several commands take: durations and sizes.
+
+use std::time::Duration;
+
+pub use crate::storm::units::parse_duration;
+
+/// An interval between snapshots.
+///
+/// # Errors
+///
+/// Not a duration, or not within 100 ms and 60 s.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval is between 100ms and 60s".into())
+    }
+}
+
+/// A size in bytes: `4096`, `64K`, `4M`, `1G` (powers of 1024).
+///
+/// # Errors
+///
+/// Not a size, or more than 4 GiB.
+pub fn parse_size(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" | "KIB" => 1 << 10,
+        "M" | "MB" | "MIB" => 1 << 20,
+        "G" | "GB" | "GIB" => 1 << 30,
+        unit => return Err(format!("unknown unit `{unit}`; use K, M or G")),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(scale))
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or_else(|| "expected a size such as `64K` or `4M`".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_intervals_are_read_and_bounded() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("64K"), Ok(65_536));
+        assert_eq!(parse_size("4MiB"), Ok(4 << 20));
+        assert!(parse_size("8G").is_err());
+        assert!(parse_size("lots").is_err());
+        assert_eq!(parse_interval("1s"), Ok(Duration::from_secs(1)));
+        assert!(parse_interval("10ms").is_err());
+    }
+}
