@@ -119,8 +119,10 @@ pub struct SockRecord {
     pub last_state: u8,
     /// `FLAG_…`.
     pub flags: u8,
+    /// 1 once the `close()` event is out; there is one a socket.
+    pub close_told: u8,
     /// Zero.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }
 
 /// Bucket of a service's FIN_WAIT1 times: key of `FIN_WAIT1_TIMES`.

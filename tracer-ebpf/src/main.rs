@@ -12,6 +12,7 @@
 //! * [`filter`]: which sockets are let through.
 #![no_std]
 #![no_main]
+#![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "atomic_xadd; see totals.rs")]
 

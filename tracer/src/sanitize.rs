@@ -63,11 +63,7 @@ pub fn truncate<'a>(text: &'a str, cells: usize, ellipsis: &str) -> Cow<'a, str>
         return Cow::Borrowed(text);
     }
     // An ellipsis with nothing before it says less than the first characters do.
-    let tail = if ellipsis.width() < cells {
-        ellipsis
-    } else {
-        ""
-    };
+    let tail = if ellipsis.width() < cells { ellipsis } else { "" };
     let mut kept = String::from(prefix(text, cells.saturating_sub(tail.width())));
     kept.push_str(tail);
     Cow::Owned(kept)
@@ -114,11 +110,8 @@ fn is_harmless(character: char) -> bool {
 fn escape(character: char, into: &mut String) {
     let code = u32::from(character);
     // Writing to a String cannot fail.
-    let _ = if code < 0x80 {
-        write!(into, "\\x{code:02x}")
-    } else {
-        write!(into, "\\u{{{code:x}}}")
-    };
+    let _ =
+        if code < 0x80 { write!(into, "\\x{code:02x}") } else { write!(into, "\\u{{{code:x}}}") };
 }
 
 #[cfg(test)]
@@ -129,11 +122,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_are_spelt_out() {
-        assert_eq!(
-            sanitize("\x1b]0;evil\x07"),
-            "\\x1b]0;evil\\x07",
-            "setting the window title"
-        );
+        assert_eq!(sanitize("\x1b]0;evil\x07"), "\\x1b]0;evil\\x07", "setting the window title");
         assert_eq!(sanitize("a\nb\r\t\x7f"), "a\\x0ab\\x0d\\x09\\x7f");
         assert_eq!(sanitize("\u{9b}31m"), "\\u{9b}31m", "8-bit CSI");
     }

@@ -95,7 +95,7 @@ mod tests {
     fn tee_hands_over_each_line_even_when_it_is_not_utf8() {
         let mut lines = Vec::new();
         let ok = tee(Command::new("sh").args(["-c", r"printf 'a\n\377b\nc'"]), |line| {
-            lines.push(line.to_owned())
+            lines.push(line.to_owned());
         })
         .unwrap();
         assert!(ok);

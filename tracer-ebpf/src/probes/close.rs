@@ -8,9 +8,7 @@
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::{cgroup_sock, fentry, kprobe};
 use aya_ebpf::programs::{FEntryContext, ProbeContext, SockContext};
-use tracer_common::abi::{EventKind, GROUP_OUTSIDE};
 
-use crate::emit::{self, emit};
 use crate::sock::Sock;
 use crate::task::current_tgid;
 use crate::track;
@@ -21,15 +19,7 @@ const SOCK_STREAM: u32 = 1;
 #[fentry(function = "tcp_close")]
 fn sf_close_fentry(ctx: FEntryContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
-    let id = sock.id();
-    called(id);
-    if emit::all() {
-        if let Some(record) = track::find(id) {
-            if record.group != GROUP_OUTSIDE {
-                emit(EventKind::Close, sock, id, record, record.state, 0, 0);
-            }
-        }
-    }
+    called(sock.id());
     0
 }
 

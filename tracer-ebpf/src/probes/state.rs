@@ -11,7 +11,8 @@ use tracer_common::abi::{
 };
 use tracer_common::counters::Counter;
 use tracer_common::lifecycle::{
-    CloseCalled, SOCK_DEAD, SOCK_LINGER, begins_orphan, begins_time_wait, runs_in_owner_context,
+    CloseCalled, SHUTDOWN_BOTH, SOCK_DEAD, SOCK_LINGER, begins_orphan, begins_time_wait,
+    is_close_transition, runs_in_owner_context,
 };
 use tracer_common::state::TcpState;
 
@@ -95,6 +96,10 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     record.state = to;
 
     if emit::all() && record.group != GROUP_OUTSIDE {
+        if closes(sock, record, old, new) {
+            record.close_told = 1;
+            emit(EventKind::Close, sock, id, record, from, 0, 0);
+        }
         emit(EventKind::State, sock, id, record, from, to, 0);
         if begins_time_wait_now(sock, record, from, new) {
             emit(EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
@@ -104,6 +109,17 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         emit(EventKind::OrphanBegin, sock, id, record, from, to, 0);
     }
     record.flags &= !NEW_ORPHAN;
+}
+
+/// Whether this is the change that the closing process's own `close()` makes. The hook on close
+/// sees too little of the socket to tell it; this change follows in the same call.
+#[inline(always)]
+fn closes(sock: Sock, record: &SockRecord, old: TcpState, new: TcpState) -> bool {
+    record.close_told == 0
+        && record.closer != 0
+        && record.closer == current_tgid()
+        && sock.shutdown() == SHUTDOWN_BOTH
+        && (is_close_transition(old, new) || matches!(new, TcpState::Close))
 }
 
 /// A flag of the record that lives within one run: it has just become an orphan.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::snapshot::{Anomaly, Lost, MemState, Severity};
-use crate::text::{duration, thousands};
+use crate::format::{count, duration};
 use crate::time::Wall;
 
 /// Anomalies kept.
@@ -64,9 +64,9 @@ impl Log {
                 |since| {
                     format!(
                         "kernel killed {} (orphans {} of {})",
-                        thousands(now.killed - since.unwrap_or(last.killed)),
-                        thousands(now.orphans),
-                        thousands(now.orphan_limit)
+                        count(now.killed - since.unwrap_or(last.killed)),
+                        count(now.orphans),
+                        count(now.orphan_limit)
                     )
                 },
                 last.killed,
@@ -83,7 +83,7 @@ impl Log {
                 MemState::Rising | MemState::Ok => (Severity::Ok, ""),
             };
             if severity > Severity::Ok {
-                let text = format!("{text} at {} pages", thousands(now.pages));
+                let text = format!("{text} at {} pages", count(now.pages));
                 self.push(Anomaly { time, severity, kind: "tcp_mem", port: None, text });
             }
         } else if now.pressures > last.pressures && now.memory < MemState::Pressure {
@@ -98,8 +98,8 @@ impl Log {
                 "listen-overflow",
                 None,
                 |since| {
-                    let count = now.listen_overflows - since.unwrap_or(last.listen_overflows);
-                    format!("accept queue full: {} handshakes dropped", thousands(count))
+                    let number = now.listen_overflows - since.unwrap_or(last.listen_overflows);
+                    format!("accept queue full: {} handshakes dropped", count(number))
                 },
                 last.listen_overflows,
             );
@@ -111,8 +111,8 @@ impl Log {
                 "time-wait-overflow",
                 None,
                 |since| {
-                    let count = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
-                    format!("tcp_max_tw_buckets reached: {} closed without", thousands(count))
+                    let number = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
+                    format!("tcp_max_tw_buckets reached: {} closed without", count(number))
                 },
                 last.time_wait_overflow,
             );
@@ -126,8 +126,8 @@ impl Log {
                 |_| {
                     format!(
                         "numbers may be off: {} sockets untracked, {} runs missed",
-                        thousands(now.lost.untracked),
-                        thousands(now.lost.missed)
+                        count(now.lost.untracked),
+                        count(now.lost.missed)
                     )
                 },
                 0,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, Owner};
 use crate::time::Wall;
 
 /// Everything known at `time`.
@@ -279,25 +280,6 @@ pub struct TwBuckets {
     pub fin_wait2: Option<u64>,
 }
 
-/// Which side of its connections a service is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// We accept: the port is local.
-    In,
-    /// We connect: the port is the peer's.
-    Out,
-}
-
-/// A process, alive or gone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Owner {
-    /// Process id (thread group id) in the initial pid namespace.
-    pub pid: u32,
-    /// Its name. Anybody can choose their own: sanitise before a terminal sees it.
-    pub comm: String,
-}
-
 /// One service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PortRow {
@@ -386,60 +368,6 @@ pub struct ProcessRow {
     pub orphan_ends: OrphanEnds,
     /// Services it has sockets of, ascending.
     pub ports: Vec<u16>,
-}
-
-/// What was lost since tracing began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Lost {
-    /// Detail events the ring had no room for. Totals and states are not affected.
-    pub detail: u64,
-    /// Sockets the table had no room for: missing in states and totals.
-    pub untracked: u64,
-    /// Program runs that the kernel skipped (`recursion_misses`): changes not seen.
-    pub missed: u64,
-    /// Sockets counted in the row "other" because there was no room for their group.
-    pub ungrouped: u64,
-}
-
-/// How far a signal can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fidelity {
-    /// Every occurrence, as the kernel does it.
-    Exact,
-    /// Concluded from other exact signals.
-    Derived,
-    /// Looked at from time to time.
-    Sampled,
-    /// Not to be had on this kernel.
-    Absent,
-}
-
-impl Fidelity {
-    /// Its name in JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Derived => "derived",
-            Self::Sampled => "sampled",
-            Self::Absent => "absent",
-        }
-    }
-}
-
-/// Fidelity by signal name (`state`, `orphan_begin`, …).
-pub type FidelityTable = BTreeMap<&'static str, Fidelity>;
-
-/// What sockflow itself costs, over the last interval.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct OwnCost {
-    /// CPU of this process, per cent of one CPU.
-    pub cpu_percent: f64,
-    /// Resident memory, bytes.
-    pub rss_bytes: u64,
-    /// State changes counted in the kernel a second.
-    pub events_per_s: f64,
 }
 
 /// How bad it is: from the time to the limit, not from a percentage alone.

@@ -1,7 +1,7 @@
 //! The one-sentence answer: how bad, how fast, how long.
 
 use super::snapshot::{MemState, Orphans, Severity, TcpMem, Verdict};
-use crate::text::{duration, per_cent, thousands};
+use crate::format::{count, duration, percent};
 
 /// A limit this near is critical.
 const CRIT_S: f64 = 120.0;
@@ -52,9 +52,9 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: u64) -> Verd
 fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
     let mut text = format!(
         "orphans {} of {} ({})",
-        thousands(orphans.host),
-        thousands(orphans.limit),
-        per_cent(orphans.host, orphans.limit)
+        count(orphans.host),
+        count(orphans.limit),
+        percent(orphans.host, orphans.limit)
     );
     if let Some(left) = orphans.limit_in_s {
         text.push_str(&format!(
@@ -64,7 +64,7 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
         ));
     }
     if killed_recently > 0 {
-        text.push_str(&format!(", the kernel is killing: {} so far", thousands(orphans.killed)));
+        text.push_str(&format!(", the kernel is killing: {} so far", count(orphans.killed)));
     } else if orphans.limit_in_s.is_none() {
         text.push_str(", steady");
     }
@@ -72,11 +72,8 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
 }
 
 fn memory_text(memory: &TcpMem) -> String {
-    let mut text = format!(
-        "tcp_mem {} ({} of high)",
-        memory.state.name(),
-        per_cent(memory.pages, memory.high)
-    );
+    let mut text =
+        format!("tcp_mem {} ({} of high)", memory.state.name(), percent(memory.pages, memory.high));
     if let Some(left) = memory.limit_in_s {
         text.push_str(&format!(", high reached in {}", duration(left)));
     }
@@ -102,11 +99,11 @@ mod tests {
         assert_eq!(
             crit.text,
             "orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; \
-             tcp_mem pressure (88% of high)"
+             tcp_mem pressure (89% of high)"
         );
         let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, 0);
         assert_eq!(calm.severity, Severity::Ok);
-        assert_eq!(calm.text, "orphans 12 of 131,072 (0%), steady; tcp_mem ok (0% of high)");
+        assert_eq!(calm.text, "orphans 12 of 131,072 (<1%), steady; tcp_mem ok (0% of high)");
     }
 
     #[test]

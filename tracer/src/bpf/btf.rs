@@ -238,10 +238,10 @@ impl Btf {
             if member_name == name {
                 return Some((offset, bits, type_id));
             }
-            if member_name.is_empty() {
-                if let Some((inner, bits, type_id)) = self.member(type_id, name, depth) {
-                    return Some((offset + inner, bits, type_id));
-                }
+            if member_name.is_empty()
+                && let Some((inner, bits, type_id)) = self.member(type_id, name, depth)
+            {
+                return Some((offset + inner, bits, type_id));
             }
         }
         None

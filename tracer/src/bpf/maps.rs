@@ -17,7 +17,7 @@ use tracer_common::counters::{Counter, GroupCounters, Loss, OrphanEnd};
 use tracer_common::state::TcpState;
 
 use super::load::is_missing;
-use crate::aggregate::snapshot::{Direction, Owner};
+use crate::event::{Direction, Owner};
 use crate::event::{Event, EventKind, Service};
 use crate::time::Monotonic;
 
@@ -166,22 +166,42 @@ impl Maps {
     }
 
     /// Hands every event that waits on the ring to `sink`, at most `most`; returns how many.
+    ///
+    /// `owners` names them by group index; what it lacks is looked up and added.
     pub fn drain_events(
         &mut self,
-        groups: &BTreeMap<u32, Owner>,
+        owners: &mut BTreeMap<u32, Option<Owner>>,
         most: usize,
         mut sink: impl FnMut(Event),
     ) -> usize {
+        let Self { events, group_index, .. } = self;
         let mut count = 0;
         while count < most
-            && let Some(item) = self.events.next()
+            && let Some(item) = events.next()
         {
             count += 1;
-            if let Some(event) = event_from_bytes(&item).and_then(|raw| decode(&raw, groups)) {
+            let Some(raw) = event_from_bytes(&item) else { continue };
+            if !owners.contains_key(&raw.group) {
+                learn(group_index, owners);
+                owners.entry(raw.group).or_insert(None);
+            }
+            let owner = owners.get(&raw.group).and_then(Option::as_ref);
+            if let Some(event) = decode(&raw, owner) {
                 sink(event);
             }
         }
         count
+    }
+}
+
+/// Adds the owners of all groups there are; a map that cannot be read leaves them unknown.
+fn learn(
+    groups: &HashMap<MapData, GroupKey, GroupInfo>,
+    owners: &mut BTreeMap<u32, Option<Owner>>,
+) {
+    for (key, info) in groups.iter().flatten() {
+        let owner = (key.tgid != 0).then(|| Owner { pid: key.tgid, comm: comm_text(&info.comm) });
+        owners.entry(info.index).or_insert(owner);
     }
 }
 
@@ -217,7 +237,7 @@ pub fn orphans(counters: &GroupCounters) -> u64 {
     counters.population(Counter::Orphans)
 }
 
-fn decode(raw: &EventRecord, groups: &BTreeMap<u32, Owner>) -> Option<Event> {
+fn decode(raw: &EventRecord, owner: Option<&Owner>) -> Option<Event> {
     let state = TcpState::from_number;
     let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
         RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
@@ -234,7 +254,7 @@ fn decode(raw: &EventRecord, groups: &BTreeMap<u32, Owner>) -> Option<Event> {
         socket: raw.cookie,
         local: (address(raw.family, raw.local), raw.local_port),
         peer: (address(raw.family, raw.peer), raw.peer_port),
-        owner: groups.get(&raw.group).cloned(),
+        owner: owner.cloned(),
         netns: raw.netns,
         born: (raw.born_ns != 0).then_some(Monotonic(raw.born_ns)),
     })
@@ -255,7 +275,6 @@ mod tests {
     #[test]
     fn a_record_becomes_an_event_with_its_owner() {
         let owner = Owner { pid: 7, comm: "httpdns".into() };
-        let groups = BTreeMap::from([(5, owner.clone())]);
         let mut local = [0; 16];
         local[..4].copy_from_slice(&[127, 0, 0, 1]);
         let raw = EventRecord {
@@ -269,13 +288,13 @@ mod tests {
             new: 4,
             ..EventRecord::default()
         };
-        let event = decode(&raw, &groups).unwrap();
+        let event = decode(&raw, Some(&owner)).unwrap();
         assert_eq!(event.owner, Some(owner));
         assert_eq!(event.local, ("127.0.0.1".parse().unwrap(), 9981));
         let change = EventKind::State { old: TcpState::Established, new: TcpState::FinWait1 };
         assert_eq!(event.kind, change);
         assert_eq!(event.born, None);
-        assert_eq!(decode(&EventRecord { kind: 99, ..raw }, &groups), None);
+        assert_eq!(decode(&EventRecord { kind: 99, ..raw }, None), None);
     }
 
     #[test]

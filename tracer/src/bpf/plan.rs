@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::probes::{Rung, Signal};
-use crate::aggregate::snapshot::{Fidelity, FidelityTable};
+use crate::event::{Fidelity, FidelityTable};
 
 /// What each signal got.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 //! One row is one rung, best first. Which rung a kernel gets is decided by trying
 //! ([`super::plan`]); nothing else in the project asks for a kernel version.
 
-use crate::aggregate::snapshot::Fidelity;
+use crate::event::Fidelity;
 
 /// A fact that is wanted from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -253,7 +253,8 @@ fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Re
 /// The kernel refuses to walk the table.
 pub fn sweep_tombstones(maps: &mut Maps) -> Result<usize, MapError> {
     let mut dead = Vec::new();
-    for entry in maps.sockets.iter() {
+    let sockets = maps.sockets.iter();
+    for entry in sockets {
         match entry {
             Ok((cookie, record)) if record.flags & FLAG_DESTROYED != 0 => dead.push(cookie),
             Ok(_) => {}

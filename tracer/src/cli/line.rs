@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::aggregate::snapshot::{Direction, Severity, Snapshot};
+use crate::format::count;
 use crate::sanitize::sanitize;
-use crate::text::thousands;
 
 /// Services named on a line.
 const PORTS: usize = 3;
@@ -31,7 +31,7 @@ pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
             let _ = write!(out, " {}[{}]", sanitize(&owner.comm), owner.pid);
         }
         let states = &row.states;
-        for (name, count) in [
+        for (name, number) in [
             ("estab", states.established),
             ("fin-wait-1", states.fin_wait1),
             ("fin-wait-2", states.fin_wait2),
@@ -41,11 +41,11 @@ pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
             ("closing", states.closing),
             ("orphans", row.orphans),
         ] {
-            if count > 0 {
-                let _ = write!(out, " {name} {}", thousands(count));
+            if number > 0 {
+                let _ = write!(out, " {name} {}", count(number));
             }
         }
-        let _ = write!(out, " opened {}", thousands(row.totals.opened));
+        let _ = write!(out, " opened {}", count(row.totals.opened));
     }
     if snapshot.ports.len() > PORTS {
         let _ = write!(out, " | +{} more", snapshot.ports.len() - PORTS);

@@ -59,8 +59,7 @@ impl TopArgs {
     ///
     /// See [`Engine::start`]; or the output cannot be written.
     pub fn run(self) -> Result<()> {
-        let engine =
-            Engine::start(&self.filter, &self.tracing, self.interval, self.duration)?;
+        let engine = Engine::start(&self.filter, &self.tracing, self.interval, self.duration)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
     }
@@ -133,9 +132,7 @@ pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .context("cannot handle signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
     }
     Ok(stop)
 }
-

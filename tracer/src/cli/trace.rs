@@ -14,7 +14,7 @@ use super::engine::TracingArgs;
 use super::filter::FilterArgs;
 use super::top::stop_on_signals;
 use super::units::parse_duration;
-use crate::aggregate::snapshot::Owner;
+use crate::event::Owner;
 use crate::event::{Event, EventKind};
 use crate::sanitize::sanitize;
 use crate::source::live::{Live, anchor};
@@ -37,7 +37,7 @@ pub struct TraceArgs {
 
 /// How often the ring is looked at.
 const DRAIN_EVERY: Duration = Duration::from_millis(10);
-/// How often losses, owners and the pressure flag are looked at.
+/// How often losses and the pressure flag are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl TraceArgs {
@@ -68,7 +68,6 @@ impl TraceArgs {
             let over = stop.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
             if over || Instant::now() >= look {
                 look = Instant::now() + LOOK_EVERY;
-                live.learn_owners()?;
                 let now = live.pressure();
                 if now != pressure {
                     printer.pressure(now)?;
@@ -181,9 +180,7 @@ fn kind_name(kind: EventKind) -> &'static str {
 
 fn json(event: &Event, time: Wall) -> EventJson<'_> {
     let (old, new, reason) = match event.kind {
-        EventKind::State { old, new } => {
-            (Some(old.kernel_name()), Some(new.kernel_name()), None)
-        }
+        EventKind::State { old, new } => (Some(old.kernel_name()), Some(new.kernel_name()), None),
         EventKind::OrphanBegin { state } => (None, Some(state.kernel_name()), None),
         EventKind::OrphanEnd { reason } => (None, None, Some(reason.name())),
         _ => (None, None, None),

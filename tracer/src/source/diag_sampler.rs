@@ -12,7 +12,7 @@ use tracer_common::state::TcpState;
 
 use super::namespaces;
 use super::sock_diag::{Entry, Kind, SockDiag, StateMask};
-use crate::aggregate::snapshot::Direction;
+use crate::event::Direction;
 use crate::event::{DiagSample, DiagService, Network, Service};
 use crate::filter::{Filter, SocketIdentity};
 

@@ -18,11 +18,11 @@ use super::gauges::{GaugeReader, Place};
 use super::own_cost::{Usage, UsageReader};
 use super::sock_diag::{Kind, StateMask};
 use super::{owners, processes};
-use crate::aggregate::snapshot::{Direction, FidelityTable, Lost, OwnCost, Owner};
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::maps::{Maps, comm_text, direction, is_shared_group, orphans};
 use crate::bpf::plan::Plan;
 use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
+use crate::event::{Direction, FidelityTable, Lost, OwnCost, Owner};
 use crate::event::{Event, Group, Input, Service, Totals};
 use crate::filter::{Filter, SocketIdentity};
 use crate::gauges::Gauges;
@@ -41,7 +41,7 @@ pub struct Live {
     cgroups: Cgroups,
     began: Monotonic,
     /// Owner by group index, for events.
-    owners: BTreeMap<u32, Owner>,
+    owners: BTreeMap<u32, Option<Owner>>,
     /// How the start went, for people.
     pub notes: Vec<String>,
 }
@@ -135,23 +135,7 @@ impl Live {
 
     /// Hands over the events that wait on the ring, at most `most`; returns how many.
     pub fn drain(&mut self, most: usize, sink: impl FnMut(Event)) -> usize {
-        self.maps.drain_events(&self.owners, most, sink)
-    }
-
-    /// Learns the owners of groups that are new, so that events can name them.
-    ///
-    /// # Errors
-    ///
-    /// The map cannot be read any more.
-    pub fn learn_owners(&mut self) -> Result<()> {
-        for (key, info) in self.maps.groups()? {
-            if key.tgid != 0 {
-                self.owners
-                    .entry(info.index)
-                    .or_insert_with(|| Owner { pid: key.tgid, comm: comm_text(&info.comm) });
-            }
-        }
-        Ok(())
+        self.maps.drain_events(&mut self.owners, most, sink)
     }
 
     fn counters(&self, index: u32) -> Result<GroupCounters> {
@@ -182,7 +166,7 @@ impl Live {
                 (Some(Owner { pid: key.tgid, comm }), alive)
             };
             if let Some(owner) = &owner {
-                self.owners.insert(info.index, owner.clone());
+                self.owners.insert(info.index, Some(owner.clone()));
             }
             groups.push(Group {
                 service: Service { port: key.port, direction: direction(key.direction) },

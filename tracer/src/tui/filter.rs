@@ -73,10 +73,9 @@ impl Filter {
             .split_whitespace()
             .map(|word| match word.strip_prefix(':') {
                 None => Ok(Term::Part(word.to_lowercase())),
-                Some(number) => number
-                    .parse()
-                    .map(Term::Port)
-                    .map_err(|_| format!("\"{word}\" is no port")),
+                Some(number) => {
+                    number.parse().map(Term::Port).map_err(|_| format!("\"{word}\" is no port"))
+                }
             })
             .collect()
     }

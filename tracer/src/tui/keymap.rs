@@ -44,23 +44,11 @@ const fn command(
     hint: Option<&'static str>,
     help: &'static str,
 ) -> Binding {
-    Binding {
-        mode: Mode::Command,
-        keys,
-        message,
-        help,
-        hint,
-    }
+    Binding { mode: Mode::Command, keys, message, help, hint }
 }
 
 const fn typing(keys: &'static [Key], message: Message, help: &'static str) -> Binding {
-    Binding {
-        mode: Mode::Typing,
-        keys,
-        message,
-        help,
-        hint: None,
-    }
+    Binding { mode: Mode::Typing, keys, message, help, hint: None }
 }
 
 /// All keys.
@@ -105,9 +93,7 @@ pub(crate) fn message(event: KeyEvent, mode: Mode) -> Option<Message> {
         KeyCode::Char(character) if control => Key::Ctrl(character.to_ascii_lowercase()),
         other => Key::Plain(other),
     };
-    let bound = BINDINGS
-        .iter()
-        .find(|binding| binding.mode == mode && binding.keys.contains(&key));
+    let bound = BINDINGS.iter().find(|binding| binding.mode == mode && binding.keys.contains(&key));
     if let Some(binding) = bound {
         return Some(binding.message.clone());
     }
@@ -162,18 +148,9 @@ mod tests {
     #[test]
     fn typing_takes_letters_as_text() {
         let letter = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
-        assert!(matches!(
-            message(letter, Mode::Typing),
-            Some(Message::Type('q'))
-        ));
-        assert!(matches!(
-            message(letter, Mode::Command),
-            Some(Message::Quit)
-        ));
+        assert!(matches!(message(letter, Mode::Typing), Some(Message::Type('q'))));
+        assert!(matches!(message(letter, Mode::Command), Some(Message::Quit)));
         let control = KeyEvent::new(KeyCode::Char('C'), KeyModifiers::CONTROL);
-        assert!(matches!(
-            message(control, Mode::Typing),
-            Some(Message::Quit)
-        ));
+        assert!(matches!(message(control, Mode::Typing), Some(Message::Quit)));
     }
 }

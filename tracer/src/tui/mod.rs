@@ -8,7 +8,6 @@
 
 mod columns;
 mod filter;
-mod format;
 mod keymap;
 mod message;
 mod model;
@@ -167,11 +166,7 @@ fn model(options: Options) -> Model {
 fn message_of(event: &Event, model: &Model) -> Option<Message> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
-            let mode = if model.typing {
-                Mode::Typing
-            } else {
-                Mode::Command
-            };
+            let mode = if model.typing { Mode::Typing } else { Mode::Command };
             keymap::message(*key, mode)
         }
         Event::Resize(width, height) => Some(Message::Resized(*width, *height)),

@@ -27,10 +27,7 @@ pub(crate) struct PortKey {
 
 impl PortKey {
     pub(crate) const fn of(row: &PortRow) -> Self {
-        Self {
-            port: row.port,
-            direction: row.direction,
-        }
+        Self { port: row.port, direction: row.direction }
     }
 }
 
@@ -44,10 +41,7 @@ pub(crate) struct ProcessKey {
 
 impl ProcessKey {
     pub(crate) fn of(row: &ProcessRow) -> Self {
-        Self {
-            pid: row.pid,
-            comm: row.comm.clone(),
-        }
+        Self { pid: row.pid, comm: row.comm.clone() }
     }
 }
 
@@ -188,8 +182,7 @@ impl Model {
     /// The selected row among `rows`: the first, if the selection is none of them.
     pub(crate) fn selected_process(&self, rows: &[&ProcessRow]) -> usize {
         let position = |key: &ProcessKey| {
-            rows.iter()
-                .position(|row| row.pid == key.pid && row.comm == key.comm)
+            rows.iter().position(|row| row.pid == key.pid && row.comm == key.comm)
         };
         let selected = self.processes.selected.as_ref();
         selected.and_then(position).unwrap_or(0)
@@ -202,8 +195,7 @@ impl Model {
 
     pub(crate) fn find_process(&self, key: &ProcessKey) -> Option<&ProcessRow> {
         let rows = &self.shown()?.processes;
-        rows.iter()
-            .find(|row| row.pid == key.pid && row.comm == key.comm)
+        rows.iter().find(|row| row.pid == key.pid && row.comm == key.comm)
     }
 }
 

@@ -60,11 +60,7 @@ impl Symbols {
 
     /// A stranger's string, harmless and within the set.
     pub(crate) fn clean(self, text: &str) -> Cow<'_, str> {
-        if self.utf8 {
-            sanitize(text)
-        } else {
-            sanitize_ascii(text)
-        }
+        if self.utf8 { sanitize(text) } else { sanitize_ascii(text) }
     }
 
     /// `text` in at most `cells`.
@@ -174,10 +170,7 @@ mod tests {
 
     fn auto(variables: &[(&str, &str)]) -> bool {
         Symbols::choose(SymbolChoice::Auto, |name| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
         .is_utf8()
     }

@@ -206,10 +206,7 @@ mod tests {
 
     fn auto(variables: &[(&str, &str)]) -> Theme {
         Theme::choose(ColorChoice::Auto, |name| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -219,14 +216,8 @@ mod tests {
         assert_eq!(auto(&[("NO_COLOR", "")]), Theme::color(), "empty is unset");
         assert_eq!(auto(&[("NO_COLOR", "1")]), Theme::mono());
         assert_eq!(auto(&[("TERM", "dumb")]), Theme::mono());
-        assert_eq!(
-            auto(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]),
-            Theme::color()
-        );
-        assert_eq!(
-            auto(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "0")]),
-            Theme::mono()
-        );
+        assert_eq!(auto(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]), Theme::color());
+        assert_eq!(auto(&[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "0")]), Theme::mono());
     }
 
     #[test]

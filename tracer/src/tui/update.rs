@@ -166,11 +166,7 @@ fn go(model: &mut Model, pages: Vec<Page>) {
 }
 
 fn toggle(model: &mut Model, overlay: Overlay) {
-    model.overlay = if model.overlay == Some(overlay) {
-        None
-    } else {
-        Some(overlay)
-    };
+    model.overlay = if model.overlay == Some(overlay) { None } else { Some(overlay) };
     model.help_search.clear();
     model.scroll = 0;
 }
@@ -220,10 +216,7 @@ fn selected_process(model: &Model) -> Option<ProcessKey> {
 /// owner's name one with its pid will do.
 fn owner_of(model: &Model, key: PortKey) -> Option<ProcessKey> {
     let owner = model.find_port(key)?.owner.as_ref()?;
-    let named = ProcessKey {
-        pid: Some(owner.pid),
-        comm: Some(owner.comm.clone()),
-    };
+    let named = ProcessKey { pid: Some(owner.pid), comm: Some(owner.comm.clone()) };
     if model.find_process(&named).is_some() {
         return Some(named);
     }

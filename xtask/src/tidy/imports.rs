@@ -49,9 +49,10 @@ const TABLE: &[Row] = &[
     row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
     row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
+    row("format", &["time"], IMPURE),
     row("error", NOTHING, SCREEN),
     // The core.
-    row("aggregate", &["event", "gauges", "time"], IMPURE),
+    row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     row("diagnose", &["aggregate::snapshot", "gauges", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "time"], SCREEN),
@@ -66,7 +67,7 @@ const TABLE: &[Row] = &[
     row("storm", &["error", "sanitize", "time"], &["aya", "ratatui"]),
 ];
 
-const VIEWS: &[&str] = &["aggregate::snapshot", "diagnose", "error", "sanitize", "time"];
+const VIEWS: &[&str] = &["aggregate::snapshot", "diagnose", "error", "format", "sanitize", "time"];
 
 const FREE: &[&str] = &["main", "lib", "cli"];
 

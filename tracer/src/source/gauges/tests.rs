@@ -1,3 +1,5 @@
+//! The parsers on files captured from real kernels, and on damaged ones.
+
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;

@@ -1,3 +1,5 @@
+//! The dump on real sockets of this kernel.
+
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;

@@ -6,9 +6,9 @@ pub(crate) mod processes;
 
 use std::cmp::Ordering;
 
-use super::format;
 use super::symbols::Symbols;
 use crate::aggregate::snapshot::{Fidelity, FidelityTable, Owner};
+use crate::format;
 
 /// One column of a table with rows `R`.
 pub(crate) struct Column<R> {

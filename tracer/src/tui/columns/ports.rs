@@ -22,11 +22,7 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
         name: "PROCESS",
         short: "PROCESS",
         rank: 1,
-        value: Value::Text {
-            text: process,
-            order: |a, b| comm(a).cmp(comm(b)),
-            left: true,
-        },
+        value: Value::Text { text: process, order: |a, b| comm(a).cmp(comm(b)), left: true },
     },
     state("ESTAB", "ESTAB", 4, |row| row.states.established),
     state("FIN-WAIT-1", "FINW1", 3, |row| row.states.fin_wait1),
@@ -40,24 +36,9 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
     state("CLOSE-WAIT", "CLOSEW", 6, |row| row.states.close_wait),
     state("LAST-ACK", "LASTA", 9, |row| row.states.last_ack),
     state("CLOSING", "CLSNG", 14, |row| row.states.closing),
-    Column {
-        name: "ORPHANS",
-        short: "ORPHANS",
-        rank: 0,
-        value: Value::Orphans(|row| row.orphans),
-    },
-    Column {
-        name: "+/s",
-        short: "+/s",
-        rank: 2,
-        value: Value::Growth(|row| row.growth_per_s),
-    },
-    Column {
-        name: "MEMORY",
-        short: "MEM",
-        rank: 10,
-        value: Value::Memory(|row| row.orphan_bytes),
-    },
+    Column { name: "ORPHANS", short: "ORPHANS", rank: 0, value: Value::Orphans(|row| row.orphans) },
+    Column { name: "+/s", short: "+/s", rank: 2, value: Value::Growth(|row| row.growth_per_s) },
+    Column { name: "MEMORY", short: "MEM", rank: 10, value: Value::Memory(|row| row.orphan_bytes) },
     rate("NEW/s", "NEW/s", 5, "state", |row| row.opened_per_s),
     rate("CLOSE/s", "CLS/s", 11, "state", |row| row.closed_per_s),
     rate("RST/s", "RST/s", 13, "reset", |row| row.resets_per_s),
@@ -75,12 +56,7 @@ const fn state(
     rank: u8,
     value: fn(&PortRow) -> u64,
 ) -> Column<PortRow> {
-    Column {
-        name,
-        short,
-        rank,
-        value: Value::Count("state", value),
-    }
+    Column { name, short, rank, value: Value::Count("state", value) }
 }
 
 const fn rate(
@@ -90,12 +66,7 @@ const fn rate(
     signal: &'static str,
     value: fn(&PortRow) -> f64,
 ) -> Column<PortRow> {
-    Column {
-        name,
-        short,
-        rank,
-        value: Value::Rate(signal, value),
-    }
+    Column { name, short, rank, value: Value::Rate(signal, value) }
 }
 
 /// `9981` where we accept, `→443` where we connect, `other` for what found no room.
@@ -117,11 +88,7 @@ fn process(row: &PortRow, cells: &Cells<'_>) -> String {
     };
     let comm = cells.symbols.clean(&owner.comm);
     let name = cells.mark(cells.trust("owner"), &comm);
-    if row.more_owners == 0 {
-        name
-    } else {
-        format!("{name} +{}", row.more_owners)
-    }
+    if row.more_owners == 0 { name } else { format!("{name} +{}", row.more_owners) }
 }
 
 #[cfg(test)]

@@ -13,10 +13,7 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
         short: "PID",
         rank: 1,
         value: Value::Text {
-            text: |row, _| {
-                row.pid
-                    .map_or_else(|| String::from("-"), |pid| pid.to_string())
-            },
+            text: |row, _| row.pid.map_or_else(|| String::from("-"), |pid| pid.to_string()),
             order: |a, b| a.pid.cmp(&b.pid),
             left: false,
         },
@@ -25,25 +22,11 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
         name: "COMM",
         short: "COMM",
         rank: 0,
-        value: Value::Text {
-            text: name,
-            order: |a, b| a.comm.cmp(&b.comm),
-            left: true,
-        },
+        value: Value::Text { text: name, order: |a, b| a.comm.cmp(&b.comm), left: true },
     },
     count("SOCKETS", 3, |row| row.sockets),
-    Column {
-        name: "ORPHANS",
-        short: "ORPHANS",
-        rank: 0,
-        value: Value::Orphans(|row| row.orphans),
-    },
-    Column {
-        name: "+/s",
-        short: "+/s",
-        rank: 2,
-        value: Value::Growth(|row| row.growth_per_s),
-    },
+    Column { name: "ORPHANS", short: "ORPHANS", rank: 0, value: Value::Orphans(|row| row.orphans) },
+    Column { name: "+/s", short: "+/s", rank: 2, value: Value::Growth(|row| row.growth_per_s) },
     count("ESTAB", 4, |row| row.states.established),
     count("CLOSE-WAIT", 5, |row| row.states.close_wait),
     count("OPENED", 8, |row| row.totals.opened),
@@ -52,11 +35,7 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
         name: "PORTS",
         short: "PORTS",
         rank: 6,
-        value: Value::Text {
-            text: ports,
-            order: |a, b| a.ports.cmp(&b.ports),
-            left: true,
-        },
+        value: Value::Text { text: ports, order: |a, b| a.ports.cmp(&b.ports), left: true },
     },
     Column {
         name: "CGROUP",
@@ -74,12 +53,7 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
 ];
 
 const fn count(name: &'static str, rank: u8, value: fn(&ProcessRow) -> u64) -> Column<ProcessRow> {
-    Column {
-        name,
-        short: name,
-        rank,
-        value: Value::Count("state", value),
-    }
+    Column { name, short: name, rank, value: Value::Count("state", value) }
 }
 
 /// `httpdns`, `httpdns (gone)`, `unknown`.
@@ -99,11 +73,7 @@ pub(crate) fn ports(row: &ProcessRow, _: &Cells<'_>) -> String {
     if row.ports.len() > SHOWN {
         text.push(format!("+{}", row.ports.len() - SHOWN));
     }
-    if text.is_empty() {
-        String::from("-")
-    } else {
-        text.join(" ")
-    }
+    if text.is_empty() { String::from("-") } else { text.join(" ") }
 }
 
 #[cfg(test)]

@@ -19,27 +19,9 @@ fn ago(seconds: i64) -> Wall {
 pub(crate) fn crisis() -> Snapshot {
     let ports = vec![
         httpdns_port(),
-        port(
-            443,
-            Direction::In,
-            Some((1877, "nginx")),
-            [3_120, 214, 90, 2, 1],
-            96,
-        ),
-        port(
-            5432,
-            Direction::Out,
-            Some((4121, "httpdns")),
-            [64, 0, 0, 0, 0],
-            0,
-        ),
-        port(
-            9100,
-            Direction::In,
-            Some((980, "node_exporter")),
-            [12, 0, 0, 0, 0],
-            0,
-        ),
+        port(443, Direction::In, Some((1877, "nginx")), [3_120, 214, 90, 2, 1], 96),
+        port(5432, Direction::Out, Some((4121, "httpdns")), [64, 0, 0, 0, 0], 0),
+        port(9100, Direction::In, Some((980, "node_exporter")), [12, 0, 0, 0, 0], 0),
         port(22, Direction::In, Some((701, "sshd")), [4, 0, 0, 0, 0], 0),
     ];
     Snapshot {
@@ -94,12 +76,7 @@ pub(crate) fn crisis() -> Snapshot {
             host: 118_300,
             limit: 131_072,
             tracked: 118_300,
-            by_state: OrphanStates {
-                fin_wait1: 118_007,
-                last_ack: 293,
-                closing: 0,
-                fin_wait2: 0,
-            },
+            by_state: OrphanStates { fin_wait1: 118_007, last_ack: 293, closing: 0, fin_wait2: 0 },
             bytes: 2_042_000_000,
             growth_per_s: 297.0,
             limit_in_s: Some(43.0),
@@ -117,11 +94,7 @@ pub(crate) fn crisis() -> Snapshot {
             growth_per_s: 1_209.0,
             limit_in_s: Some(53.0),
         },
-        tw_buckets: TwBuckets {
-            now: 131_072,
-            limit: 131_072,
-            fin_wait2: Some(1_294),
-        },
+        tw_buckets: TwBuckets { now: 131_072, limit: 131_072, fin_wait2: Some(1_294) },
         ports,
         processes: processes(),
         counters: BTreeMap::from([
@@ -141,11 +114,7 @@ pub(crate) fn crisis() -> Snapshot {
             ("mem_pressure", Fidelity::Sampled),
             ("owner", Fidelity::Exact),
         ]),
-        own_cost: OwnCost {
-            cpu_percent: 0.9,
-            rss_bytes: 39_845_888,
-            events_per_s: 412_000.0,
-        },
+        own_cost: OwnCost { cpu_percent: 0.9, rss_bytes: 39_845_888, events_per_s: 412_000.0 },
         verdict: Verdict {
             severity: Severity::Crit,
             text: "orphans 118,300 of 131,072 (90%) +297/s, limit reached in 43 s".into(),
@@ -167,12 +136,7 @@ pub(crate) fn calm() -> Snapshot {
         host: 310,
         limit: 131_072,
         tracked: 310,
-        by_state: OrphanStates {
-            fin_wait1: 306,
-            last_ack: 4,
-            closing: 0,
-            fin_wait2: 0,
-        },
+        by_state: OrphanStates { fin_wait1: 306, last_ack: 4, closing: 0, fin_wait2: 0 },
         bytes: 1_310_720,
         ..Orphans::default()
     };
@@ -191,10 +155,8 @@ pub(crate) fn calm() -> Snapshot {
         first.growth_per_s = 0.0;
         first.orphan_bytes = 900_000;
     }
-    calm.verdict = Verdict {
-        severity: Severity::Ok,
-        text: "orphans 310 of 131,072 (<1%), steady".into(),
-    };
+    calm.verdict =
+        Verdict { severity: Severity::Ok, text: "orphans 310 of 131,072 (<1%), steady".into() };
     calm.anomalies.clear();
     calm.history = Arc::new(history(310));
     calm
@@ -203,17 +165,11 @@ pub(crate) fn calm() -> Snapshot {
 /// Nothing has connected yet.
 pub(crate) fn empty() -> Snapshot {
     let mut empty = calm();
-    empty.states = States {
-        listen: 1,
-        ..States::default()
-    };
+    empty.states = States { listen: 1, ..States::default() };
     empty.states_per_s = StateRates::default();
     empty.totals = Totals::default();
     empty.totals_per_s = TotalRates::default();
-    empty.orphans = Orphans {
-        limit: 131_072,
-        ..Orphans::default()
-    };
+    empty.orphans = Orphans { limit: 131_072, ..Orphans::default() };
     empty.tw_buckets.now = 0;
     empty.tcp_mem.pages = 12;
     empty.ports.clear();
@@ -266,20 +222,10 @@ pub(crate) fn later(seconds: i64) -> Snapshot {
 
 fn httpdns_port() -> PortRow {
     let states = [21_480, 117_912, 1_204, 310, 292];
-    let mut row = port(
-        9981,
-        Direction::In,
-        Some((4121, "httpdns")),
-        states,
-        118_204,
-    );
+    let mut row = port(9981, Direction::In, Some((4121, "httpdns")), states, 118_204);
     row.states.time_wait = 128_400;
-    row.orphans_by_state = OrphanStates {
-        fin_wait1: 117_912,
-        last_ack: 292,
-        closing: 0,
-        fin_wait2: 0,
-    };
+    row.orphans_by_state =
+        OrphanStates { fin_wait1: 117_912, last_ack: 292, closing: 0, fin_wait2: 0 };
     row.orphan_bytes = 2_040_109_465;
     row.growth_per_s = 297.0;
     row.opened_per_s = 48_200.0;
@@ -293,11 +239,7 @@ fn httpdns_port() -> PortRow {
         killed: 0,
         other: 3,
     };
-    row.fin_wait1_ms = Quantiles {
-        p50: 30.5,
-        p99: 101_000.0,
-        max: 104_213.0,
-    };
+    row.fin_wait1_ms = Quantiles { p50: 30.5, p99: 101_000.0, max: 104_213.0 };
     row.orphan_peers = [
         ("10.4.11.0/24", 41_220, 712_000_000),
         ("10.4.12.0/24", 40_118, 693_000_000),
@@ -306,11 +248,7 @@ fn httpdns_port() -> PortRow {
         ("2001:db8:4:12::/64", 4_913, 84_000_000),
     ]
     .into_iter()
-    .map(|(network, orphans, bytes)| PeerShare {
-        network: network.into(),
-        orphans,
-        bytes,
-    })
+    .map(|(network, orphans, bytes)| PeerShare { network: network.into(), orphans, bytes })
     .collect();
     row.totals = Totals {
         opened: 8_912_350,
@@ -335,10 +273,7 @@ fn port(
     PortRow {
         port,
         direction,
-        owner: owner.map(|(pid, comm)| Owner {
-            pid,
-            comm: comm.into(),
-        }),
+        owner: owner.map(|(pid, comm)| Owner { pid, comm: comm.into() }),
         more_owners: 0,
         states: States {
             listen: u64::from(direction == Direction::In),
@@ -350,27 +285,16 @@ fn port(
             time_wait: established / 3,
             ..States::default()
         },
-        totals: Totals {
-            opened: established * 40,
-            closed: established * 39,
-            ..Totals::default()
-        },
+        totals: Totals { opened: established * 40, closed: established * 39, ..Totals::default() },
         orphans,
-        orphans_by_state: OrphanStates {
-            fin_wait1: orphans,
-            ..OrphanStates::default()
-        },
+        orphans_by_state: OrphanStates { fin_wait1: orphans, ..OrphanStates::default() },
         orphan_bytes: orphans * 17_000,
         growth_per_s: if orphans > 0 { 1.0 } else { 0.0 },
         opened_per_s: established as f64 / 3.0,
         closed_per_s: established as f64 / 3.0,
         resets_per_s: 0.0,
         orphan_ends: OrphanEnds::default(),
-        fin_wait1_ms: Quantiles {
-            p50: 0.4,
-            p99: 190.0,
-            max: 412.0,
-        },
+        fin_wait1_ms: Quantiles { p50: 0.4, p99: 190.0, max: 412.0 },
         orphan_peers: Vec::new(),
         history: Arc::new(Vec::new()),
     }
@@ -385,11 +309,7 @@ fn processes() -> Vec<ProcessRow> {
         sockets,
         orphans,
         growth_per_s: if orphans > 1_000 { 297.0 } else { 0.0 },
-        states: States {
-            listen: 1,
-            established: sockets,
-            ..States::default()
-        },
+        states: States { listen: 1, established: sockets, ..States::default() },
         totals: Totals {
             opened: sockets * 400,
             closed: sockets * 395,
@@ -405,34 +325,10 @@ fn processes() -> Vec<ProcessRow> {
     };
     let service = "/system.slice/httpdns.service";
     vec![
-        row(
-            4121,
-            "httpdns",
-            service,
-            true,
-            21_803,
-            118_111,
-            &[5432, 9981],
-        ),
-        row(
-            1877,
-            "nginx",
-            "/system.slice/nginx.service",
-            true,
-            3_201,
-            96,
-            &[443],
-        ),
+        row(4121, "httpdns", service, true, 21_803, 118_111, &[5432, 9981]),
+        row(1877, "nginx", "/system.slice/nginx.service", true, 3_201, 96, &[443]),
         row(3050, "httpdns", service, false, 0, 93, &[9981]),
-        row(
-            980,
-            "node_exporter",
-            "/system.slice/node_exporter.service",
-            true,
-            12,
-            0,
-            &[9100],
-        ),
+        row(980, "node_exporter", "/system.slice/node_exporter.service", true, 12, 0, &[9100]),
         row(701, "sshd", "/system.slice/ssh.service", true, 4, 0, &[22]),
     ]
 }
@@ -446,20 +342,8 @@ fn anomalies() -> Vec<Anomaly> {
         text: text.into(),
     };
     vec![
-        one(
-            210,
-            Severity::Note,
-            "rate",
-            Some(9981),
-            ":9981 new connections 11.8k/s, now 48.2k/s",
-        ),
-        one(
-            75,
-            Severity::Crit,
-            "tcp_mem",
-            None,
-            "pressure began at 507,311 pages",
-        ),
+        one(210, Severity::Note, "rate", Some(9981), ":9981 new connections 11.8k/s, now 48.2k/s"),
+        one(75, Severity::Crit, "tcp_mem", None, "pressure began at 507,311 pages"),
         one(
             39,
             Severity::Warn,
@@ -467,13 +351,7 @@ fn anomalies() -> Vec<Anomaly> {
             Some(9981),
             ":9981 accept queue full, 1,204 dropped",
         ),
-        one(
-            12,
-            Severity::Crit,
-            "orphan-growth",
-            Some(9981),
-            ":9981 +297/s for 30 s",
-        ),
+        one(12, Severity::Crit, "orphan-growth", Some(9981), ":9981 +297/s for 30 s"),
     ]
 }
 

@@ -31,13 +31,7 @@ pub(crate) fn looks() -> Looks {
 fn model(snapshot: Snapshot, size: (u16, u16), symbols: Symbols) -> Model {
     let mut model = Model::new(looks());
     model.looks.symbols = symbols;
-    tell(
-        &mut model,
-        [
-            Message::Resized(size.0, size.1),
-            Message::Arrived(Arc::new(snapshot)),
-        ],
-    );
+    tell(&mut model, [Message::Resized(size.0, size.1), Message::Arrived(Arc::new(snapshot))]);
     model
 }
 
@@ -80,10 +74,7 @@ fn picture(model: &Model) -> String {
 #[test]
 #[ignore = "takes over the terminal"]
 fn preview() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let exit = runtime.block_on(async {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {

@@ -50,12 +50,7 @@ fn help() {
 #[test]
 fn trust() {
     let mut snapshot = fixture::crisis();
-    snapshot.lost = Lost {
-        detail: 1_204,
-        untracked: 0,
-        missed: 7,
-        ungrouped: 0,
-    };
+    snapshot.lost = Lost { detail: 1_204, untracked: 0, missed: 7, ungrouped: 0 };
     snapshot.orphans.drift = -3;
     everywhere("trust", &snapshot, &[Message::Trust]);
 }

@@ -35,66 +35,57 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         (any::<String>(), any::<String>(), any::<bool>()),
         (0usize..8, 0usize..8, any::<Option<f64>>()),
     )
-        .prop_map(
-            |(counts, reals, history, (name, text, odd), (ports, processes, soon))| {
-                let mut it = if odd {
-                    fixture::crisis()
-                } else {
-                    fixture::empty()
-                };
-                it.states.established = counts[0];
-                it.states.fin_wait1 = counts[1];
-                it.states.time_wait = counts[2];
-                it.states_per_s.fin_wait1 = reals[0];
-                it.orphans.host = counts[3];
-                it.orphans.limit = counts[4];
-                it.orphans.by_state.fin_wait1 = counts[5];
-                it.orphans.by_state.closing = counts[6];
-                it.orphans.bytes = counts[7];
-                it.orphans.growth_per_s = reals[1];
-                it.orphans.limit_in_s = soon;
-                it.orphans.drift = counts[8].cast_signed();
-                it.tcp_mem.pages = counts[9];
-                it.tcp_mem.high = counts[10];
-                it.tcp_mem.low = counts[11];
-                it.tcp_mem.limit_in_s = soon;
-                it.tw_buckets.limit = counts[12];
-                it.lost.detail = counts[13];
-                it.lost.missed = counts[14];
-                it.interval_s = reals[2];
-                it.own_cost.cpu_percent = reals[3];
-                it.host.name.clone_from(&name);
-                it.verdict.text.clone_from(&text);
-                it.filter.clone_from(&name);
-                it.time = Wall(history.first().map_or(0, |(time, _)| *time));
-                it.history = Arc::new(
-                    history
-                        .iter()
-                        .map(|(time, orphans)| HistoryPoint {
-                            time: Wall(*time),
-                            orphans_host: *orphans,
-                            ..HistoryPoint::default()
-                        })
-                        .collect(),
-                );
-                let mut port = fixture::crisis().ports.remove(0);
-                port.orphans = counts[15];
-                port.growth_per_s = reals[4];
-                port.fin_wait1_ms.p99 = reals[5];
-                port.owner = Some(Owner {
-                    pid: 1,
-                    comm: name.clone(),
-                });
-                port.history = Arc::new(history.iter().map(|(_, orphans)| *orphans).collect());
-                it.ports = vec![port; ports];
-                let mut process = fixture::crisis().processes.remove(0);
-                process.comm = Some(text.clone());
-                process.cgroup = Some(text);
-                process.growth_per_s = reals[6];
-                it.processes = vec![process; processes];
-                it
-            },
-        )
+        .prop_map(|(counts, reals, history, (name, text, odd), (ports, processes, soon))| {
+            let mut it = if odd { fixture::crisis() } else { fixture::empty() };
+            it.states.established = counts[0];
+            it.states.fin_wait1 = counts[1];
+            it.states.time_wait = counts[2];
+            it.states_per_s.fin_wait1 = reals[0];
+            it.orphans.host = counts[3];
+            it.orphans.limit = counts[4];
+            it.orphans.by_state.fin_wait1 = counts[5];
+            it.orphans.by_state.closing = counts[6];
+            it.orphans.bytes = counts[7];
+            it.orphans.growth_per_s = reals[1];
+            it.orphans.limit_in_s = soon;
+            it.orphans.drift = counts[8].cast_signed();
+            it.tcp_mem.pages = counts[9];
+            it.tcp_mem.high = counts[10];
+            it.tcp_mem.low = counts[11];
+            it.tcp_mem.limit_in_s = soon;
+            it.tw_buckets.limit = counts[12];
+            it.lost.detail = counts[13];
+            it.lost.missed = counts[14];
+            it.interval_s = reals[2];
+            it.own_cost.cpu_percent = reals[3];
+            it.host.name.clone_from(&name);
+            it.verdict.text.clone_from(&text);
+            it.filter.clone_from(&name);
+            it.time = Wall(history.first().map_or(0, |(time, _)| *time));
+            it.history = Arc::new(
+                history
+                    .iter()
+                    .map(|(time, orphans)| HistoryPoint {
+                        time: Wall(*time),
+                        orphans_host: *orphans,
+                        ..HistoryPoint::default()
+                    })
+                    .collect(),
+            );
+            let mut port = fixture::crisis().ports.remove(0);
+            port.orphans = counts[15];
+            port.growth_per_s = reals[4];
+            port.fin_wait1_ms.p99 = reals[5];
+            port.owner = Some(Owner { pid: 1, comm: name.clone() });
+            port.history = Arc::new(history.iter().map(|(_, orphans)| *orphans).collect());
+            it.ports = vec![port; ports];
+            let mut process = fixture::crisis().processes.remove(0);
+            process.comm = Some(text.clone());
+            process.cgroup = Some(text);
+            process.growth_per_s = reals[6];
+            it.processes = vec![process; processes];
+            it
+        })
 }
 
 fn message() -> impl Strategy<Value = Message> {

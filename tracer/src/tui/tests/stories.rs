@@ -55,11 +55,7 @@ fn the_selection_is_a_service_not_a_place() {
     assert_eq!(selected(&model), 443, "after a snapshot");
     next.ports.retain(|row| row.port != 443);
     tell(&mut model, [Message::Arrived(Arc::new(next))]);
-    assert_eq!(
-        model.port_rows()[0].port,
-        selected(&model),
-        "gone: the first"
-    );
+    assert_eq!(model.port_rows()[0].port, selected(&model), "gone: the first");
 }
 
 #[test]
@@ -152,10 +148,7 @@ fn the_other_table_has_its_own_order() {
     assert_eq!(model.focus, Focus::Processes);
     assert_snapshot!("story_processes", picture(&model));
     tell(&mut model, [Message::ShowTop, Message::ShowProcess]);
-    assert!(
-        picture(&model).starts_with("httpdns[4121]"),
-        "the place stays"
-    );
+    assert!(picture(&model).starts_with("httpdns[4121]"), "the place stays");
 }
 
 #[test]

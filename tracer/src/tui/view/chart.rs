@@ -8,8 +8,8 @@ use ratatui::text::Line;
 use super::paint::{field, put, put_right, span, split_bottom, split_left};
 use super::raster::{BRAILLE, Raster};
 use crate::aggregate::snapshot::{PortRow, Snapshot};
+use crate::format;
 use crate::sanitize::width;
-use crate::tui::format;
 use crate::tui::model::Looks;
 
 /// What to draw.
@@ -35,9 +35,7 @@ impl Chart {
     pub(crate) fn of_host(snapshot: &Snapshot, span_s: f64) -> Self {
         let points = |value: fn(&crate::aggregate::snapshot::HistoryPoint) -> u64| {
             let history = snapshot.history.iter();
-            history
-                .map(|point| (seconds(snapshot, point.time), value(point) as f64))
-                .collect()
+            history.map(|point| (seconds(snapshot, point.time), value(point) as f64)).collect()
         };
         let orphans = &snapshot.orphans;
         Self {
@@ -193,9 +191,7 @@ impl Chart {
                 / (dot_columns.max(2) - 1) as f64
         };
         let heights = |points: &[(f64, f64)]| -> Vec<usize> {
-            (0..dot_columns)
-                .map(|column| value_at(points, at(column)).map_or(0, &height))
-                .collect()
+            (0..dot_columns).map(|column| value_at(points, at(column)).map_or(0, &height)).collect()
         };
         let (whole, part) = if dot_columns == 0 {
             (Vec::new(), Vec::new())
@@ -225,11 +221,8 @@ impl Chart {
                 let bottom = usize::from(row) * up;
                 let in_part = tallest(&part) > bottom;
                 let (glyph, style) = if column < past && tallest(&whole) > bottom {
-                    let style = if in_part {
-                        looks.theme.chart_part
-                    } else {
-                        looks.theme.chart_area
-                    };
+                    let style =
+                        if in_part { looks.theme.chart_part } else { looks.theme.chart_area };
                     let glyph = if utf8 {
                         raster.braille(column, row)
                     } else {
@@ -246,10 +239,7 @@ impl Chart {
                     && column >= past
                     && projected.get(usize::from(column - past)) == Some(&usize::from(row))
                 {
-                    (
-                        looks.symbols.projection().chars().next(),
-                        looks.theme.chart_projection,
-                    )
+                    (looks.symbols.projection().chars().next(), looks.theme.chart_projection)
                 } else if utf8 && column >= past && raster.braille(column, row).is_some() {
                     (raster.braille(column, row), looks.theme.chart_projection)
                 } else if Some(row) == limit_row {
@@ -280,11 +270,7 @@ impl Chart {
             return Vec::new();
         };
         let step_s = self.span_s / (f64::from(past.max(1)) * across as f64);
-        let cap = if self.limit > 0 {
-            self.limit as f64
-        } else {
-            top
-        };
+        let cap = if self.limit > 0 { self.limit as f64 } else { top };
         (1..=usize::from(columns) * across)
             .map(|step| {
                 let value = (last + growth * step_s * step as f64).min(cap);
@@ -319,10 +305,7 @@ fn seconds(snapshot: &Snapshot, at: crate::time::Wall) -> f64 {
 fn value_at(points: &[(f64, f64)], at: f64) -> Option<f64> {
     // Half an interval of grace, or the newest column would wait for a point that is just coming.
     let after = points.partition_point(|(time, _)| *time <= at + 0.001);
-    after
-        .checked_sub(1)
-        .and_then(|before| points.get(before))
-        .map(|(_, value)| *value)
+    after.checked_sub(1).and_then(|before| points.get(before)).map(|(_, value)| *value)
 }
 
 /// `value` rounded up to 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten.

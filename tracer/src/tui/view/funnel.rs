@@ -7,9 +7,9 @@ use tracer_common::state::TcpState;
 
 use super::paint::{field, put, put_all, span};
 use crate::aggregate::snapshot::{OrphanStates, Snapshot};
+use crate::format;
 use crate::sanitize::width;
 use crate::tui::columns::Cells;
-use crate::tui::format;
 use crate::tui::model::{Looks, Model};
 
 /// A state with its number and change.
@@ -22,24 +22,14 @@ struct Stage {
 /// ESTAB, then our way out (FIN-WAIT-1, FIN-WAIT-2, TIME-WAIT), the peer's (CLOSE-WAIT,
 /// LAST-ACK), and both at once (CLOSING).
 fn stages(snapshot: &Snapshot, looks: &Looks) -> [Stage; 7] {
-    let cells = Cells {
-        symbols: looks.symbols,
-        fidelity: &snapshot.fidelity,
-    };
+    let cells = Cells { symbols: looks.symbols, fidelity: &snapshot.fidelity };
     let (now, change) = (&snapshot.states, &snapshot.states_per_s);
     let stage = |state: TcpState, count: u64, per_second: f64| {
-        let signal = if state == TcpState::TimeWait {
-            "time_wait"
-        } else {
-            "state"
-        };
+        let signal = if state == TcpState::TimeWait { "time_wait" } else { "state" };
         Stage {
             name: state.ss_name(),
             count: cells.count(signal, count),
-            rate: cells.mark(
-                cells.trust(signal),
-                &format!("{}/s", format::change(per_second)),
-            ),
+            rate: cells.mark(cells.trust(signal), &format!("{}/s", format::change(per_second))),
         }
     };
     let mut time_wait = stage(TcpState::TimeWait, now.time_wait, change.time_wait);
@@ -84,11 +74,7 @@ pub(crate) fn compact(model: &Model, area: Rect, buf: &mut Buffer) {
         counts.push(span(format!(" {}", text(&stage.count)), looks.theme.strong));
         rates.push(span(format!(" {}", text(&stage.rate)), looks.theme.text));
     }
-    put_all(
-        buf,
-        area,
-        &[Line::from(names), Line::from(counts), Line::from(rates)],
-    );
+    put_all(buf, area, &[Line::from(names), Line::from(counts), Line::from(rates)]);
 }
 
 /// Names and numbers one after the other, for narrow screens.
@@ -124,15 +110,8 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
     let Some(snapshot) = model.shown() else {
         return;
     };
-    let [
-        estab,
-        fin_wait1,
-        fin_wait2,
-        time_wait,
-        close_wait,
-        last_ack,
-        closing,
-    ] = stages(snapshot, looks);
+    let [estab, fin_wait1, fin_wait2, time_wait, close_wait, last_ack, closing] =
+        stages(snapshot, looks);
     let half = usize::from(area.width) / 2;
     let theme = &looks.theme;
     let number = |stage: &Stage| format!("{}  {}", stage.count, stage.rate);
@@ -160,11 +139,7 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
             span(format!("  {}  ", estab.rate), theme.text),
             span(format!("{}/s opened", format::short(opened)), theme.dim),
         ]),
-        pair(
-            format!("  {column} we close"),
-            format!("  {column} peer closes"),
-            theme.border,
-        ),
+        pair(format!("  {column} we close"), format!("  {column} peer closes"), theme.border),
         arrows(),
         names(&fin_wait1, &close_wait),
         numbers(&fin_wait1, &close_wait),
@@ -173,10 +148,7 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
         numbers(&fin_wait2, &last_ack),
         arrows(),
         Line::from(vec![
-            span(
-                field(looks, &format!(" {}", time_wait.name), half, true),
-                theme.dim,
-            ),
+            span(field(looks, &format!(" {}", time_wait.name), half, true), theme.dim),
             span(format!("closed {}/s", format::short(closed)), theme.dim),
         ]),
         Line::from(span(format!("   {}", number(&time_wait)), theme.strong)),
@@ -199,10 +171,7 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
 /// `orphans: FIN-WAIT-1 99.8%, LAST-ACK <1%`.
 fn orphan_shares(snapshot: &Snapshot, looks: &Looks, cells: usize) -> Line<'static> {
     let states = orphan_states(&snapshot.orphans.by_state);
-    let total = states
-        .iter()
-        .map(|(_, number)| *number)
-        .fold(0, u64::saturating_add);
+    let total = states.iter().map(|(_, number)| *number).fold(0, u64::saturating_add);
     let shares: Vec<String> = states
         .iter()
         .filter(|(_, number)| *number > 0)

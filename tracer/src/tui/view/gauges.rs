@@ -7,9 +7,9 @@ use ratatui::text::Line;
 
 use super::paint::{field, put, span};
 use crate::aggregate::snapshot::{MemState, Snapshot, TcpMem};
+use crate::format;
 use crate::sanitize::width;
 use crate::tui::columns::Cells;
-use crate::tui::format;
 use crate::tui::model::{Looks, Model};
 
 /// One bar with words on both sides.
@@ -31,30 +31,19 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
         return;
     };
     let looks = &model.looks;
-    let gauges = [
-        memory(snapshot, looks),
-        orphans(snapshot, looks),
-        buckets(snapshot, looks),
-    ];
+    let gauges = [memory(snapshot, looks), orphans(snapshot, looks), buckets(snapshot, looks)];
     for (row, gauge) in (0..area.height).zip(&gauges) {
         put(buf, area, row, &gauge.line(looks, usize::from(area.width)));
     }
 }
 
 fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        (part as f64 / whole as f64).clamp(0.0, 1.0)
-    }
+    if whole == 0 { 0.0 } else { (part as f64 / whole as f64).clamp(0.0, 1.0) }
 }
 
 fn memory(snapshot: &Snapshot, looks: &Looks) -> Gauge {
     let memory = &snapshot.tcp_mem;
-    let cells = Cells {
-        symbols: looks.symbols,
-        fidelity: &snapshot.fidelity,
-    };
+    let cells = Cells { symbols: looks.symbols, fidelity: &snapshot.fidelity };
     let word = cells.mark(cells.trust("mem_pressure"), word(memory.state));
     let bytes = |pages: u64| format::bytes(pages.saturating_mul(memory.page_bytes));
     let percent = format::percent(memory.pages, memory.high);
@@ -92,20 +81,13 @@ fn ticks(memory: &TcpMem) -> Vec<(f64, char)> {
     if memory.high == 0 {
         return Vec::new();
     }
-    vec![
-        (share(memory.low, memory.high), 'L'),
-        (share(memory.pressure, memory.high), 'P'),
-    ]
+    vec![(share(memory.low, memory.high), 'L'), (share(memory.pressure, memory.high), 'P')]
 }
 
 fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
     let orphans = &snapshot.orphans;
     let percent = format::percent(orphans.host, orphans.limit);
-    let use_of = format!(
-        "{} of {}",
-        format::count(orphans.host),
-        format::count(orphans.limit)
-    );
+    let use_of = format!("{} of {}", format::count(orphans.host), format::count(orphans.limit));
     let killed = format!("{} killed", format::count(orphans.killed));
     let full = share(orphans.host, orphans.limit);
     let word_style = if orphans.killed > 0 || full >= 0.95 {
@@ -122,10 +104,7 @@ fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
         share: full,
         ticks: Vec::new(),
         notes: vec![
-            format!(
-                "{use_of}, {}/s, {killed} so far",
-                format::change(orphans.growth_per_s)
-            ),
+            format!("{use_of}, {}/s, {killed} so far", format::change(orphans.growth_per_s)),
             format!("{use_of}, {killed}"),
             use_of,
             format!("{} max", format::short(orphans.limit as f64)),
@@ -136,29 +115,15 @@ fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
 fn buckets(snapshot: &Snapshot, looks: &Looks) -> Gauge {
     let buckets = &snapshot.tw_buckets;
     let full = super::funnel::is_full(snapshot);
-    let use_of = format!(
-        "{} of {}",
-        format::count(buckets.now),
-        format::count(buckets.limit)
-    );
-    let mark = looks
-        .symbols
-        .fidelity(crate::aggregate::snapshot::Fidelity::Sampled);
+    let use_of = format!("{} of {}", format::count(buckets.now), format::count(buckets.limit));
+    let mark = looks.symbols.fidelity(crate::aggregate::snapshot::Fidelity::Sampled);
     let waiting = buckets.fin_wait2.map(format::count);
     let waiting = waiting.map_or(String::new(), |it| format!(", {mark}{it} in FIN-WAIT-2"));
     Gauge {
         name: "tw_buckets",
-        word: if full {
-            String::from("FULL")
-        } else {
-            format::percent(buckets.now, buckets.limit)
-        },
+        word: if full { String::from("FULL") } else { format::percent(buckets.now, buckets.limit) },
         // Full buckets are seldom a harm: the kernel lets TIME-WAIT go early.
-        word_style: if full {
-            looks.theme.note
-        } else {
-            looks.theme.bar_fill
-        },
+        word_style: if full { looks.theme.note } else { looks.theme.bar_fill },
         share: share(buckets.now, buckets.limit),
         ticks: Vec::new(),
         notes: vec![format!("{use_of}{waiting}"), use_of],
@@ -187,11 +152,8 @@ impl Gauge {
         };
         let bar = room.saturating_sub(reserved.min(room.saturating_sub(8)));
         let filled = ((self.share * bar as f64).round() as usize).min(bar);
-        let mut spans = vec![
-            span(name, theme.dim),
-            span(word, self.word_style),
-            span(open, theme.border),
-        ];
+        let mut spans =
+            vec![span(name, theme.dim), span(word, self.word_style), span(open, theme.border)];
         for at in 0..bar {
             let place = |share: f64| ((share * bar as f64) as usize).min(bar - 1);
             let tick = self.ticks.iter().find(|(share, _)| place(*share) == at);

@@ -7,9 +7,9 @@ use ratatui::text::Line;
 
 use super::paint::{put, span, wrap};
 use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
+use crate::format;
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, ports};
-use crate::tui::format;
 use crate::tui::model::{Model, Page};
 
 /// A part of line 1.
@@ -23,12 +23,7 @@ struct Segment {
 
 impl Segment {
     fn new(keep: u8, style: Style, long: impl Into<String>, short: impl Into<String>) -> Self {
-        Self {
-            long: long.into(),
-            short: short.into(),
-            style,
-            keep,
-        }
+        Self { long: long.into(), short: short.into(), style, keep }
     }
 }
 
@@ -61,19 +56,12 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
     }
     let host = symbols.clean(&snapshot.host.name);
     let kernel = symbols.clean(&snapshot.host.kernel);
-    let long = if cells >= 110 {
-        format!("{host} ({kernel})")
-    } else {
-        host.clone().into_owned()
-    };
+    let long = if cells >= 110 { format!("{host} ({kernel})") } else { host.clone().into_owned() };
     segments.push(Segment::new(5, theme.text, long, host));
 
     let clock = snapshot.time.clock(&model.looks.zone);
     let long = if cells >= 110 {
-        format!(
-            "{clock} {}",
-            format::offset(snapshot.time, &model.looks.zone)
-        )
+        format!("{clock} {}", format::offset(snapshot.time, &model.looks.zone))
     } else {
         clock.clone()
     };
@@ -156,10 +144,7 @@ fn crumbs(model: &Model) -> Vec<String> {
     let symbols = model.looks.symbols;
     let none = crate::aggregate::snapshot::FidelityTable::new();
     // Names here are places, not measurements: no marks.
-    let cells = Cells {
-        symbols,
-        fidelity: &none,
-    };
+    let cells = Cells { symbols, fidelity: &none };
     let mut path = vec![String::from("sockflow top")];
     for page in &model.pages {
         path.push(match page {
@@ -221,10 +206,7 @@ fn fit(mut segments: Vec<Segment>, cells: usize) -> Line<'static> {
 pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'static>> {
     let looks = &model.looks;
     let Some(snapshot) = model.shown() else {
-        return vec![Line::from(span(
-            "waiting for the first snapshot",
-            looks.theme.dim,
-        ))];
+        return vec![Line::from(span("waiting for the first snapshot", looks.theme.dim))];
     };
     let severity = snapshot.verdict.severity;
     let text = looks.symbols.clean(&snapshot.verdict.text);
@@ -241,10 +223,9 @@ pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'stati
         let text = format!("{} {text}", severity.word());
         let lines = wrap(looks, &text, cells, rows);
         let line = |(at, text): (usize, String)| match text.split_once(' ') {
-            Some((word, rest)) if at == 0 => Line::from(vec![
-                span(word, badge_style),
-                span(format!(" {rest}"), style),
-            ]),
+            Some((word, rest)) if at == 0 => {
+                Line::from(vec![span(word, badge_style), span(format!(" {rest}"), style)])
+            }
             _ => Line::from(span(text, if at == 0 { badge_style } else { style })),
         };
         return lines.into_iter().enumerate().map(line).collect();

@@ -14,11 +14,7 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     for (title, entries) in sections(looks) {
         let matching: Vec<&(String, String)> = entries
             .iter()
-            .filter(|(key, text)| {
-                format!("{key} {text} {title}")
-                    .to_lowercase()
-                    .contains(&search)
-            })
+            .filter(|(key, text)| format!("{key} {text} {title}").to_lowercase().contains(&search))
             .collect();
         if matching.is_empty() {
             continue;
@@ -46,10 +42,7 @@ fn entry(looks: &Looks, key: &str, text: &str, cells: usize) -> Vec<Line<'static
     let words = wrap(looks, text, cells.saturating_sub(indent), 6);
     let mut lines = Vec::new();
     if indent < KEYS {
-        lines.push(Line::from(span(
-            looks.symbols.cut(key, cells),
-            looks.theme.key,
-        )));
+        lines.push(Line::from(span(looks.symbols.cut(key, cells), looks.theme.key)));
     }
     for text in words {
         let lead = if lines.is_empty() { key } else { "" };
@@ -66,9 +59,7 @@ type Section = (&'static str, Vec<(String, String)>);
 fn sections(looks: &Looks) -> Vec<Section> {
     let keys = |mode: Mode| {
         let bindings = BINDINGS.iter().filter(move |it| it.mode == mode);
-        bindings
-            .map(|it| (it.key_names(), it.help.to_owned()))
-            .collect()
+        bindings.map(|it| (it.key_names(), it.help.to_owned())).collect()
     };
     vec![
         ("keys", keys(Mode::Command)),
@@ -96,22 +87,10 @@ fn marks(looks: &Looks) -> [(&'static str, &'static str); 7] {
             "before a number: sampled, looked at from time to time",
         ),
         ("-", "in place of a number: this kernel does not tell"),
-        (
-            "lost N",
-            "in line 1: what was not counted, by kind; w says what that affects",
-        ),
-        (
-            "drift N",
-            "in line 1: our orphans minus the kernel's, when they differ",
-        ),
-        (
-            "L P",
-            "on the tcp_mem bar: pressure ends below L and begins at P; the end is high",
-        ),
-        (
-            symbols.outward(),
-            "before a port: a service we connect to; without it we accept",
-        ),
+        ("lost N", "in line 1: what was not counted, by kind; w says what that affects"),
+        ("drift N", "in line 1: our orphans minus the kernel's, when they differ"),
+        ("L P", "on the tcp_mem bar: pressure ends below L and begins at P; the end is high"),
+        (symbols.outward(), "before a port: a service we connect to; without it we accept"),
     ]
 }
 
@@ -120,20 +99,11 @@ const WORDS: [(&str, &str); 5] = [
         "orphan",
         "a socket its process has closed and TCP has not finished: no descriptor, still memory. TIME-WAIT is not one",
     ),
-    (
-        "MAX",
-        "net.ipv4.tcp_max_orphans, for the whole host: beyond it the kernel kills orphans",
-    ),
+    ("MAX", "net.ipv4.tcp_max_orphans, for the whole host: beyond it the kernel kills orphans"),
     (
         "CRIT WARN NOTE",
         "a limit within two minutes or kills already; within half an hour or above 80%; worth knowing",
     ),
-    (
-        "FULL",
-        "TIME-WAIT is at tcp_max_tw_buckets: sockets skip it from here on",
-    ),
-    (
-        "cols",
-        "columns there is no room for are named in the title of their table",
-    ),
+    ("FULL", "TIME-WAIT is at tcp_max_tw_buckets: sockets skip it from here on"),
+    ("cols", "columns there is no room for are named in the title of their table"),
 ];

@@ -71,14 +71,7 @@ impl Parts {
             let (verdict, rest) = split_top(area, used);
             // Whatever is left says whether to believe it.
             let (_, identity) = split_bottom(rest, 1);
-            return Self {
-                class,
-                identity,
-                verdict,
-                verdict_lines,
-                body: none,
-                footer: none,
-            };
+            return Self { class, identity, verdict, verdict_lines, body: none, footer: none };
         }
         // Cut off, the sentence would lose its end, and that is the time that is left.
         let rows = if area.width < 80 { 3 } else { 2 };
@@ -87,14 +80,7 @@ impl Parts {
         let (identity, rest) = split_top(area, 1);
         let (verdict, rest) = split_top(rest, used);
         let (body, footer) = split_bottom(rest, 1);
-        Self {
-            class,
-            identity,
-            verdict,
-            verdict_lines,
-            body,
-            footer,
-        }
+        Self { class, identity, verdict, verdict_lines, body, footer }
     }
 }
 

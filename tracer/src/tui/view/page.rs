@@ -114,11 +114,7 @@ impl Contents {
 /// Lines that do not fit. When there are any, one line goes to the note that says so.
 fn over(lines: usize, height: u16) -> usize {
     let height = usize::from(height);
-    if lines <= height {
-        0
-    } else {
-        lines - height.saturating_sub(1)
-    }
+    if lines <= height { 0 } else { lines - height.saturating_sub(1) }
 }
 
 fn scroll_note(looks: &Looks, below: usize, above: usize, area: Rect, buf: &mut Buffer) {

@@ -31,9 +31,7 @@ pub(crate) fn put_all(buf: &mut Buffer, area: Rect, lines: &[Line<'_>]) {
 
 /// Puts `text` at the right end of line `row`.
 pub(crate) fn put_right(buf: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
-    let cells = u16::try_from(line.width())
-        .unwrap_or(u16::MAX)
-        .min(area.width);
+    let cells = u16::try_from(line.width()).unwrap_or(u16::MAX).min(area.width);
     let (_, right) = split_left(area, area.width - cells);
     put(buf, right, row, line);
 }
@@ -41,15 +39,8 @@ pub(crate) fn put_right(buf: &mut Buffer, area: Rect, row: u16, line: &Line<'_>)
 /// The first `rows` of `area`, and the rest.
 pub(crate) fn split_top(area: Rect, rows: u16) -> (Rect, Rect) {
     let rows = rows.min(area.height);
-    let top = Rect {
-        height: rows,
-        ..area
-    };
-    let rest = Rect {
-        y: area.y + rows,
-        height: area.height - rows,
-        ..area
-    };
+    let top = Rect { height: rows, ..area };
+    let rest = Rect { y: area.y + rows, height: area.height - rows, ..area };
     (top, rest)
 }
 
@@ -61,25 +52,14 @@ pub(crate) fn split_bottom(area: Rect, rows: u16) -> (Rect, Rect) {
 /// The first `columns` of `area`, and the rest.
 pub(crate) fn split_left(area: Rect, columns: u16) -> (Rect, Rect) {
     let columns = columns.min(area.width);
-    let left = Rect {
-        width: columns,
-        ..area
-    };
-    let rest = Rect {
-        x: area.x + columns,
-        width: area.width - columns,
-        ..area
-    };
+    let left = Rect { width: columns, ..area };
+    let rest = Rect { x: area.x + columns, width: area.width - columns, ..area };
     (left, rest)
 }
 
 /// `── title ─────`, as wide as `cells`.
 pub(crate) fn rule(looks: &Looks, title: &str, cells: usize, focused: bool) -> Line<'static> {
-    let border = if focused {
-        looks.theme.focus
-    } else {
-        looks.theme.border
-    };
+    let border = if focused { looks.theme.focus } else { looks.theme.border };
     let title = looks.symbols.cut(title, cells.saturating_sub(5));
     let used = width(&title) + 4;
     let dash = looks.symbols.rule();
@@ -103,11 +83,7 @@ pub(crate) fn boxed(
     if area.width < 2 || area.height < 2 {
         return Rect { height: 0, ..area };
     }
-    let style = if focused {
-        looks.theme.focus
-    } else {
-        looks.theme.border
-    };
+    let style = if focused { looks.theme.focus } else { looks.theme.border };
     let set = looks.symbols.borders();
     let across = usize::from(area.width) - 2;
     let edge = |left: &str, dash: &str, right: &str| {
@@ -121,38 +97,18 @@ pub(crate) fn boxed(
         put(buf, area, row, &Line::styled(set.vertical_left, style));
         put_right(buf, area, row, &Line::styled(set.vertical_right, style));
     }
-    let edge = Rect {
-        x: area.x + 2,
-        width: area.width.saturating_sub(4),
-        height: 1,
-        ..area
-    };
+    let edge = Rect { x: area.x + 2, width: area.width.saturating_sub(4), height: 1, ..area };
     let title = looks.symbols.cut(title, across.saturating_sub(4));
     let mut free = across.saturating_sub(width(&title) + 4);
     if !title.is_empty() {
-        put(
-            buf,
-            edge,
-            0,
-            &Line::from(span(format!(" {title} "), looks.theme.title)),
-        );
+        put(buf, edge, 0, &Line::from(span(format!(" {title} "), looks.theme.title)));
     } else {
         free = across;
     }
     if !note.is_empty() && width(note) + 3 <= free {
-        put_right(
-            buf,
-            edge,
-            0,
-            &Line::from(span(format!(" {note} "), looks.theme.dim)),
-        );
+        put_right(buf, edge, 0, &Line::from(span(format!(" {note} "), looks.theme.dim)));
     }
-    Rect {
-        x: area.x + 1,
-        y: area.y + 1,
-        width: area.width - 2,
-        height: area.height - 2,
-    }
+    Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 }
 }
 
 /// `text` broken between words into at most `rows` lines of `cells`. What does not fit ends in an
@@ -206,9 +162,7 @@ pub(crate) fn fact(
     style: Style,
     cells: usize,
 ) -> Line<'static> {
-    let label = looks
-        .symbols
-        .cut(label, cells.saturating_sub(width(value) + 1));
+    let label = looks.symbols.cut(label, cells.saturating_sub(width(value) + 1));
     let gap = cells.saturating_sub(width(&label) + width(value));
     Line::from(vec![
         span(label, looks.theme.dim),
@@ -221,11 +175,7 @@ pub(crate) fn fact(
 pub(crate) fn field(looks: &Looks, text: &str, cells: usize, left: bool) -> String {
     let text = looks.symbols.cut(text, cells);
     let gap = " ".repeat(cells.saturating_sub(width(&text)));
-    if left {
-        format!("{text}{gap}")
-    } else {
-        format!("{gap}{text}")
-    }
+    if left { format!("{text}{gap}") } else { format!("{gap}{text}") }
 }
 
 #[cfg(test)]
@@ -239,10 +189,7 @@ mod tests {
 
     #[test]
     fn lines_break_between_words() {
-        assert_eq!(
-            wrapped("limit reached in 43 s", 13, 3),
-            ["limit reached", "in 43 s"]
-        );
+        assert_eq!(wrapped("limit reached in 43 s", 13, 3), ["limit reached", "in 43 s"]);
         assert_eq!(wrapped("", 13, 3), [] as [&str; 0]);
         assert_eq!(wrapped("limit", 13, 0), [] as [&str; 0]);
     }

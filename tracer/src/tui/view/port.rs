@@ -11,8 +11,8 @@ use super::paint::{fact, field, span, wrap};
 use crate::aggregate::snapshot::{
     Direction, Fidelity, OrphanEnds, PortRow, Snapshot, States, Totals,
 };
+use crate::format;
 use crate::tui::columns::{Cells, ports};
-use crate::tui::format;
 use crate::tui::model::{Looks, Model, PortKey};
 
 /// Everything about the service `key`.
@@ -20,11 +20,7 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
     let looks = &model.looks;
     let cells = panel_width(body);
     let (Some(snapshot), Some(row)) = (model.shown(), model.find_port(key)) else {
-        return gone(
-            looks,
-            &format!("no connection on port {} any more", key.port),
-            cells,
-        );
+        return gone(looks, &format!("no connection on port {} any more", key.port), cells);
     };
     let write = Writer::new(looks, snapshot, cells);
     let label = ports::label(key.port, key.direction, &write.cells);
@@ -49,10 +45,7 @@ pub(crate) fn gone(looks: &Looks, text: &str, cells: usize) -> Contents {
     let line = |text| Line::from(span(text, looks.theme.dim));
     Contents {
         chart: None,
-        panels: vec![Panel {
-            title: "gone",
-            lines: lines.into_iter().map(line).collect(),
-        }],
+        panels: vec![Panel { title: "gone", lines: lines.into_iter().map(line).collect() }],
     }
 }
 
@@ -65,15 +58,8 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(crate) const fn new(looks: &'a Looks, snapshot: &'a Snapshot, width: usize) -> Self {
-        let cells = Cells {
-            symbols: looks.symbols,
-            fidelity: &snapshot.fidelity,
-        };
-        Self {
-            looks,
-            cells,
-            width,
-        }
+        let cells = Cells { symbols: looks.symbols, fidelity: &snapshot.fidelity };
+        Self { looks, cells, width }
     }
 
     pub(crate) fn fact(&self, label: &str, value: &str) -> Line<'static> {
@@ -88,21 +74,13 @@ impl<'a> Writer<'a> {
 
     /// A number with its share of `total` in a column of its own.
     fn shared(&self, label: &str, number: &str, part: u64, total: u64) -> Line<'static> {
-        let share = if part == 0 {
-            String::new()
-        } else {
-            format::percent(part, total)
-        };
+        let share = if part == 0 { String::new() } else { format::percent(part, total) };
         let share = field(self.looks, &share, 7, false);
         let mut line = fact(
             self.looks,
             label,
             number,
-            if part == 0 {
-                self.looks.theme.dim
-            } else {
-                self.looks.theme.strong
-            },
+            if part == 0 { self.looks.theme.dim } else { self.looks.theme.strong },
             self.width.min(52).saturating_sub(7),
         );
         line.push_span(span(share, self.looks.theme.dim));
@@ -119,10 +97,8 @@ impl<'a> Writer<'a> {
             let text = format!("{}/s", format::short(rate));
             self.cells.mark(self.cells.trust(signal), &text)
         };
-        let (opened, closed) = (
-            per_second("state", row.opened_per_s),
-            per_second("state", row.closed_per_s),
-        );
+        let (opened, closed) =
+            (per_second("state", row.opened_per_s), per_second("state", row.closed_per_s));
         let resets = per_second("reset", row.resets_per_s);
         let side = match row.direction {
             Direction::In => "in: peers connect to us",
@@ -145,10 +121,7 @@ impl<'a> Writer<'a> {
         let mut lines = vec![
             self.fact("now", &self.cells.orphans(row.orphans)),
             self.fact("growth", &self.cells.orphan_text(&growth)),
-            self.fact(
-                "memory",
-                &self.cells.orphan_text(&format::bytes(row.orphan_bytes)),
-            ),
+            self.fact("memory", &self.cells.orphan_text(&format::bytes(row.orphan_bytes))),
             self.fact("each", &self.cells.orphan_text(&format::bytes(each))),
         ];
         let states = orphan_states(&row.orphans_by_state);
@@ -156,10 +129,7 @@ impl<'a> Writer<'a> {
             let label = format!("in {name}");
             lines.push(self.shared(&label, &self.cells.orphans(number), number, row.orphans));
         }
-        Panel {
-            title: "orphans",
-            lines,
-        }
+        Panel { title: "orphans", lines }
     }
 
     pub(crate) fn ends(&self, ends: &OrphanEnds) -> Panel {
@@ -171,19 +141,13 @@ impl<'a> Writer<'a> {
             ("killed by the kernel", ends.killed),
             ("other", ends.other),
         ];
-        let total = ways
-            .iter()
-            .map(|(_, number)| *number)
-            .fold(0, u64::saturating_add);
+        let total = ways.iter().map(|(_, number)| *number).fold(0, u64::saturating_add);
         let trust = self.cells.trust("orphan_end");
         let line = |(label, number): &(&str, u64)| {
             let text = self.cells.mark(trust, &format::count(*number));
             self.shared(label, &text, *number, total)
         };
-        Panel {
-            title: "how orphans ended",
-            lines: ways.iter().map(line).collect(),
-        }
+        Panel { title: "how orphans ended", lines: ways.iter().map(line).collect() }
     }
 
     fn fin_wait1(&self, row: &PortRow) -> Panel {
@@ -211,10 +175,7 @@ impl<'a> Writer<'a> {
             (TcpState::LastAck, states.last_ack, "state"),
             (TcpState::Closing, states.closing, "state"),
         ];
-        let total = all
-            .iter()
-            .map(|(_, number, _)| *number)
-            .fold(0, u64::saturating_add);
+        let total = all.iter().map(|(_, number, _)| *number).fold(0, u64::saturating_add);
         let line = |(state, number, signal): &(TcpState, u64, &str)| {
             let text = self.cells.count(signal, *number);
             self.shared(state.ss_name(), &text, *number, total)
@@ -235,15 +196,10 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn totals(&self, totals: &Totals) -> Panel {
-        let resets = format!(
-            "{} / {}",
-            format::count(totals.resets_in),
-            format::count(totals.resets_out)
-        );
-        let orphaned = self.cells.mark(
-            self.cells.trust("orphan_begin"),
-            &format::count(totals.orphaned),
-        );
+        let resets =
+            format!("{} / {}", format::count(totals.resets_in), format::count(totals.resets_out));
+        let orphaned =
+            self.cells.mark(self.cells.trust("orphan_begin"), &format::count(totals.orphaned));
         Panel {
             title: "since tracing began",
             lines: vec![
@@ -251,10 +207,7 @@ impl<'a> Writer<'a> {
                 self.fact("opened", &self.cells.count("state", totals.opened)),
                 self.fact("closed", &self.cells.count("state", totals.closed)),
                 self.fact("orphaned", &orphaned),
-                self.fact(
-                    "to TIME-WAIT",
-                    &self.cells.count("time_wait", totals.time_wait),
-                ),
+                self.fact("to TIME-WAIT", &self.cells.count("time_wait", totals.time_wait)),
                 self.fact("resets in / out", &resets),
             ],
         }
@@ -276,9 +229,6 @@ impl<'a> Writer<'a> {
             let text = "none seen at the last look";
             lines.push(Line::from(span(text, self.looks.theme.dim)));
         }
-        Panel {
-            title: "peers of its orphans",
-            lines,
-        }
+        Panel { title: "peers of its orphans", lines }
     }
 }

@@ -6,8 +6,8 @@ use super::header::process_name;
 use super::page::{Contents, Panel, panel_width};
 use super::port::{Writer, gone};
 use crate::aggregate::snapshot::ProcessRow;
+use crate::format;
 use crate::tui::columns::processes;
-use crate::tui::format;
 use crate::tui::model::{Model, ProcessKey};
 
 /// Everything about the process `key`.

@@ -18,11 +18,7 @@ impl Raster {
     pub(crate) fn new(columns: u16, rows: u16) -> Self {
         let columns = usize::from(columns) * BRAILLE.0;
         let rows = usize::from(rows) * BRAILLE.1;
-        Self {
-            columns,
-            rows,
-            dots: vec![false; columns * rows],
-        }
+        Self { columns, rows, dots: vec![false; columns * rows] }
     }
 
     /// Sets a dot; one outside is ignored.
@@ -34,10 +30,7 @@ impl Raster {
 
     /// The braille character of a cell, `None` where it has no dot. Cell row 0 is at the bottom.
     pub(crate) fn braille(&self, column: u16, row: u16) -> Option<char> {
-        let (left, bottom) = (
-            usize::from(column) * BRAILLE.0,
-            usize::from(row) * BRAILLE.1,
-        );
+        let (left, bottom) = (usize::from(column) * BRAILLE.0, usize::from(row) * BRAILLE.1);
         let mut pattern = 0;
         for (x, bits) in BITS.iter().enumerate() {
             for (y, bit) in bits.iter().enumerate() {

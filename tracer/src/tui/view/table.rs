@@ -85,16 +85,9 @@ impl<R> Table<'_, R> {
 
     fn laid(&self, shown: Vec<(usize, usize)>, long_names: bool, gap: usize) -> Laid {
         let is_hidden = |at: &usize| shown.iter().all(|(column, _)| column != at);
-        let hidden = (0..self.columns.len())
-            .filter(is_hidden)
-            .map(|at| self.columns[at].short)
-            .collect();
-        Laid {
-            shown,
-            long_names,
-            hidden,
-            gap,
-        }
+        let hidden =
+            (0..self.columns.len()).filter(is_hidden).map(|at| self.columns[at].short).collect();
+        Laid { shown, long_names, hidden, gap }
     }
 
     /// Draws head and rows; scrolls so that the selected row is in sight.
@@ -117,11 +110,7 @@ impl<R> Table<'_, R> {
                 (true, false) => looks.theme.selected_elsewhere,
                 (false, _) => looks.theme.text,
             };
-            let marker = if selected {
-                looks.symbols.selected()
-            } else {
-                " "
-            };
+            let marker = if selected { looks.symbols.selected() } else { " " };
             let mut text = format!("{marker} ");
             for (place, (column, cell_width)) in laid.shown.iter().enumerate() {
                 let column = &self.columns[*column];
@@ -138,11 +127,7 @@ impl<R> Table<'_, R> {
         let mut spans = vec![span("  ", looks.theme.column_head)];
         for (place, (at, cells)) in laid.shown.iter().enumerate() {
             let column = &self.columns[*at];
-            let name = if laid.long_names {
-                column.name
-            } else {
-                column.short
-            };
+            let name = if laid.long_names { column.name } else { column.short };
             if place > 0 {
                 spans.push(span(" ".repeat(laid.gap), looks.theme.column_head));
             }
@@ -170,11 +155,7 @@ impl Laid {
         if self.hidden.is_empty() {
             return String::new();
         }
-        let noun = if self.hidden.len() == 1 {
-            "col"
-        } else {
-            "cols"
-        };
+        let noun = if self.hidden.len() == 1 { "col" } else { "cols" };
         let count = format!("+{} {noun}", self.hidden.len());
         let named = format!("{count}: {}", self.hidden.join(" "));
         if width(&named) <= room { named } else { count }

@@ -10,8 +10,8 @@ use super::paint::{
 };
 use super::ports::{Frame, focused, ports_table, processes_table};
 use super::{Class, funnel, gauges, recent};
+use crate::format;
 use crate::sanitize::width;
-use crate::tui::format;
 use crate::tui::model::Model;
 
 pub(crate) fn draw(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
@@ -62,12 +62,7 @@ fn compact(model: &Model, area: Rect, buf: &mut Buffer) {
 
 fn news_below(model: &Model, area: Rect, buf: &mut Buffer) {
     let (title, news) = split_top(area, 1);
-    put(
-        buf,
-        title,
-        0,
-        &rule(&model.looks, "recent", usize::from(area.width), false),
-    );
+    put(buf, title, 0, &rule(&model.looks, "recent", usize::from(area.width), false));
     recent::draw(model, news, buf);
 }
 
@@ -94,9 +89,7 @@ fn columns(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
 
     // The tables share what is left: ports first, they are the question.
     let rows = u16::try_from(model.port_rows().len()).unwrap_or(u16::MAX);
-    let wanted = rows
-        .saturating_add(3)
-        .clamp(6, (rest.height * 3 / 5).max(6));
+    let wanted = rows.saturating_add(3).clamp(6, (rest.height * 3 / 5).max(6));
     let (middle, lower) = split_top(rest, wanted);
     ports_table(model, Frame::Box, middle, buf);
     let (left, right) = split_left(lower, if wide { 90 } else { lower.width / 2 });
@@ -126,12 +119,7 @@ fn chart(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
         Frame::Box => boxed(buf, looks, area, &title, &legend, false),
         Frame::Rule => {
             let (top, rest) = split_top(area, 1);
-            put(
-                buf,
-                top,
-                0,
-                &rule(looks, &title, usize::from(area.width), false),
-            );
+            put(buf, top, 0, &rule(looks, &title, usize::from(area.width), false));
             if !legend.is_empty() {
                 let legend = Line::from(span(format!(" {legend} "), looks.theme.dim));
                 put_right(buf, top, 0, &legend);
@@ -154,18 +142,8 @@ fn counters(model: &Model, area: Rect, buf: &mut Buffer) {
         .counters
         .iter()
         .map(|(name, number)| {
-            let style = if *number > 0 {
-                looks.theme.strong
-            } else {
-                looks.theme.dim
-            };
-            fact(
-                looks,
-                &format!(" {name}"),
-                &format::count(*number),
-                style,
-                room + 1,
-            )
+            let style = if *number > 0 { looks.theme.strong } else { looks.theme.dim };
+            fact(looks, &format!(" {name}"), &format::count(*number), style, room + 1)
         })
         .collect();
     put_all(buf, inner, &lines);

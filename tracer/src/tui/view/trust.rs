@@ -5,7 +5,7 @@ use ratatui::text::Line;
 use super::header::kinds;
 use super::paint::{field, span, wrap};
 use crate::aggregate::snapshot::{Fidelity, Snapshot};
-use crate::tui::format;
+use crate::format;
 use crate::tui::model::{Looks, Model};
 
 pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
@@ -32,11 +32,7 @@ fn entry(
 ) -> Vec<Line<'static>> {
     const NAME: usize = 14;
     const VALUE: usize = 12;
-    let style = if loud {
-        looks.theme.lost
-    } else {
-        looks.theme.strong
-    };
+    let style = if loud { looks.theme.lost } else { looks.theme.strong };
     let beside = cells >= 60;
     let indent = if beside { NAME + VALUE } else { 2 };
     let mut words = wrap(looks, text, cells.saturating_sub(indent), 4).into_iter();
@@ -47,10 +43,7 @@ fn entry(
         span(first.unwrap_or_default(), looks.theme.text),
     ])];
     lines.extend(words.map(|text| {
-        Line::from(vec![
-            span(" ".repeat(indent), looks.theme.text),
-            span(text, looks.theme.text),
-        ])
+        Line::from(vec![span(" ".repeat(indent), looks.theme.text), span(text, looks.theme.text)])
     }));
     lines
 }
@@ -59,11 +52,7 @@ fn fidelity(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'stati
     let mut lines = vec![Line::from(span("signals", looks.theme.title))];
     for (signal, fidelity) in &snapshot.fidelity {
         let mark = looks.symbols.fidelity(*fidelity);
-        let value = format!(
-            "{}{}{mark}",
-            fidelity.name(),
-            if mark.is_empty() { "" } else { " " }
-        );
+        let value = format!("{}{}{mark}", fidelity.name(), if mark.is_empty() { "" } else { " " });
         let loud = *fidelity == Fidelity::Absent;
         lines.extend(entry(looks, signal, &value, loud, affects(signal), cells));
     }
@@ -89,10 +78,7 @@ fn affects(signal: &str) -> &'static str {
 }
 
 fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
-    let mut lines = vec![Line::from(span(
-        "lost since tracing began",
-        looks.theme.title,
-    ))];
+    let mut lines = vec![Line::from(span("lost since tracing began", looks.theme.title))];
     for (kind, number) in kinds(&snapshot.lost) {
         let affected = match kind {
             "detail" => "single events had no room; totals and states are not affected",
@@ -106,14 +92,7 @@ fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>
     }
     let drift = snapshot.orphans.drift;
     let text = "our orphans minus the kernel's, whole host";
-    lines.extend(entry(
-        looks,
-        "drift",
-        &format!("{drift:+}"),
-        drift != 0,
-        text,
-        cells,
-    ));
+    lines.extend(entry(looks, "drift", &format!("{drift:+}"), drift != 0, text, cells));
     lines
 }
 

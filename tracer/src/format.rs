@@ -3,7 +3,7 @@
 use crate::time::Wall;
 
 /// `118,204`.
-pub(crate) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -16,7 +16,7 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// Three significant digits at least, with k, M, G: `48.2k`, `412k`, `9.5`, `0`.
-pub(crate) fn short(number: f64) -> String {
+pub fn short(number: f64) -> String {
     if !number.is_finite() {
         return String::from("-");
     }
@@ -41,17 +41,13 @@ pub(crate) fn short(number: f64) -> String {
 }
 
 /// A change a second with its sign, without the unit: `+297`, `-1.2k`, `0`.
-pub(crate) fn change(per_second: f64) -> String {
+pub fn change(per_second: f64) -> String {
     let text = short(per_second);
-    if per_second > 0.0 && text != "0" && text != "-" {
-        format!("+{text}")
-    } else {
-        text
-    }
+    if per_second > 0.0 && text != "0" && text != "-" { format!("+{text}") } else { text }
 }
 
 /// Bytes in powers of 1024: `1.9G`, `38M`, `512B`.
-pub(crate) fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     let number = number as f64;
     let mut value = number;
     for suffix in ["B", "K", "M", "G", "T", "P"] {
@@ -68,7 +64,7 @@ pub(crate) fn bytes(number: u64) -> String {
 }
 
 /// `43 s`, `2 m 10 s`, `3 h 05 m`, `2 d 4 h`.
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return String::from("-");
     }
@@ -85,22 +81,18 @@ pub(crate) fn duration(seconds: f64) -> String {
 }
 
 /// Milliseconds, in the unit that suits them: `0.2 ms`, `31 ms`, `1.4 s`.
-pub(crate) fn millis(ms: f64) -> String {
+pub fn millis(ms: f64) -> String {
     if !ms.is_finite() || ms < 0.0 {
         return String::from("-");
     }
     if ms >= 999.5 {
         return duration(ms / 1000.0);
     }
-    if ms == 0.0 || ms >= 9.95 {
-        format!("{ms:.0} ms")
-    } else {
-        format!("{ms:.1} ms")
-    }
+    if ms == 0.0 || ms >= 9.95 { format!("{ms:.0} ms") } else { format!("{ms:.1} ms") }
 }
 
 /// `90%`; `<1%` for little that is not nothing, `-` of nothing.
-pub(crate) fn percent(part: u64, whole: u64) -> String {
+pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return String::from("-");
     }
@@ -116,7 +108,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// `+08:00`, the zone's offset at `time`.
-pub(crate) fn offset(time: Wall, zone: &jiff::tz::TimeZone) -> String {
+pub fn offset(time: Wall, zone: &jiff::tz::TimeZone) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(time.0))
         .unwrap_or_default()
         .to_zoned(zone.clone())
