@@ -225,9 +225,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{
-        EventRecord, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
-    };
+    use super::{GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord};
     // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding:
     // every bit pattern is valid.
     unsafe impl aya::Pod for ServiceKey {}
@@ -241,17 +239,4 @@ mod pod {
     unsafe impl aya::Pod for SockRecord {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HistogramKey {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for EventRecord {}
-}
-
-/// Builds an [`EventRecord`] from the ring buffer's bytes; `None` when there are too few.
-#[must_use]
-#[cfg(feature = "user")]
-pub fn event_from_bytes(bytes: &[u8]) -> Option<EventRecord> {
-    if bytes.len() < size_of::<EventRecord>() {
-        return None;
-    }
-    // SAFETY: enough bytes (checked), read unaligned, and every bit pattern is a valid record.
-    Some(unsafe { core::ptr::read_unaligned(bytes.as_ptr().cast()) })
 }

@@ -1,7 +1,6 @@
 //! The maps: prepared before the programs attach, read while they run.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -9,17 +8,14 @@ use aya::maps::{
     Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
 };
 use tracer_common::abi::{
-    CONTROL_MERGING, DIRECTION_IN, EventKind as RawKind, EventRecord, GROUP_FIRST, GROUP_OTHER,
-    GROUP_OUTSIDE, GROUPS, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
-    event_from_bytes,
+    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUP_OTHER, GROUP_OUTSIDE, GROUPS, GroupInfo,
+    GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
 };
-use tracer_common::counters::{Counter, GroupCounters, Loss, OrphanEnd};
-use tracer_common::state::TcpState;
+use tracer_common::counters::{Counter, GroupCounters, Loss};
 
+use super::decode;
 use super::load::is_missing;
-use crate::event::{Direction, Owner};
-use crate::event::{Event, EventKind, Service};
-use crate::time::Monotonic;
+use crate::event::{Direction, Event, Owner, Service};
 
 /// Fills the queue of free group indexes and turns merging on; before anything attaches.
 ///
@@ -180,13 +176,13 @@ impl Maps {
             && let Some(item) = events.next()
         {
             count += 1;
-            let Some(raw) = event_from_bytes(&item) else { continue };
+            let Some(raw) = decode::record(&item) else { continue };
             if !owners.contains_key(&raw.group) {
                 learn(group_index, owners);
                 owners.entry(raw.group).or_insert(None);
             }
             let owner = owners.get(&raw.group).and_then(Option::as_ref);
-            if let Some(event) = decode(&raw, owner) {
+            if let Some(event) = decode::event(&raw, owner) {
                 sink(event);
             }
         }
@@ -237,65 +233,9 @@ pub fn orphans(counters: &GroupCounters) -> u64 {
     counters.population(Counter::Orphans)
 }
 
-fn decode(raw: &EventRecord, owner: Option<&Owner>) -> Option<Event> {
-    let state = TcpState::from_number;
-    let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
-        RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
-        RawKind::Close => EventKind::Close,
-        RawKind::OrphanBegin => EventKind::OrphanBegin { state: state(raw.new)? },
-        RawKind::OrphanEnd => EventKind::OrphanEnd { reason: OrphanEnd::from_number(raw.reason)? },
-        RawKind::TimeWaitBegin => EventKind::TimeWaitBegin,
-        RawKind::ResetIn => EventKind::ResetIn,
-        RawKind::ResetOut => EventKind::ResetOut,
-    };
-    Some(Event {
-        at: Monotonic(raw.ts_ns),
-        kind,
-        socket: raw.cookie,
-        local: (address(raw.family, raw.local), raw.local_port),
-        peer: (address(raw.family, raw.peer), raw.peer_port),
-        owner: owner.cloned(),
-        netns: raw.netns,
-        born: (raw.born_ns != 0).then_some(Monotonic(raw.born_ns)),
-    })
-}
-
-fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
-    if family == 4 {
-        IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]])
-    } else {
-        IpAddr::from(bytes)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_record_becomes_an_event_with_its_owner() {
-        let owner = Owner { pid: 7, comm: "httpdns".into() };
-        let mut local = [0; 16];
-        local[..4].copy_from_slice(&[127, 0, 0, 1]);
-        let raw = EventRecord {
-            ts_ns: 10,
-            group: 5,
-            family: 4,
-            local,
-            local_port: 9981,
-            kind: RawKind::State as u8,
-            old: 1,
-            new: 4,
-            ..EventRecord::default()
-        };
-        let event = decode(&raw, Some(&owner)).unwrap();
-        assert_eq!(event.owner, Some(owner));
-        assert_eq!(event.local, ("127.0.0.1".parse().unwrap(), 9981));
-        let change = EventKind::State { old: TcpState::Established, new: TcpState::FinWait1 };
-        assert_eq!(event.kind, change);
-        assert_eq!(event.born, None);
-        assert_eq!(decode(&EventRecord { kind: 99, ..raw }, None), None);
-    }
 
     #[test]
     fn names_end_at_their_nul() {

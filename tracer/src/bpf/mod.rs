@@ -4,9 +4,11 @@
 //! * [`btf`], [`offsets`]: where the kernel's fields are;
 //! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
 //! * [`load`]: makes it so, and holds it while tracing runs;
-//! * [`maps`]: the totals, losses and events; [`standing`]: sockets that stood before.
+//! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
+//!   [`standing`]: sockets that stood before.
 
 pub mod btf;
+pub mod decode;
 pub mod load;
 pub mod maps;
 pub mod offsets;
