@@ -42,6 +42,8 @@ pub struct Kernel {
     pub ebpf: Ebpf,
     /// Which rung each signal got.
     pub plan: Plan,
+    /// Whether sockets are known by their cookies (by their address otherwise).
+    pub has_cookies: bool,
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
 }
@@ -127,7 +129,7 @@ impl Kernel {
             programs.push(program);
             Ok(())
         });
-        Ok(Self { ebpf, plan, programs })
+        Ok(Self { ebpf, plan, has_cookies: config.cookie_helper == 1, programs })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on

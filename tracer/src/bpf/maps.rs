@@ -1,6 +1,6 @@
 //! The maps: prepared before the programs attach, read while they run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -8,8 +8,8 @@ use aya::maps::{
     Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
 };
 use tracer_common::abi::{
-    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUP_OTHER, GROUP_OUTSIDE, GROUPS, GroupInfo,
-    GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
+    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey, HistogramKey,
+    ServiceInfo, ServiceKey, SockRecord,
 };
 use tracer_common::counters::{Counter, GroupCounters, Loss};
 
@@ -104,6 +104,17 @@ impl Maps {
     /// The kernel refuses the read.
     pub fn groups(&self) -> Result<Vec<(GroupKey, GroupInfo)>, MapError> {
         present(self.group_index.iter())
+    }
+
+    /// Groups that accepted sockets join by default: of every port somebody listens on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn default_groups(&self) -> Result<HashSet<u32>, MapError> {
+        let services = present(self.services.iter())?;
+        let listened = services.into_iter().filter(|(_, info)| info.listeners > 0);
+        Ok(listened.map(|(_, info)| info.group).collect())
     }
 
     /// FIN_WAIT1 times by service.
@@ -219,12 +230,6 @@ pub const fn direction(raw: u8) -> Direction {
 pub fn comm_text(comm: &[u8; 16]) -> String {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     String::from_utf8_lossy(&comm[..end]).into_owned()
-}
-
-/// The group indexes that are nobody's.
-#[must_use]
-pub const fn is_shared_group(index: u32) -> bool {
-    matches!(index, GROUP_OUTSIDE | GROUP_OTHER)
 }
 
 /// Orphans in a group now.

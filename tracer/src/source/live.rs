@@ -3,27 +3,28 @@
 //! Start: gauges first (counters are told since then), then the programs, then one dump of what
 //! stood before. From then on a [`Live::sample`] an interval, and events in between.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
-use tracer_common::abi::{GROUP_OTHER, GROUP_OUTSIDE};
-use tracer_common::counters::{GroupCounters, Loss};
+use tracer_common::abi::GROUP_OUTSIDE;
+use tracer_common::counters::Loss;
 use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
 use super::diag_sampler::DiagSampler;
 use super::gauges::{GaugeReader, Place};
+use super::groups::Groups;
 use super::own_cost::{Usage, UsageReader};
+use super::owners;
 use super::sock_diag::{Kind, StateMask};
-use super::{owners, processes};
 use crate::bpf::load::{Kernel, Options};
-use crate::bpf::maps::{Maps, comm_text, direction, is_shared_group, orphans};
+use crate::bpf::maps::{Maps, orphans};
 use crate::bpf::plan::Plan;
 use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
-use crate::event::{Direction, FidelityTable, Lost, OwnCost, Owner};
-use crate::event::{Event, Group, Input, Service, Totals};
+use crate::event::{Direction, FidelityTable, Lost, OwnCost};
+use crate::event::{Event, Input, Totals};
 use crate::filter::{Filter, SocketIdentity};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
@@ -32,7 +33,7 @@ use crate::time::{ClockAnchor, Monotonic, Wall};
 pub struct Live {
     kernel: Kernel,
     maps: Maps,
-    base: Base,
+    groups: Groups,
     gauges: GaugeReader,
     first_gauges: Option<Gauges>,
     diag: DiagSampler,
@@ -40,8 +41,6 @@ pub struct Live {
     last_usage: (Instant, Usage),
     cgroups: Cgroups,
     began: Monotonic,
-    /// Owner by group index, for events.
-    owners: BTreeMap<u32, Option<Owner>>,
     /// How the start went, for people.
     pub notes: Vec<String>,
 }
@@ -65,15 +64,24 @@ impl Live {
         let began = now();
         let mut notes = Vec::new();
         let mut diag = DiagSampler::open(filter, &mut notes)?;
-        let sockets = stood_before(&mut diag, &mut notes)?;
-        let base = standing::merge(&mut maps, filter, &sockets)?;
+        let base = if kernel.has_cookies {
+            let sockets = stood_before(&mut diag, &mut notes)?;
+            standing::merge(&mut maps, filter, &sockets)?
+        } else {
+            notes.push(
+                "sockets that stood before are not counted: this kernel's programs cannot ask for \
+                 cookies (5.12)"
+                    .to_owned(),
+            );
+            Base::default()
+        };
         maps.end_merging()?;
         standing::sweep_tombstones(&mut maps)?;
         let last_usage = (Instant::now(), usage.sample());
         Ok(Self {
             kernel,
             maps,
-            base,
+            groups: Groups::new(base),
             gauges,
             first_gauges,
             diag,
@@ -81,7 +89,6 @@ impl Live {
             last_usage,
             cgroups: Cgroups::new(),
             began,
-            owners: BTreeMap::new(),
             notes,
         })
     }
@@ -135,62 +142,14 @@ impl Live {
 
     /// Hands over the events that wait on the ring, at most `most`; returns how many.
     pub fn drain(&mut self, most: usize, sink: impl FnMut(Event)) -> usize {
-        self.maps.drain_events(&mut self.owners, most, sink)
-    }
-
-    fn counters(&self, index: u32) -> Result<GroupCounters> {
-        let mut counters = self.maps.counters(index)?;
-        if let Some(base) = self.base.groups.get(&index) {
-            counters.merge(base);
-        }
-        Ok(counters)
+        self.maps.drain_events(&mut self.groups.owners, most, sink)
     }
 
     fn totals(&mut self) -> Result<Totals> {
-        let known = self.maps.groups()?;
-        let mut groups = Vec::with_capacity(known.len() + 1);
-        for (key, info) in known {
-            if is_shared_group(info.index) {
-                continue;
-            }
-            let counters = self.counters(info.index)?;
-            let (owner, alive) = if key.tgid == 0 {
-                (None, false)
-            } else {
-                // A process may take another name after its first socket.
-                let running = processes::process(key.tgid).ok().filter(|process| {
-                    process.running && process.start_ticks as u32 == key.start_ticks
-                });
-                let alive = running.is_some();
-                let comm = running.map_or_else(|| comm_text(&info.comm), |process| process.comm);
-                (Some(Owner { pid: key.tgid, comm }), alive)
-            };
-            if let Some(owner) = &owner {
-                self.owners.insert(info.index, Some(owner.clone()));
-            }
-            groups.push(Group {
-                service: Service { port: key.port, direction: direction(key.direction) },
-                owner,
-                owner_start_ticks: key.start_ticks,
-                cgroup: if info.cgroup == 0 { None } else { self.cgroups.path(info.cgroup) },
-                alive,
-                counters,
-            });
-        }
-        let other = self.counters(GROUP_OTHER)?;
-        if other != GroupCounters::default() {
-            groups.push(Group {
-                service: Service { port: 0, direction: Direction::In },
-                owner: None,
-                owner_start_ticks: 0,
-                cgroup: None,
-                alive: false,
-                counters: other,
-            });
-        }
+        let groups = self.groups.read(&mut self.maps, &mut self.cgroups)?;
         Ok(Totals {
             groups,
-            orphans_outside: orphans(&self.counters(GROUP_OUTSIDE)?),
+            orphans_outside: orphans(&self.groups.counters(&self.maps, GROUP_OUTSIDE)?),
             fin_wait1: self.maps.fin_wait1()?,
             lost: self.lost()?,
         })
@@ -209,7 +168,7 @@ impl Live {
     pub fn lost(&self) -> Result<Lost> {
         Ok(Lost {
             detail: self.maps.loss(Loss::Detail)?,
-            untracked: self.maps.loss(Loss::Untracked)? + self.base.untracked,
+            untracked: self.maps.loss(Loss::Untracked)? + self.groups.untracked(),
             missed: self.kernel.missed_runs(),
             ungrouped: self.maps.loss(Loss::Ungrouped)?,
         })

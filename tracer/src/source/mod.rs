@@ -2,6 +2,7 @@
 //! and nothing here draws conclusions.
 //!
 //! - [`live`]: the running kernel: the programs' maps, gauges and sock_diag, put together
+//! - [`groups`]: the groups of the counters, read and given back
 //! - [`diag_sampler`]: sock_diag asked now and then, at a bounded cost
 //! - [`gauges`]: the kernel's own numbers in /proc
 //! - [`sock_diag`]: all TCP sockets that stand now
@@ -14,6 +15,7 @@
 pub mod cgroups;
 pub mod diag_sampler;
 pub mod gauges;
+pub mod groups;
 pub mod live;
 pub mod namespaces;
 pub mod own_cost;
