@@ -1,5 +1,6 @@
 //! Which group a socket belongs to: service, direction and owner.
 
+use aya_log_ebpf::warn;
 use tracer_common::abi::{
     DIRECTION_IN, GROUP_OTHER, GROUP_OUTSIDE, GroupInfo, GroupKey, ServiceInfo, ServiceKey,
 };
@@ -47,6 +48,7 @@ fn make(key: GroupKey, process: Option<Process>) -> u32 {
     }
     let Ok(Some(index)) = FREE_GROUPS.pop() else {
         lose(Loss::Ungrouped);
+        warn!((), "no group free for port {} of process {}", key.port, key.tgid);
         return GROUP_OTHER;
     };
     let info = make_info(process, index);

@@ -1,5 +1,6 @@
 //! The record of a socket: found, made, brought from group to group.
 
+use aya_log_ebpf::warn;
 use tracer_common::abi::{
     DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING,
     GROUP_OUTSIDE, SockRecord,
@@ -27,18 +28,21 @@ pub(crate) fn find(id: u64) -> Option<&'static mut SockRecord> {
     if record.flags & FLAG_DESTROYED != 0 { None } else { Some(record) }
 }
 
-/// Makes an empty record: nothing is counted yet.
+/// Makes an empty record: nothing is counted yet. `None` when there is no room.
 #[inline(always)]
 pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
     // Zeroed as a whole: the kernel copies it byte by byte.
     let record = SockRecord { group: GROUP_OUTSIDE, ..SockRecord::default() };
-    // Losing the race is fine: the record is there then.
-    let inserted = SOCKETS.insert(id, record, NOEXIST).is_ok();
-    let found = find(id);
-    if !inserted && found.is_none() {
-        lose(Loss::Untracked);
-    }
-    found
+    // Losing a race is fine: the record is there then.
+    let _ = SOCKETS.insert(id, record, NOEXIST);
+    find(id)
+}
+
+/// A socket begins without a record. Counted here only, so that each counts once.
+#[inline(always)]
+pub(crate) fn no_room(id: u64) {
+    lose(Loss::Untracked);
+    warn!((), "no room for socket {}", id);
 }
 
 /// Removes the record; the kernel destroys the socket. `merging`: leave a tombstone.

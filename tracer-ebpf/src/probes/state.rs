@@ -61,10 +61,18 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         (TcpState::Close, TcpState::Listen | TcpState::SynSent)
             | (TcpState::Listen, TcpState::SynRecv)
     );
-    let Some(record) = track::find(id)
-        .or_else(|| if track::wanted(sock, old, new) { track::make(id) } else { None })
-    else {
-        return;
+    let record = match track::find(id) {
+        Some(record) => record,
+        None if !track::wanted(sock, old, new) => return,
+        None => match track::make(id) {
+            Some(record) => record,
+            None => {
+                if begins {
+                    track::no_room(id);
+                }
+                return;
+            }
+        },
     };
     if begins {
         track::begin(sock, record, new);

@@ -33,6 +33,8 @@ pub struct Options {
     pub max_sockets: u32,
     /// The kernel's type information.
     pub btf: PathBuf,
+    /// Whether the programs' own warnings are wanted.
+    pub verbose: bool,
 }
 
 /// The programs, loaded and attached; detached when dropped.
@@ -109,9 +111,11 @@ impl Kernel {
     }
 
     fn attempt(options: &Options, btf: &AyaBtf, config: &Config) -> Result<Self> {
+        let log_level = super::log::level(options.verbose);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(btf))
             .override_global("CONFIG", config, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries("EVENTS", options.ring_bytes)
             .map_max_entries("SOCKETS", options.max_sockets)
             .load(OBJECT)

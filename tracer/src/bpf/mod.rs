@@ -5,11 +5,12 @@
 //! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
 //! * [`load`]: makes it so, and holds it while tracing runs;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
-//!   [`standing`]: sockets that stood before.
+//!   [`standing`]: sockets that stood before; [`log`]: what the programs say.
 
 pub mod btf;
 pub mod decode;
 pub mod load;
+pub mod log;
 pub mod maps;
 pub mod offsets;
 pub mod plan;

@@ -35,6 +35,9 @@ pub struct TracingArgs {
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = VMLINUX)]
     pub btf: PathBuf,
+    /// Print what the BPF programs have to say, on stderr
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 impl TracingArgs {
@@ -49,6 +52,7 @@ impl TracingArgs {
             ring_bytes: self.ring_size.clamp(page, 1 << 30).next_power_of_two(),
             max_sockets: self.max_sockets,
             btf: self.btf.clone(),
+            verbose: self.verbose,
         }
     }
 }

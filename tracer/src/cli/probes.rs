@@ -34,6 +34,7 @@ impl ProbesArgs {
             ring_bytes: 1 << 16,
             max_sockets: 1024,
             btf: self.btf,
+            verbose: false,
         })?;
         let report = plan.report();
         let mut out = std::io::stdout().lock();

@@ -20,6 +20,7 @@ use super::own_cost::{Usage, UsageReader};
 use super::owners;
 use super::sock_diag::{Kind, StateMask};
 use crate::bpf::load::{Kernel, Options};
+use crate::bpf::log::ProgramLog;
 use crate::bpf::maps::{Maps, orphans};
 use crate::bpf::plan::Plan;
 use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
@@ -33,6 +34,7 @@ use crate::time::{ClockAnchor, Monotonic, Wall};
 pub struct Live {
     kernel: Kernel,
     maps: Maps,
+    log: Option<ProgramLog>,
     groups: Groups,
     gauges: GaugeReader,
     first_gauges: Option<Gauges>,
@@ -61,6 +63,7 @@ impl Live {
         let mut usage = UsageReader::open().context("cannot read our own use of memory")?;
         let mut kernel = Kernel::load(options)?;
         let mut maps = Maps::take(&mut kernel.ebpf)?;
+        let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
         let began = now();
         let mut notes = Vec::new();
         let mut diag = DiagSampler::open(filter, &mut notes)?;
@@ -81,6 +84,7 @@ impl Live {
         Ok(Self {
             kernel,
             maps,
+            log,
             groups: Groups::new(base),
             gauges,
             first_gauges,
@@ -142,6 +146,9 @@ impl Live {
 
     /// Hands over the events that wait on the ring, at most `most`; returns how many.
     pub fn drain(&mut self, most: usize, sink: impl FnMut(Event)) -> usize {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         self.maps.drain_events(&mut self.groups.owners, most, sink)
     }
 
