@@ -18,22 +18,25 @@ pub mod snapshot;
 pub mod trend;
 pub mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use anomalies::{Log, Watched};
 use history::History;
 use rollup::Rollup;
 use snapshot::{
-    Direction, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind, StateRates,
-    States, TcpMem, TotalRates, TwBuckets,
+    BadEnd, Direction, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
+    StateRates, States, TcpMem, TotalRates, TwBuckets,
 };
-use tracer_common::counters::Counter;
+use tracer_common::counters::{Counter, OrphanEnd};
 use trend::Trend;
 
-use crate::event::{DiagSample, Input, Totals};
+use crate::event::{DiagSample, Event, EventKind, Input, Totals};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
+
+/// Orphans that ended badly, kept by name.
+const BAD_ENDS: usize = 64;
 
 /// What holds for a whole run.
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ pub struct Aggregator {
     own_cost: OwnCost,
     history: History,
     log: Log,
+    bad_ends: VecDeque<BadEnd>,
     last: Option<Last>,
     snapshot: Arc<Snapshot>,
 }
@@ -98,6 +102,7 @@ impl Aggregator {
             own_cost: OwnCost::default(),
             history: History::default(),
             log: Log::default(),
+            bad_ends: VecDeque::new(),
             last: None,
             snapshot,
         }
@@ -106,7 +111,7 @@ impl Aggregator {
     /// Takes one input in. Only [`Input::Tick`] makes a new snapshot.
     pub fn apply(&mut self, input: Input) {
         match input {
-            Input::Event(_) => {}
+            Input::Event(event) => self.event(event),
             Input::Totals(totals) => self.totals = totals,
             Input::Gauges(gauges) => {
                 self.first_gauges.get_or_insert_with(|| gauges.clone());
@@ -131,6 +136,24 @@ impl Aggregator {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
+    }
+
+    /// Of single events only the orphans that ended badly are kept: they name the peer.
+    fn event(&mut self, event: Event) {
+        let EventKind::OrphanEnd { reason } = event.kind else { return };
+        if matches!(reason, OrphanEnd::Acked | OrphanEnd::TimeWait) {
+            return;
+        }
+        if self.bad_ends.len() == BAD_ENDS {
+            self.bad_ends.pop_front();
+        }
+        self.bad_ends.push_back(BadEnd {
+            time: self.settings.anchor.wall(event.at),
+            port: event.local.1,
+            peer: event.peer.into(),
+            reason: reason.name(),
+            owner: event.owner,
+        });
     }
 
     /// Increase of a TcpExt counter since tracing began.
@@ -218,6 +241,7 @@ impl Aggregator {
             filter: self.settings.filter.clone(),
             interval_s: self.settings.interval_s,
             anomalies: self.log.entries(),
+            bad_ends: self.bad_ends.iter().cloned().collect(),
             history: self.history.points(),
         });
         self.last = Some(Last { at, rollup, states });

@@ -55,6 +55,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         filter: settings.filter.clone(),
         interval_s: settings.interval_s,
         anomalies: Vec::new(),
+        bad_ends: Vec::new(),
         history: Arc::default(),
     }
 }

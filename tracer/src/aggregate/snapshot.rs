@@ -6,6 +6,7 @@
 //! depends on the order of a map.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub interval_s: f64,
     /// Recent anomalies, newest last; bounded.
     pub anomalies: Vec<Anomaly>,
+    /// Orphans that did not end well, newest last; bounded. Detail: may be incomplete (`lost.detail`).
+    pub bad_ends: Vec<BadEnd>,
     /// The last minutes, oldest first, one point an interval; bounded. For charts, not in JSON.
     #[serde(skip)]
     pub history: Arc<Vec<HistoryPoint>>,
@@ -421,6 +424,21 @@ pub struct Anomaly {
     pub port: Option<u16>,
     /// What happened, in words.
     pub text: String,
+}
+
+/// An orphan that ended otherwise than by its peer's acknowledgement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BadEnd {
+    /// When.
+    pub time: Wall,
+    /// Its local port.
+    pub port: u16,
+    /// Its peer: address and port.
+    pub peer: SocketAddr,
+    /// Why it ended: `peer_reset`, `timed_out`, `killed`, `other`.
+    pub reason: &'static str,
+    /// Who closed it.
+    pub owner: Option<Owner>,
 }
 
 /// One point of the charts.

@@ -264,3 +264,29 @@ fn json_is_the_contract() {
     assert_eq!(json["ports"][0]["orphan_ends"]["killed"], 2);
     assert_eq!(json["orphans"]["limit_in_s"], serde_json::Value::Null);
 }
+
+#[test]
+fn orphans_that_ended_badly_are_named_and_bounded() {
+    let mut aggregator = aggregator(false);
+    let end = |reason, peer_port| {
+        Input::Event(Event {
+            at: Monotonic(5),
+            kind: EventKind::OrphanEnd { reason },
+            socket: 1,
+            local: ([127, 0, 0, 1].into(), 9981),
+            peer: ([10, 0, 0, 7].into(), peer_port),
+            owner: None,
+            netns: 1,
+            born: None,
+        })
+    };
+    aggregator.apply(end(OrphanEnd::Acked, 1));
+    for port in 0..100 {
+        aggregator.apply(end(OrphanEnd::Killed, 1000 + port));
+    }
+    aggregator.apply(Input::Tick(Monotonic(6)));
+    let ends = &aggregator.snapshot().bad_ends;
+    assert_eq!(ends.len(), BAD_ENDS);
+    assert_eq!(ends.last().unwrap().peer, "10.0.0.7:1099".parse().unwrap());
+    assert!(ends.iter().all(|end| end.reason == "killed"));
+}

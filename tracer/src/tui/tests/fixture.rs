@@ -122,6 +122,7 @@ pub(crate) fn crisis() -> Snapshot {
         filter: String::new(),
         interval_s: 1.0,
         anomalies: anomalies(),
+        bad_ends: Vec::new(),
         history: Arc::new(history(118_300)),
     }
 }
