@@ -1,7 +1,6 @@
 //! Loads the checked-in object and attaches what the kernel accepts.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
@@ -235,16 +234,6 @@ fn describe(error: &anyhow::Error) -> String {
     }
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
     chain.join(": ")
-}
-
-/// Whether an error of a map operation only says that the key is not there.
-#[must_use]
-pub fn is_missing(error: &aya::maps::MapError) -> bool {
-    match error {
-        aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound => true,
-        aya::maps::MapError::SyscallError(call) => call.io_error.kind() == io::ErrorKind::NotFound,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

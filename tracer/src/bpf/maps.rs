@@ -1,6 +1,7 @@
 //! The maps: prepared before the programs attach, read while they run.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -14,7 +15,6 @@ use tracer_common::abi::{
 use tracer_common::counters::{Counter, GroupCounters, Loss};
 
 use super::decode;
-use super::load::is_missing;
 use crate::event::{Direction, Event, Owner, Service};
 
 /// Fills the queue of free group indexes and turns merging on; before anything attaches.
@@ -217,6 +217,16 @@ fn present<K, V>(
     entries: impl Iterator<Item = Result<(K, V), MapError>>,
 ) -> Result<Vec<(K, V)>, MapError> {
     entries.filter(|entry| !entry.as_ref().is_err_and(is_missing)).collect()
+}
+
+/// Whether an error of a map operation only says that the key is not there.
+#[must_use]
+pub fn is_missing(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound | MapError::ElementNotFound => true,
+        MapError::SyscallError(call) => call.io_error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 /// The domain's word for an ABI direction.

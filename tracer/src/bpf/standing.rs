@@ -15,8 +15,7 @@ use tracer_common::abi::{
 use tracer_common::counters::{Counter, GroupCounters};
 use tracer_common::state::TcpState;
 
-use super::load::is_missing;
-use super::maps::Maps;
+use super::maps::{Maps, is_missing};
 use crate::filter::{Filter, SocketIdentity};
 
 /// `BPF_NOEXIST`.

@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::namespaces;
+use super::proc_file::read_whole;
 use crate::gauges::{Bytes, Gauges, Limits, MemLimits, Pages, ProtocolMemory, SocketCounts};
 use crate::gauges::{TCP, TCP_EXT};
 
@@ -250,23 +249,6 @@ fn with_text<T>(
 ) -> Option<T> {
     let len = read_whole(file?, buffer).ok()?;
     parse(std::str::from_utf8(&buffer[..len]).ok()?)
-}
-
-/// Reads `file` from its beginning to its end; returns how many bytes of `buffer` that is. Files
-/// of /proc are formatted anew by a read at 0, and have no size to go by.
-pub(super) fn read_whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    let mut len = 0;
-    loop {
-        if buffer.len() - len < 4096 {
-            buffer.resize(len + 8192, 0);
-        }
-        match file.read_at(&mut buffer[len..], len as u64) {
-            Ok(0) => return Ok(len),
-            Ok(read) => len += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod live;
 pub mod namespaces;
 pub mod own_cost;
 pub mod owners;
+mod proc_file;
 pub mod processes;
 pub mod sock_diag;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::gauges::read_whole;
+use super::proc_file::read_whole;
 use crate::gauges::{Bytes, Pages};
 
 /// What this process has used.

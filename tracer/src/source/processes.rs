@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 
-use super::gauges::read_whole;
+use super::proc_file::read_whole;
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
