@@ -1,15 +1,36 @@
 //! sockflow follows every TCP socket of a Linux host into orphanhood and TIME_WAIT.
+//!
+//! Data flows one way, and the modules stand in its order:
+//!
+//! ```text
+//! kernel ─► bpf ─┐
+//! /proc, netlink ┴► source ─► event::Input ─► aggregate ─► Snapshot ─► tui, JSON, lines
+//! ```
+//!
+//! `aggregate` is a pure fold without clock or I/O; a view sees only the snapshot. What must stay
+//! true is in `ARCHITECTURE.md`.
 
-pub mod aggregate;
-pub mod bpf;
-pub mod cli;
+// Plain data, words and numbers.
 pub mod error;
 pub mod event;
 pub mod filter;
 pub mod format;
 pub mod gauges;
 pub mod sanitize;
-pub mod source;
-pub mod storm;
 pub mod time;
+
+// Where data comes from.
+pub mod bpf;
+pub mod source;
+
+// The core.
+pub mod aggregate;
+
+// Where it goes.
 pub mod tui;
+
+// Makes trouble on loopback, for tests and demos.
+pub mod storm;
+
+// Puts the parts together.
+pub mod cli;

@@ -18,7 +18,7 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// The trend of (seconds, value) samples, oldest first; only the last [`WINDOW_S`] count.
+    /// The trend of (seconds, value) samples, oldest first; only the last 30 seconds count.
     #[must_use]
     pub fn of(samples: &[(f64, f64)]) -> Self {
         let Some(&(now, _)) = samples.last() else {
