@@ -55,14 +55,23 @@ fn close_called(record: Option<&SockRecord>) -> CloseCalled {
 
 #[inline(always)]
 fn changed(sock: Sock, old: TcpState, new: TcpState) {
-    let id = sock.id();
     let begins = matches!(
         (old, new),
         (TcpState::Close, TcpState::Listen | TcpState::SynSent)
             | (TcpState::Listen, TcpState::SynRecv)
     );
-    let Some(record) = track::find(id)
-        .or_else(|| if track::wanted(sock, old, new) { track::make(id) } else { None })
+    // A socket without a cookie has no record: one lookup less for each new socket.
+    let known = sock.id_if_any();
+    let id = match known {
+        Some(id) => id,
+        None => sock.new_id(),
+    };
+    let found = match known {
+        Some(id) => track::find(id),
+        None => None,
+    };
+    let Some(record) =
+        found.or_else(|| if track::wanted(sock, old, new) { track::make(id) } else { None })
     else {
         return;
     };
@@ -74,7 +83,9 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     let from = record.state;
     let to = new.number();
 
-    if runs_in_owner_context(old, new) || (record.closer != 0 && record.closer == current_tgid()) {
+    // A closer that is the owner already has nothing to adopt: no need to ask who runs.
+    let stranger = record.closer != 0 && record.closer != record.tgid;
+    if runs_in_owner_context(old, new) || (stranger && record.closer == current_tgid()) {
         track::adopt(record);
     }
 
