@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracer_common::config::DETAIL_ORPHANS;
+use tracer_common::config::DETAIL_NONE;
 
 use super::filter::FilterArgs;
 use super::units::parse_size;
@@ -76,7 +76,8 @@ impl Engine {
         duration: Option<Duration>,
     ) -> Result<Self> {
         let filter = filter.resolve()?;
-        let live = Live::start(&tracing.options(&filter, DETAIL_ORPHANS), &filter)?;
+        // Snapshots are made of totals and samples: no event is worth its time in the kernel.
+        let live = Live::start(&tracing.options(&filter, DETAIL_NONE), &filter)?;
         let aggregator = Aggregator::new(Settings {
             source: SourceKind::Live,
             host: host(),
