@@ -63,6 +63,15 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
     });
     totals.orphan_ended(end);
     if emit::orphans() && record.group != GROUP_OUTSIDE {
-        emit(EventKind::OrphanEnd, sock, id, record, record.last_state, 0, end as u8);
+        emit(
+            emit::event_time(),
+            EventKind::OrphanEnd,
+            sock,
+            id,
+            record,
+            record.last_state,
+            0,
+            end as u8,
+        );
     }
 }

@@ -55,6 +55,7 @@ fn close_called(record: Option<&SockRecord>) -> CloseCalled {
 
 #[inline(always)]
 fn changed(sock: Sock, old: TcpState, new: TcpState) {
+    let time = emit::event_time();
     let begins = matches!(
         (old, new),
         (TcpState::Close, TcpState::Listen | TcpState::SynSent)
@@ -76,7 +77,7 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         return;
     };
     if begins {
-        track::begin(sock, record, new);
+        track::begin(sock, record, new, time);
     } else if record.state == 0 {
         track::meet(sock, record, old);
     }
@@ -90,10 +91,10 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     }
 
     if matches!(new, TcpState::FinWait1) && from != to {
-        record.fin_wait1_ns = emit::now();
+        record.fin_wait1_ns = emit::time(time);
     }
     if let Some(totals) = Totals::of(record.group) {
-        count(sock, totals, record, from, new);
+        count(sock, totals, record, from, new, time);
         orphan(sock, totals, record, old, new);
     }
     if matches!(new, TcpState::Close) {
@@ -109,15 +110,15 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     if emit::all() && record.group != GROUP_OUTSIDE {
         if closes(sock, record, old, new) {
             record.close_told = 1;
-            emit(EventKind::Close, sock, id, record, from, 0, 0);
+            emit(time, EventKind::Close, sock, id, record, from, 0, 0);
         }
-        emit(EventKind::State, sock, id, record, from, to, 0);
+        emit(time, EventKind::State, sock, id, record, from, to, 0);
         if begins_time_wait_now(sock, record, from, new) {
-            emit(EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
+            emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
         }
     }
     if emit::orphans() && record.group != GROUP_OUTSIDE && record.flags & NEW_ORPHAN != 0 {
-        emit(EventKind::OrphanBegin, sock, id, record, from, to, 0);
+        emit(time, EventKind::OrphanBegin, sock, id, record, from, to, 0);
     }
     record.flags &= !NEW_ORPHAN;
 }
@@ -149,7 +150,7 @@ fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState
 
 /// Populations, opened, closed, the time in FIN_WAIT1.
 #[inline(always)]
-fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState) {
+fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState, time: u64) {
     let to = new.number();
     if record.group == GROUP_OUTSIDE || from == to {
         return;
@@ -166,7 +167,7 @@ fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: Tcp
         totals.count(Counter::Opened);
     }
     if from == TcpState::FinWait1.number() && record.fin_wait1_ns != 0 {
-        let took = emit::now().saturating_sub(record.fin_wait1_ns);
+        let took = emit::time(time).saturating_sub(record.fin_wait1_ns);
         totals.fin_wait1_took(record.service_port, record.direction, took);
     }
     if matches!(new, TcpState::Close) {
