@@ -103,10 +103,12 @@ pub struct Filter {
 
 /// [`Config::detail`]: no events.
 pub const DETAIL_NONE: u32 = 0;
-/// [`Config::detail`]: begin and end of orphans.
-pub const DETAIL_ORPHANS: u32 = 1;
+/// [`Config::detail`]: orphans that end otherwise than by their peer's acknowledgement.
+pub const DETAIL_ENDS: u32 = 1;
+/// [`Config::detail`]: begin and end of every orphan.
+pub const DETAIL_ORPHANS: u32 = 2;
 /// [`Config::detail`]: every event.
-pub const DETAIL_ALL: u32 = 2;
+pub const DETAIL_ALL: u32 = 3;
 
 /// Everything the programs are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use tracer_common::abi::{EventKind, EventRecord, SockRecord};
-use tracer_common::config::{DETAIL_ALL, DETAIL_ORPHANS};
-use tracer_common::counters::Loss;
+use tracer_common::config::{DETAIL_ALL, DETAIL_ENDS, DETAIL_ORPHANS};
+use tracer_common::counters::{Loss, OrphanEnd};
 
 use crate::config::config;
 use crate::maps::EVENTS;
@@ -28,10 +28,25 @@ pub(crate) fn orphans() -> bool {
     config!(detail) >= DETAIL_ORPHANS
 }
 
-/// Now, ns, if every event is wanted; 0 otherwise (the clock costs as much as the record).
+/// Whether the end of an orphan is wanted.
 #[inline(always)]
-pub(crate) fn birth_time() -> u64 {
+pub(crate) fn orphan_end(end: OrphanEnd) -> bool {
+    orphans()
+        || (config!(detail) == DETAIL_ENDS
+            && !matches!(end, OrphanEnd::Acked | OrphanEnd::TimeWait))
+}
+
+/// Now, ns, if every event is wanted; 0 otherwise (the clock costs as much as the record). All that
+/// one change of state has to tell is told with this one time.
+#[inline(always)]
+pub(crate) fn event_time() -> u64 {
     if all() { now() } else { 0 }
+}
+
+/// The time of the change, from [`event_time`] if that asked the clock.
+#[inline(always)]
+pub(crate) fn time(event_time: u64) -> u64 {
+    if all() { event_time } else { now() }
 }
 
 /// Now, ns of `CLOCK_MONOTONIC`.
@@ -41,9 +56,14 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Puts one event on the ring buffer.
+/// Puts one event on the ring buffer. `event_time`: as [`time`] takes it.
 #[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "always inlined; a struct would be made on the stack"
+)]
 pub(crate) fn emit(
+    event_time: u64,
     kind: EventKind,
     sock: Sock,
     id: u64,
@@ -57,7 +77,7 @@ pub(crate) fn emit(
         return;
     };
     let mut event = EventRecord {
-        ts_ns: now(),
+        ts_ns: time(event_time),
         born_ns: record.born_ns,
         cookie: id,
         group: record.group,

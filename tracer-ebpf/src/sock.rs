@@ -89,6 +89,13 @@ impl Sock {
         if num != 0 { num } else { u16::from_be(self.probe(config!(offsets.inet_sport))) }
     }
 
+    /// The local port of a socket that begins to listen or to connect, or is accepted. Those are
+    /// hashed, or have no port yet: [`Self::local_port`] would find nothing else.
+    #[inline(always)]
+    pub(crate) fn hashed_port(self) -> u16 {
+        self.load(at::NUM)
+    }
+
     /// The peer's port, host order.
     #[inline(always)]
     pub(crate) fn peer_port(self) -> u16 {
@@ -110,13 +117,22 @@ impl Sock {
     /// (before 5.12), the socket's address, which is unique while it lives.
     #[inline(always)]
     pub(crate) fn id(self) -> u64 {
+        self.id_if_any().unwrap_or_else(|| self.new_id())
+    }
+
+    /// [`Self::id`]; `None` when nobody asked for its cookie yet, so that it cannot have a record.
+    #[inline(always)]
+    pub(crate) fn id_if_any(self) -> Option<u64> {
         if config!(cookie_helper) == 0 {
-            return self.0 as u64;
+            return Some(self.0 as u64);
         }
         let cookie: u64 = self.load(at::COOKIE);
-        if cookie != 0 {
-            return cookie;
-        }
+        if cookie != 0 { Some(cookie) } else { None }
+    }
+
+    /// Has the kernel give the socket its cookie.
+    #[inline(always)]
+    pub(crate) fn new_id(self) -> u64 {
         // SAFETY: the helper takes the typed socket pointer (`struct sock *`, 5.12 and later).
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
     }

@@ -10,7 +10,6 @@ use tracer_common::lifecycle::is_close_transition;
 use tracer_common::state::TcpState;
 
 use crate::config::config;
-use crate::emit;
 use crate::filter::socket_passes;
 use crate::group;
 use crate::maps::SOCKETS;
@@ -62,18 +61,24 @@ pub(crate) fn forget(id: u64, record: &mut SockRecord, merging: bool) {
 /// are all counted.
 #[inline(always)]
 pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
-    matches!(new, TcpState::Listen)
+    if matches!(new, TcpState::Listen)
         || (config!(close_hook) == 0 && is_close_transition(old, new))
-        || socket_passes(sock, sock.local_port(), sock.peer_port(), sock.netns())
+    {
+        return true;
+    }
+    let begins = matches!(new, TcpState::SynSent | TcpState::SynRecv);
+    let local_port = if begins { sock.hashed_port() } else { sock.local_port() };
+    socket_passes(sock, local_port, sock.peer_port(), sock.netns())
 }
 
-/// Decides group and direction of a socket that begins to listen, to connect, or is accepted.
+/// Decides group and direction of a socket that begins to listen, to connect, or is accepted; it
+/// is born at `time` (0: nobody asks).
 #[inline(always)]
-pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState) {
+pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u64) {
     let netns = sock.netns();
-    let local_port = sock.local_port();
+    let local_port = sock.hashed_port();
     let peer_port = sock.peer_port();
-    record.born_ns = emit::birth_time();
+    record.born_ns = time;
     record.fin_wait1_ns = 0;
     record.flags = 0;
     record.last_state = 0;

@@ -3,9 +3,11 @@
 //! * [`mod@test`]: the one command that people and CI run before a merge;
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
+//! * [`bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
+mod bench;
 mod bpf;
 mod deps;
 mod shell;
@@ -52,6 +54,9 @@ enum Command {
     /// Build or verify the BPF object that is checked in
     #[command(subcommand)]
     Bpf(Bpf),
+    /// Measure what tracing costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -97,6 +102,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Build) => bpf::build(&workspace)?,
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
+        Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

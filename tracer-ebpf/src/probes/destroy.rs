@@ -49,16 +49,29 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
         return;
     }
     totals.orphan_leaves(record.state);
+    let last = TcpState::from_number(record.last_state).unwrap_or(TcpState::Close);
+    // Each is a guarded read of kernel memory, and each state asks for one of them at most.
+    let ask_acked = matches!(last, TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing);
+    let ask_linger2 = matches!(last, TcpState::FinWait2);
     let end = classify_end(EndOfOrphan {
-        last: TcpState::from_number(record.last_state).unwrap_or(TcpState::Close),
+        last,
         sk_err: sock.err(),
         reset_in: record.flags & FLAG_RESET_IN != 0,
         reset_out: record.flags & FLAG_RESET_OUT != 0,
-        all_acked: sock.all_acked(),
-        linger2_negative: sock.linger2_negative(),
+        all_acked: ask_acked && sock.all_acked(),
+        linger2_negative: ask_linger2 && sock.linger2_negative(),
     });
     totals.orphan_ended(end);
-    if emit::orphans() && record.group != GROUP_OUTSIDE {
-        emit(EventKind::OrphanEnd, sock, id, record, record.last_state, 0, end as u8);
+    if emit::orphan_end(end) && record.group != GROUP_OUTSIDE {
+        emit(
+            emit::event_time(),
+            EventKind::OrphanEnd,
+            sock,
+            id,
+            record,
+            record.last_state,
+            0,
+            end as u8,
+        );
     }
 }

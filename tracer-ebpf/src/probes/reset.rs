@@ -48,6 +48,6 @@ fn reset(sock: Sock, flag: u8, counter: Counter, kind: EventKind) {
         totals.count(counter);
     }
     if emit::all() {
-        emit(kind, sock, id, record, record.state, 0, 0);
+        emit(emit::event_time(), kind, sock, id, record, record.state, 0, 0);
     }
 }

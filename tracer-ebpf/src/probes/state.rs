@@ -55,42 +55,50 @@ fn close_called(record: Option<&SockRecord>) -> CloseCalled {
 
 #[inline(always)]
 fn changed(sock: Sock, old: TcpState, new: TcpState) {
-    let id = sock.id();
+    let time = emit::event_time();
     let begins = matches!(
         (old, new),
         (TcpState::Close, TcpState::Listen | TcpState::SynSent)
             | (TcpState::Listen, TcpState::SynRecv)
     );
-    let record = match track::find(id) {
-        Some(record) => record,
-        None if !track::wanted(sock, old, new) => return,
-        None => match track::make(id) {
-            Some(record) => record,
-            None => {
-                if begins {
-                    track::no_room(id);
-                }
-                return;
-            }
-        },
+    // A socket without a cookie has no record: one lookup less for each new socket.
+    let known = sock.id_if_any();
+    let found = match known {
+        Some(id) => track::find(id),
+        None => None,
+    };
+    if found.is_none() && !track::wanted(sock, old, new) {
+        return;
+    }
+    let id = match known {
+        Some(id) => id,
+        None => sock.new_id(),
+    };
+    let Some(record) = found.or_else(|| track::make(id)) else {
+        if begins {
+            track::no_room(id);
+        }
+        return;
     };
     if begins {
-        track::begin(sock, record, new);
+        track::begin(sock, record, new, time);
     } else if record.state == 0 {
         track::meet(sock, record, old);
     }
     let from = record.state;
     let to = new.number();
 
-    if runs_in_owner_context(old, new) || (record.closer != 0 && record.closer == current_tgid()) {
+    // A closer that is the owner already has nothing to adopt: no need to ask who runs.
+    let stranger = record.closer != 0 && record.closer != record.tgid;
+    if runs_in_owner_context(old, new) || (stranger && record.closer == current_tgid()) {
         track::adopt(record);
     }
 
     if matches!(new, TcpState::FinWait1) && from != to {
-        record.fin_wait1_ns = emit::now();
+        record.fin_wait1_ns = emit::time(time);
     }
     if let Some(totals) = Totals::of(record.group) {
-        count(sock, totals, record, from, new);
+        count(sock, totals, record, from, new, time);
         orphan(sock, totals, record, old, new);
     }
     if matches!(new, TcpState::Close) {
@@ -106,15 +114,15 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     if emit::all() && record.group != GROUP_OUTSIDE {
         if closes(sock, record, old, new) {
             record.close_told = 1;
-            emit(EventKind::Close, sock, id, record, from, 0, 0);
+            emit(time, EventKind::Close, sock, id, record, from, 0, 0);
         }
-        emit(EventKind::State, sock, id, record, from, to, 0);
+        emit(time, EventKind::State, sock, id, record, from, to, 0);
         if begins_time_wait_now(sock, record, from, new) {
-            emit(EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
+            emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
         }
     }
     if emit::orphans() && record.group != GROUP_OUTSIDE && record.flags & NEW_ORPHAN != 0 {
-        emit(EventKind::OrphanBegin, sock, id, record, from, to, 0);
+        emit(time, EventKind::OrphanBegin, sock, id, record, from, to, 0);
     }
     record.flags &= !NEW_ORPHAN;
 }
@@ -146,7 +154,7 @@ fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState
 
 /// Populations, opened, closed, the time in FIN_WAIT1.
 #[inline(always)]
-fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState) {
+fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState, time: u64) {
     let to = new.number();
     if record.group == GROUP_OUTSIDE || from == to {
         return;
@@ -163,7 +171,7 @@ fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: Tcp
         totals.count(Counter::Opened);
     }
     if from == TcpState::FinWait1.number() && record.fin_wait1_ns != 0 {
-        let took = emit::now().saturating_sub(record.fin_wait1_ns);
+        let took = emit::time(time).saturating_sub(record.fin_wait1_ns);
         totals.fin_wait1_took(record.service_port, record.direction, took);
     }
     if matches!(new, TcpState::Close) {

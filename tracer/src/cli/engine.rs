@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracer_common::config::DETAIL_ORPHANS;
+use tracer_common::config::{DETAIL_ALL, DETAIL_ENDS, DETAIL_ORPHANS};
 
 use super::filter::FilterArgs;
 use super::units::parse_size;
@@ -57,6 +57,27 @@ impl TracingArgs {
     }
 }
 
+/// Which single events are put on the ring.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Detail {
+    /// Orphans that ended badly: reset, timed out, killed
+    Ends,
+    /// Begin and end of every orphan
+    Orphans,
+    /// Every event
+    All,
+}
+
+impl Detail {
+    const fn level(self) -> u32 {
+        match self {
+            Self::Ends => DETAIL_ENDS,
+            Self::Orphans => DETAIL_ORPHANS,
+            Self::All => DETAIL_ALL,
+        }
+    }
+}
+
 /// Source and aggregator, running.
 pub struct Engine {
     live: Live,
@@ -76,11 +97,12 @@ impl Engine {
     pub fn start(
         filter: &FilterArgs,
         tracing: &TracingArgs,
+        detail: Detail,
         interval: Duration,
         duration: Option<Duration>,
     ) -> Result<Self> {
         let filter = filter.resolve()?;
-        let live = Live::start(&tracing.options(&filter, DETAIL_ORPHANS), &filter)?;
+        let live = Live::start(&tracing.options(&filter, detail.level()), &filter)?;
         let aggregator = Aggregator::new(Settings {
             source: SourceKind::Live,
             host: host(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
-use super::engine::{Engine, TracingArgs};
+use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
 use super::line::line;
 use super::units::{parse_duration, parse_interval};
@@ -28,6 +28,9 @@ pub struct TopArgs {
     /// Print one sockflow.snapshot/1 object a line
     #[arg(long)]
     json: bool,
+    /// Events to take in beside the totals; the screen uses `ends`
+    #[arg(long, value_name = "WHICH", default_value = "ends", value_enum)]
+    detail: Detail,
     /// Colours: unless NO_COLOR is set, always, never
     #[arg(long, value_name = "WHEN", default_value = "auto", value_enum)]
     color: ColorWhen,
@@ -59,7 +62,8 @@ impl TopArgs {
     ///
     /// See [`Engine::start`]; or the output cannot be written.
     pub fn run(self) -> Result<()> {
-        let engine = Engine::start(&self.filter, &self.tracing, self.interval, self.duration)?;
+        let engine =
+            Engine::start(&self.filter, &self.tracing, self.detail, self.interval, self.duration)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
     }

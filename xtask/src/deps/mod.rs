@@ -89,6 +89,18 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
+/// Installs one package of the table if it is missing, and nothing else.
+pub(crate) fn require(name: &'static str) -> Result<()> {
+    debug_assert!(
+        PACKAGES.iter().any(|package| package.name == name),
+        "{name} is not in the table"
+    );
+    if find_program("dpkg-query").is_none() || apt::missing([name].into_iter())?.is_empty() {
+        return Ok(());
+    }
+    apt::install(&[name])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,99 @@
+//! `cargo xtask bench`: what sockflow costs the machine it watches.
+//!
+//! Everything is measured against an untraced run of the same round, because a machine that others
+//! use too is noisy: ratios and their medians count, single figures do not. Nothing of the host is
+//! changed that is not put back, interrupted or not ([`at_exit`]).
+//!
+//! * [`overhead`]: throughput and CPU of a storm under each tracer; [`kernel`]: ns per program run;
+//! * [`tracer`]: a tracer from its start over readiness to its end; [`storm`]: the load;
+//! * [`figures`]: medians and the table.
+
+mod at_exit;
+mod figures;
+mod kernel;
+mod overhead;
+mod storm;
+mod tracer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Result, ensure};
+
+use crate::shell;
+use crate::workspace::{Workspace, is_root};
+
+/// `cargo xtask bench …`
+#[derive(clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Compare short connections untraced, under sockflow, and under other tools
+    ///
+    /// Each round runs `sockflow storm` untraced and under each tracer in turn, with a warm-up
+    /// before and in a network namespace of its own. Printed are medians over the rounds; the
+    /// throughput is compared within its round. Takes root, and a machine with little else to do.
+    #[command(after_help = "Examples:
+  cargo xtask bench overhead
+  cargo xtask bench overhead --pairs 3 --workers 2
+  cargo xtask bench overhead --peers none")]
+    Overhead(overhead::Args),
+    /// Time each BPF program in the kernel while `sockflow top` runs
+    ///
+    /// Turns kernel.bpf_stats_enabled on for the length of the run; that itself costs some tens of
+    /// nanoseconds per program run, which are part of the figures. With `--against` two binaries
+    /// are run alternately: the way to see whether a change to the programs helps.
+    Kernel(kernel::Args),
+}
+
+/// Runs one of them.
+pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
+    ensure!(is_root(), "tracing takes root");
+    let folder = workspace.path("target/bench");
+    fs::create_dir_all(&folder)?;
+    let sockflow = workspace.path("target/release/sockflow");
+    shell::run(
+        shell::cargo().args(["build", "--release", "--locked"]).current_dir(&workspace.root),
+    )?;
+    let setup = Setup { sockflow, folder };
+    match bench {
+        Bench::Overhead(args) => overhead::run(&setup, args),
+        Bench::Kernel(args) => kernel::run(&setup, args),
+    }
+}
+
+/// What every run needs.
+struct Setup {
+    sockflow: PathBuf,
+    /// For what tracers print.
+    folder: PathBuf,
+}
+
+/// Where and when this was measured, without a name of the machine.
+fn print_header(command: &str) -> Result<()> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+    let field = |name: &str| {
+        let line = cpuinfo.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split(':').nth(1)).unwrap_or_default().trim().to_owned()
+    };
+    let is_vm = field("flags").split(' ').any(|flag| flag == "hypervisor");
+    let cpus = thread::available_parallelism()?;
+    println!(
+        "machine: {cpus} CPUs, {}{}",
+        field("model name"),
+        if is_vm { ", virtual" } else { "" }
+    );
+    // Not the whole release: what follows the numbers tells who built it.
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let release = release.trim().split('-').next().unwrap_or_default().to_owned();
+    let arch = shell::read(Command::new("uname").arg("-m"))?;
+    println!("kernel:  {release} {arch}");
+    println!("date:    {}", shell::read(Command::new("date").args(["-u", "+%F"]))?);
+    println!("command: {command}\n");
+    Ok(())
+}
+
+/// A file in the folder for output.
+fn output(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name.replace([' ', '/'], "-"))
+}

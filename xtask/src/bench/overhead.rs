@@ -1,0 +1,181 @@
+//! `cargo xtask bench overhead`: rounds of storms, untraced and under each tracer in turn.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::figures::{median, range, table};
+use super::tracer::{EVENTS, Kind, Outcome, Tracer};
+use super::{Setup, print_header, storm};
+use crate::deps;
+
+/// After a run its network namespace is taken down in the background.
+const PAUSE: Duration = Duration::from_millis(300);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Rounds: each has one untraced run and one under each tracer
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Connections of each run
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    connections: u64,
+    /// Threads of the storm; each number is a series of its own
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    workers: Vec<u32>,
+    /// Other tools to compare with
+    #[arg(long, value_delimiter = ',', default_value = "tcpstates")]
+    peers: Vec<Peer>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    None,
+    Tcpstates,
+}
+
+/// One run.
+struct Run {
+    per_s: f64,
+    cpu_us: f64,
+    traced: Option<Outcome>,
+}
+
+/// All runs of one series: by round, then by tracer; the first is untraced.
+struct Series {
+    workers: u32,
+    rounds: Vec<Vec<Run>>,
+}
+
+pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
+    let mut tracers = vec![None, Some(Kind::Top), Some(Kind::TopPort), Some(Kind::Trace)];
+    if args.peers.contains(&Peer::Tcpstates) {
+        deps::require("libbpf-tools")?;
+        tracers.push(Some(Kind::Tcpstates));
+    }
+    let mut all = Vec::new();
+    for &workers in &args.workers {
+        let mut rounds = Vec::new();
+        for round in 1..=args.pairs {
+            let mut runs = Vec::new();
+            for &tracer in &tracers {
+                let run = one(setup, tracer, args.connections, workers)?;
+                let name = tracer.map_or("untraced", Kind::name);
+                eprintln!("workers {workers}, round {round}: {name}: {:.0}/s", run.per_s);
+                runs.push(run);
+                sleep(PAUSE);
+            }
+            rounds.push(runs);
+        }
+        all.push(Series { workers, rounds });
+    }
+    let workers: Vec<String> = args.workers.iter().map(ToString::to_string).collect();
+    print_header(&format!(
+        "cargo xtask bench overhead --pairs {} --connections {} --workers {}",
+        args.pairs,
+        args.connections,
+        workers.join(",")
+    ))?;
+    print(&tracers, args.connections, &all);
+    Ok(())
+}
+
+fn one(setup: &Setup, tracer: Option<Kind>, connections: u64, workers: u32) -> Result<Run> {
+    let mut tracer = tracer.map(|kind| Tracer::start(setup, kind, &setup.sockflow)).transpose()?;
+    storm::warm_up(&setup.sockflow, workers)?;
+    if let Some(tracer) = &mut tracer {
+        tracer.begin()?;
+    }
+    let storm = storm::run(&setup.sockflow, connections, workers)?;
+    let traced = tracer.map(Tracer::finish).transpose()?;
+    Ok(Run { per_s: storm.per_s, cpu_us: storm.cpu_us, traced })
+}
+
+const HEADS: [&str; 9] = [
+    "workers, tracer",
+    "throughput / untraced",
+    "(min–max)",
+    "added CPU µs/conn",
+    "/ tcpstates",
+    "of it the tool",
+    "events lost",
+    "it told",
+    "RSS + maps MB",
+];
+
+fn print(tracers: &[Option<Kind>], connections: u64, all: &[Series]) {
+    let mut rows = Vec::new();
+    let mut notes = Vec::new();
+    for series in all {
+        let per_s = median(series.rounds.iter().map(|runs| runs[0].per_s));
+        let cpu = median(series.rounds.iter().map(|runs| runs[0].cpu_us));
+        let workers = series.workers;
+        notes.push(format!(
+            "untraced, {workers} worker(s): {per_s:.0} connections/s, {cpu:.1} µs CPU a connection"
+        ));
+        for (index, tracer) in tracers.iter().enumerate() {
+            if let Some(kind) = tracer {
+                let peer = tracers.iter().position(|other| *other == Some(Kind::Tcpstates));
+                rows.push(row(series, index, *kind, peer, connections));
+            }
+        }
+    }
+    print!("{}", table(&HEADS, &rows));
+    println!();
+    for note in notes {
+        println!("{note}");
+    }
+    println!("medians of {} rounds", all.first().map_or(0, |series| series.rounds.len()));
+}
+
+fn row(
+    series: &Series,
+    index: usize,
+    kind: Kind,
+    peer: Option<usize>,
+    connections: u64,
+) -> Vec<String> {
+    let rounds = &series.rounds;
+    let connections = connections as f64;
+    let tool = |run: &Run| run.traced.as_ref().map_or(0.0, |t| t.cpu_s * 1e6 / connections);
+    let added =
+        |runs: &Vec<Run>, index: usize| runs[index].cpu_us + tool(&runs[index]) - runs[0].cpu_us;
+    let speeds = || rounds.iter().map(|runs| runs[index].per_s / runs[0].per_s);
+    let (low, high) = range(speeds());
+    let outcomes = || rounds.iter().filter_map(|runs| runs[index].traced.as_ref());
+    let expected = expected_events(kind, connections);
+    let lost = median(outcomes().map(|t| (1.0 - t.seen / expected).max(0.0)));
+    let told = median(outcomes().map(|t| t.told / expected));
+    let mb = |bytes: f64| bytes / 1e6;
+    let against = peer.map_or_else(
+        || "–".to_owned(),
+        |peer| format!("{:.3}", median(rounds.iter().map(|r| added(r, index) / added(r, peer)))),
+    );
+    vec![
+        format!("{}, {}", series.workers, kind.name()),
+        format!("{:.2}", median(speeds())),
+        format!("{low:.2}–{high:.2}"),
+        format!("{:.1}", median(rounds.iter().map(|runs| added(runs, index)))),
+        against,
+        format!("{:.2}", median(rounds.iter().map(|runs| tool(&runs[index])))),
+        percent(lost),
+        percent(told),
+        format!(
+            "{:.0} + {:.0}",
+            mb(median(outcomes().map(|t| t.rss))),
+            mb(median(outcomes().map(|t| t.maps)))
+        ),
+    ]
+}
+
+/// With a filter on the server's port, only the accepted sockets are followed: half of all events.
+fn expected_events(kind: Kind, connections: f64) -> f64 {
+    let all = connections * EVENTS as f64;
+    if kind == Kind::TopPort { all / 2.0 } else { all }
+}
+
+fn percent(share: f64) -> String {
+    if share == 0.0 { "0".to_owned() } else { format!("{:.2} %", share * 100.0) }
+}
