@@ -20,7 +20,7 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let rows = usize::from(area.height);
     let kinds = anomalies.iter().rev().take(rows);
-    let kind_width = kinds.map(|it| width(it.kind)).max().unwrap_or(0).min(16);
+    let kind_width = kinds.map(|it| width(it.kind)).max().unwrap_or(0).min(18);
     // More of them in fewer words, or all of them in as many as it takes.
     let each = if rows >= anomalies.len() * 2 { 2 } else { 1 };
     let mut lines = Vec::new();
