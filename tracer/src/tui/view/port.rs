@@ -154,7 +154,7 @@ impl<'a> Writer<'a> {
         let times = &row.fin_wait1_ms;
         let line = |label, ms| self.fact(label, &self.cells.millis(ports::measured(row, ms)));
         Panel {
-            title: "time in FIN-WAIT-1, of those through",
+            title: "time spent in FIN-WAIT-1",
             lines: vec![line("p50", times.p50), line("p99", times.p99), line("longest", times.max)],
         }
     }
