@@ -73,7 +73,10 @@ pub fn report(error: &anyhow::Error) -> (String, u8) {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("\n  caused by: {cause}"));
     }
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    // anyhow itself looks into contexts, the chain into the sources of other errors.
+    let failure = error
+        .downcast_ref::<Failure>()
+        .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Failure>()));
     if let Some(hint) = failure.and_then(|failure| failure.hint.as_ref()) {
         text.push_str(&format!("\n  hint: {hint}"));
     }
@@ -95,5 +98,9 @@ mod tests {
         );
         assert_eq!(code, 3);
         assert_eq!(report(&anyhow::anyhow!("plain")).1, 1);
+        let around = anyhow::anyhow!("refused").context(Failure::usage("no").hint("run `y`"));
+        let (text, code) = report(&around);
+        assert_eq!(text, "sockflow: error: no\n  caused by: refused\n  hint: run `y`");
+        assert_eq!(code, 2);
     }
 }

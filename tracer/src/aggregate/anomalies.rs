@@ -112,7 +112,7 @@ impl Log {
                 None,
                 |since| {
                     let number = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
-                    format!("tcp_max_tw_buckets reached: {} closed without", count(number))
+                    format!("table full: {} closed without TIME-WAIT", count(number))
                 },
                 last.time_wait_overflow,
             );

@@ -56,17 +56,23 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
         count(orphans.limit),
         percent(orphans.host, orphans.limit)
     );
-    if let Some(left) = orphans.limit_in_s {
-        text.push_str(&format!(
+    let full = orphans.limit > 0 && orphans.host >= orphans.limit;
+    match orphans.limit_in_s {
+        _ if full => text.push_str(", limit reached"),
+        Some(left) => text.push_str(&format!(
             " {:+.0}/s, limit reached in {}",
             orphans.growth_per_s,
             duration(left)
-        ));
+        )),
+        None if killed_recently == 0 => text.push_str(", steady"),
+        None => {}
     }
     if killed_recently > 0 {
-        text.push_str(&format!(", the kernel is killing: {} so far", count(orphans.killed)));
-    } else if orphans.limit_in_s.is_none() {
-        text.push_str(", steady");
+        // It may be over by now: the last half minute counts as recent.
+        text.push_str(&format!(
+            ", the kernel killed some lately: {} so far",
+            count(orphans.killed)
+        ));
     }
     text
 }
@@ -108,6 +114,12 @@ mod tests {
 
     #[test]
     fn killing_is_critical_and_exhausted_memory_comes_first() {
+        let text = |now, left| verdict(&orphans(now, left), &TcpMem::default(), 1).text;
+        let killed = "the kernel killed some lately: 0 so far; tcp_mem";
+        let told = text(64, None);
+        assert!(told.starts_with(&format!("orphans 64 of 131,072 (<1%), {killed}")), "{told}");
+        let told = text(131_075, Some(0.0));
+        assert!(told.contains(&format!("(100%), limit reached, {killed}")), "{told}");
         assert_eq!(verdict(&orphans(64, None), &TcpMem::default(), 3).severity, Severity::Crit);
         let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), 0).text;
         assert!(text.starts_with("tcp_mem exhausted"), "{text}");

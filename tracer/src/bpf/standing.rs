@@ -105,12 +105,16 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
 /// Whether a connection was accepted here: somebody listens on its port, or, where the listener
 /// is gone, its port is the less ephemeral of the two.
 fn is_accepted(listening: &HashSet<(u32, u16)>, identity: &SocketIdentity) -> bool {
+    listening.contains(&(identity.netns, identity.local_port))
+        || (!listening.contains(&(identity.netns, identity.peer_port)) && looks_accepted(identity))
+}
+
+/// Whether a connection's own port is the less ephemeral of the two.
+#[must_use]
+pub fn looks_accepted(identity: &SocketIdentity) -> bool {
     /// Start of Linux's default ephemeral range.
     const EPHEMERAL: u16 = 32_768;
-    listening.contains(&(identity.netns, identity.local_port))
-        || (!listening.contains(&(identity.netns, identity.peer_port))
-            && identity.local_port < EPHEMERAL
-            && identity.peer_port >= EPHEMERAL)
+    identity.local_port < EPHEMERAL && identity.peer_port >= EPHEMERAL
 }
 
 /// Puts one socket into the table and counts it; returns its group.

@@ -27,13 +27,13 @@ const DRAIN_AT_ONCE: usize = 65_536;
 #[command(next_help_heading = "Tracing")]
 pub struct TracingArgs {
     /// Room for detail events that wait to be read; totals never depend on it
-    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = parse_size, hide_short_help = true)]
     pub ring_size: u32,
     /// Sockets followed at once
-    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216), hide_short_help = true)]
     pub max_sockets: u32,
     /// The kernel's type information
-    #[arg(long, value_name = "FILE", default_value = VMLINUX)]
+    #[arg(long, value_name = "FILE", default_value = VMLINUX, hide_short_help = true)]
     pub btf: PathBuf,
     /// Print what the BPF programs have to say, on stderr
     #[arg(long)]

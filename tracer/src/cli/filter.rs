@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use ipnet::IpNet;
 
+use super::units::parse_port;
 use crate::error::Failure;
 use crate::filter::{Filter, MAX_COMM, MAX_PORTS};
 use crate::source::{cgroups::Cgroups, namespaces, processes};
@@ -16,10 +17,10 @@ use crate::source::{cgroups::Cgroups, namespaces, processes};
 #[command(next_help_heading = "Filter (all given must match)")]
 pub struct FilterArgs {
     /// Local port: a server's port
-    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
     pub port: Vec<u16>,
     /// The peer's port: what we connect to
-    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
     pub peer_port: Vec<u16>,
     /// Process id of the owner
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -30,10 +31,10 @@ pub struct FilterArgs {
     /// The peer's address or network
     #[arg(long, value_name = "CIDR", value_parser = parse_network)]
     pub addr: Option<IpNet>,
-    /// Network namespace: a name in /run/netns, a path, or a process id
+    /// Network namespace: name in /run/netns, path, or process id
     #[arg(long, value_name = "NETNS")]
     pub netns: Option<String>,
-    /// cgroup2 of the owner: a path, from the root of the hierarchy
+    /// cgroup2 of the owner: path from the root of the hierarchy
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
     /// IPv4 sockets only

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::aggregate::snapshot::{Direction, Severity, Snapshot};
+use crate::aggregate::snapshot::{Direction, PortRow, Severity, Snapshot};
 use crate::format::count;
 use crate::sanitize::sanitize;
 
@@ -21,7 +21,12 @@ pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
         },
         snapshot.verdict.text
     );
-    for row in snapshot.ports.iter().take(PORTS) {
+    // A listener that nobody talks to is no news.
+    let busy = |row: &&PortRow| {
+        row.states.live_with(0) + row.states.time_wait + row.orphans + row.totals.opened > 0
+    };
+    let rows: Vec<&PortRow> = snapshot.ports.iter().filter(busy).collect();
+    for row in rows.iter().take(PORTS) {
         let arrow = match row.direction {
             Direction::In => "",
             Direction::Out => ">",
@@ -47,11 +52,11 @@ pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
         }
         let _ = write!(out, " opened {}", count(row.totals.opened));
     }
-    if snapshot.ports.len() > PORTS {
-        let _ = write!(out, " | +{} more", snapshot.ports.len() - PORTS);
+    if rows.len() > PORTS {
+        let _ = write!(out, " | +{} more", rows.len() - PORTS);
     }
     let lost = &snapshot.lost;
-    let _ = write!(out, " | lost {}", lost.detail + lost.untracked + lost.missed);
+    let _ = write!(out, " | lost {}", lost.detail + lost.untracked + lost.missed + lost.ungrouped);
     if snapshot.orphans.drift != 0 {
         let _ = write!(out, " drift {:+}", snapshot.orphans.drift);
     }

@@ -6,23 +6,34 @@
 pub mod engine;
 pub mod filter;
 pub mod line;
+mod mistyped;
 pub mod probes;
 pub mod storm;
 pub mod top;
 pub mod trace;
 pub mod units;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error;
 use crate::storm::plan::Usage;
 
+const EXAMPLES: &str = "\
+Examples:
+  Watch the server on port 9981:
+      sudo sockflow top --port 9981
+  Make something to watch, from another terminal:
+      sudo sockflow storm --mode zero-window --connections 900 --rate 45/s
+  See how well this kernel can be traced:
+      sudo sockflow probes";
+
 /// Follow every TCP socket into FIN_WAIT, TIME_WAIT and orphanhood
 #[derive(Debug, Parser)]
-#[command(name = "sockflow", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "sockflow", version, propagate_version = true, max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,18 +46,23 @@ enum Command {
     Probes(probes::ProbesArgs),
     Storm(Box<storm::StormArgs>),
     /// Print completions for a shell, to be sourced by it
+    #[command(after_long_help = "Example:\n  source <(sockflow completions bash)")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page (roff)
+    #[command(after_long_help = "Example:\n  sockflow man | man -l -")]
     Man,
 }
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return mistyped::tell(&error, &Cli::command()),
+    };
     match cli.run() {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -67,16 +83,24 @@ impl Cli {
             Command::Storm(args) => args.run().map_err(usage_of_storm),
             Command::Completions { shell } => {
                 let mut command = Self::command();
-                clap_complete::generate(shell, &mut command, "sockflow", &mut std::io::stdout());
-                Ok(())
+                // Into memory first: clap_complete panics where it cannot write.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut command, "sockflow", &mut script);
+                print(&script)
             }
             Command::Man => {
-                clap_mangen::Man::new(Self::command()).render(&mut std::io::stdout())?;
-                Ok(())
+                let mut page = Vec::new();
+                clap_mangen::Man::new(Self::command()).render(&mut page)?;
+                print(&page)
             }
         }
         .map(|()| ExitCode::SUCCESS)
     }
+}
+
+fn print(text: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text).and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
 /// storm tells what cannot be asked for in its own type.

@@ -10,8 +10,18 @@ use crate::bpf::load::{Kernel, Options};
 use crate::bpf::plan::ProbeReport;
 use tracer_common::config::DETAIL_ALL;
 
-/// Show which hook each signal uses on this kernel, and what therefore can't be seen
+const EXAMPLES: &str = "\
+Examples:
+  Can this host be traced, and how well?
+      sudo sockflow probes
+  The signals that are not exact here:
+      sudo sockflow probes --json | jq '.signals[] | select(.fidelity != \"exact\")'";
+
+/// Show which hook each signal uses here, and what can't be seen
+///
+/// Attaches everything once and lets go again.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub struct ProbesArgs {
     /// Print one JSON object
     #[arg(long)]

@@ -6,28 +6,43 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use super::units::parse_port;
 use crate::storm::plan::{
     MAX_CONNECTIONS, MAX_WORKERS, Mode, Plan, Release, Role, Usage, any_first,
 };
 use crate::storm::sysctl::Setting;
 use crate::storm::units::{Rate, parse_duration};
 
-/// Make connections on loopback that end as told, and report exactly how many
+const EXAMPLES: &str = "\
+Examples:
+  Ten thousand short connections, 2,000 a second:
+      sockflow storm --rate 2000/s
+  900 orphans that grow by 45 a second towards a limit of 1,500, to watch with `top`:
+      sudo sockflow storm --mode zero-window --connections 900 --rate 45/s \\
+          --sysctl net.ipv4.tcp_max_orphans=1500
+  In a network namespace of its own, with the result as JSON:
+      sudo sockflow storm --netns --connections 1000 --json";
+
+/// Make connections on loopback that end as told, and count them
+///
+/// Reports exactly what it did, to be compared with what was seen. It is bounded in time and
+/// number, and never leaves loopback.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub struct StormArgs {
     /// Port to listen on and to connect to
-    #[arg(long, value_name = "P", default_value_t = 9981, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "P", default_value_t = 9981, value_parser = parse_port)]
     port: u16,
     /// Several such ports; connections go round them
-    #[arg(long, value_name = "P,P…", value_delimiter = ',', conflicts_with = "port", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, hide_short_help = true, value_name = "P,P…", value_delimiter = ',', conflicts_with = "port", value_parser = parse_port)]
     ports: Vec<u16>,
     /// How many connections to make
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=MAX_CONNECTIONS))]
     connections: u64,
-    /// At most so many a second, such as 5000/s, or unlimited [default: unlimited; zero-window: 1000/s]
+    /// At most so many a second [default: none; zero-window: 1000]
     #[arg(long, value_name = "N/s")]
     rate: Option<Rate>,
-    /// Stop after this time, whatever has been done by then; at most 10m
+    /// Stop after this time, done or not; at most 10m
     #[arg(long, value_name = "D", default_value = "60s", value_parser = parse_duration)]
     duration: Duration,
     /// Who ends the connections, and how
@@ -40,30 +55,30 @@ pub struct StormArgs {
     #[arg(short = '6', long = "ipv6")]
     ipv6: bool,
     /// Loopback address to listen on; any other is refused
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, hide_short_help = true, value_name = "ADDRESS")]
     addr: Option<IpAddr>,
     /// Threads, each with its own share of the connections
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
     workers: u32,
-    /// How long orphans or held connections stand [default: zero-window: 10s; hold: until --duration]
+    /// How long what was built up stands [default: 10s; hold mode: to the end]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     hold: Option<Duration>,
     /// How zero-window clients let go of the orphans
-    #[arg(long, value_enum, default_value_t = Release::Reset)]
+    #[arg(long, hide_short_help = true, value_enum, default_value_t = Release::Reset)]
     release: Release,
     /// Zero-window: the server's SO_SNDBUF, which bounds the bytes an orphan keeps
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value_t = 4096)]
     sndbuf: u32,
     /// Zero-window: the client's SO_RCVBUF
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value_t = 4096)]
     rcvbuf: u32,
     /// Zero-window: let the server be a process of its own, which exits while its orphans stand
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     exit_server: bool,
-    /// Run in a new network namespace (takes CAP_SYS_ADMIN)
+    /// Run in a new network namespace (as root)
     #[arg(long)]
     netns: bool,
-    /// Set net.ipv4.tcp_* or net.core.somaxconn for the length of the run; may be repeated
+    /// Set net.ipv4.tcp_* or net.core.somaxconn for this run
     #[arg(long = "sysctl", value_name = "KEY=VALUE")]
     sysctls: Vec<Setting>,
     /// Print the result as one JSON object

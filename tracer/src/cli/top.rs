@@ -14,11 +14,23 @@ use super::line::line;
 use super::units::{parse_duration, parse_interval};
 use crate::tui;
 
+const EXAMPLES: &str = "\
+Examples:
+  The whole host, then one server:
+      sudo sockflow top
+      sudo sockflow top --port 9981
+  A line of text every 5 seconds for a minute, into a file:
+      sudo sockflow top --interval 5s --duration 1m >orphans.log
+  The orphans of each second, for a script:
+      sudo sockflow top --json | jq .orphans.host";
+
 /// Watch orphans, states and memory live
+///
+/// On a terminal this is a screen; `?` there shows the keys. Where stdin or stdout is no terminal
+/// it prints a line an interval.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub struct TopArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Time between snapshots, 100ms to 60s
     #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
@@ -28,15 +40,35 @@ pub struct TopArgs {
     /// Print one sockflow.snapshot/1 object a line
     #[arg(long)]
     json: bool,
-    /// Events to take in beside the totals; the screen uses `ends`
-    #[arg(long, value_name = "WHICH", default_value = "ends", value_enum)]
+    /// Events to take in beside the totals: ends (orphans that ended badly), orphans, all
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "ends",
+        value_enum,
+        hide_possible_values = true
+    )]
     detail: Detail,
-    /// Colours: unless NO_COLOR is set, always, never
-    #[arg(long, value_name = "WHEN", default_value = "auto", value_enum)]
+    /// Colours: auto (heeds NO_COLOR), always, never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        value_enum,
+        hide_possible_values = true
+    )]
     color: ColorWhen,
-    /// Glyphs: by the locale, UTF-8, or plain ASCII
-    #[arg(long, value_name = "SET", default_value = "auto", value_enum)]
+    /// Glyphs: auto (by the locale), utf8, ascii
+    #[arg(
+        long,
+        value_name = "SET",
+        default_value = "auto",
+        value_enum,
+        hide_possible_values = true
+    )]
     symbols: Symbols,
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     tracing: TracingArgs,
 }

@@ -20,17 +20,29 @@ use crate::sanitize::sanitize;
 use crate::source::live::{Live, anchor};
 use crate::time::{ClockAnchor, Wall};
 
+const EXAMPLES: &str = "\
+Examples:
+  What happens to the connections of one server:
+      sudo sockflow trace --port 9981
+  How orphans end, counted over ten seconds:
+      sudo sockflow trace --duration 10s | grep -o 'orphan ends: .*' | sort | uniq -c
+  Resets from one network, as JSON:
+      sudo sockflow trace --addr 10.4.0.0/16 --json | jq -c 'select(.kind == \"reset_in\")'";
+
 /// Print every event as a line
+///
+/// Each line has the time, the local end, the peer, what happened, and the owner.
 #[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub struct TraceArgs {
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Stop after this time
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     duration: Option<Duration>,
     /// Print one sockflow.event/1 object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     tracing: TracingArgs,
 }

@@ -18,6 +18,18 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A port.
+///
+/// # Errors
+///
+/// Not a number from 1 to 65535.
+pub fn parse_port(text: &str) -> Result<u16, String> {
+    match text.trim().parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("a port is a number from 1 to 65535".into()),
+    }
+}
+
 /// A size in bytes: `4096`, `64K`, `4M`, `1G` (powers of 1024).
 ///
 /// # Errors
@@ -31,7 +43,8 @@ pub fn parse_size(text: &str) -> Result<u32, String> {
         "K" | "KB" | "KIB" => 1 << 10,
         "M" | "MB" | "MIB" => 1 << 20,
         "G" | "GB" | "GIB" => 1 << 30,
-        unit => return Err(format!("unknown unit `{unit}`; use K, M or G")),
+        unit if !digits.is_empty() => return Err(format!("unknown unit `{unit}`; use K, M or G")),
+        _ => 1,
     };
     digits
         .parse::<u64>()

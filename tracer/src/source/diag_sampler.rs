@@ -12,6 +12,7 @@ use tracer_common::state::TcpState;
 
 use super::namespaces;
 use super::sock_diag::{Entry, Kind, SockDiag, StateMask};
+use crate::bpf::standing::looks_accepted;
 use crate::event::Direction;
 use crate::event::{DiagSample, DiagService, Network, Service};
 use crate::filter::{Filter, SocketIdentity};
@@ -128,7 +129,10 @@ fn count(
     if !minisocket && !entry.is_orphan() {
         return;
     }
-    let service = if listening.contains(&identity.local_port) {
+    // As for what stood before: minisockets outlive the listener that would tell.
+    let accepted = listening.contains(&identity.local_port)
+        || (!listening.contains(&identity.peer_port) && looks_accepted(&identity));
+    let service = if accepted {
         Service { port: identity.local_port, direction: Direction::In }
     } else {
         Service { port: identity.peer_port, direction: Direction::Out }

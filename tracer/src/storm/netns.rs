@@ -6,6 +6,7 @@ use rustix::net::{
 };
 
 use super::sys;
+use crate::error::Failure;
 
 const RTM_NEWLINK: u16 = 16;
 const NLMSG_ERROR: u16 = 2;
@@ -17,8 +18,10 @@ const LOOPBACK_INDEX: i32 = 1;
 
 /// Enters a new namespace; only this thread and what it starts later are inside.
 pub(super) fn enter_new() -> anyhow::Result<()> {
-    sys::new_network_namespace()
-        .context("cannot make a network namespace (it takes CAP_SYS_ADMIN)\nhint: sudo")?;
+    sys::new_network_namespace().context(
+        Failure::environment("cannot make a network namespace: it takes CAP_SYS_ADMIN")
+            .hint("run it as root: `sudo sockflow storm …`"),
+    )?;
     loopback_up().context("cannot bring up the loopback of the new network namespace")
 }
 

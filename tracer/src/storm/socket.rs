@@ -17,6 +17,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SocketFlags, SocketType, accept_with, bind, listen, recv, socket_with,
 };
 
+use crate::error::{Failure, Kind};
+
 /// Longest wait for any one step; on loopback each takes microseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// What the kernel cuts to `somaxconn`.
@@ -59,8 +61,11 @@ pub(super) fn listeners(
     ports
         .iter()
         .map(|&port| {
-            open(port)
-                .with_context(|| format!("cannot listen on {}", SocketAddr::new(address, port)))
+            open(port).with_context(|| {
+                let what = format!("cannot listen on {}", SocketAddr::new(address, port));
+                let hint = format!("see who does: `ss -ltnp sport = :{port}`");
+                Failure { kind: Kind::Failed, what, hint: Some(hint) }
+            })
         })
         .collect()
 }

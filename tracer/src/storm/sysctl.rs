@@ -8,6 +8,8 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Failure;
+
 /// A setting to change: `net.ipv4.tcp_max_orphans=64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -48,7 +50,7 @@ impl FromStr for Setting {
             return Err("only net.ipv4.tcp_* and net.core.somaxconn may be changed".into());
         }
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit() || b" \t-".contains(&b)) {
-            return Err(format!("`{value}` is not a number or a list of numbers"));
+            return Err(format!("`{value}` is not a number, or numbers with blanks between them"));
         }
         Ok(Self { key: key.into(), value: value.into() })
     }
@@ -102,8 +104,13 @@ impl Guard {
                 to: value.clone(),
                 restored: false,
             });
-            std::fs::write(path(key), value)
-                .with_context(|| format!("cannot set {key} to {value}\nhint: sudo"))?;
+            if let Err(error) = std::fs::write(path(key), value) {
+                if read(key).is_ok_and(|now| now == from) {
+                    // What was refused is not there to be put back.
+                    guard.changed.pop();
+                }
+                return Err(refused(error, key, value));
+            }
             // Should the process be killed outright, this line says how to undo it.
             say(&format!(
                 "storm: {key}: {from} -> {value} until the end; to undo by hand: sysctl -w {key}='{from}'"
@@ -135,6 +142,17 @@ impl Guard {
             }
         }
     }
+}
+
+/// Why a setting could not be changed.
+fn refused(error: std::io::Error, key: &str, value: &str) -> anyhow::Error {
+    let what = format!("cannot set {key} to {value}");
+    let failure = if error.kind() == std::io::ErrorKind::PermissionDenied {
+        Failure::environment(what).hint("run it as root: `sudo sockflow storm …`")
+    } else {
+        Failure::usage(what).hint(format!("see what it is now: `sysctl {key}`"))
+    };
+    anyhow::Error::new(error).context(failure)
 }
 
 impl Drop for Guard {

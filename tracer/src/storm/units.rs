@@ -36,7 +36,7 @@ impl std::fmt::Display for Rate {
     }
 }
 
-/// Reads `500ms`, `10s`, `2m` or a bare number of seconds.
+/// Reads `500ms`, `10s`, `2m` `1h` or a bare number of seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
@@ -47,7 +47,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "s" => 1.0,
         "m" | "min" => 60.0,
-        _ => return Err(format!("unknown unit `{unit}`; use ms, s or m")),
+        "h" => 3600.0,
+        _ if !number.is_empty() => {
+            return Err(format!("unknown unit `{unit}`; use ms, s, m or h"));
+        }
+        _ => 1.0,
     };
     number
         .trim_end()
@@ -77,7 +81,8 @@ mod tests {
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "s", "-1s", "1h", "NaN", "infs", "1e300s"] {
+        assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "s", "-1s", "1d", "soon", "NaN", "infs", "1e300s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -46,7 +46,7 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
         name: "FIN-W-1 p99",
         short: "P99",
         rank: 12,
-        value: Value::Millis(|row| row.fin_wait1_ms.p99),
+        value: Value::Millis(|row| measured(row, row.fin_wait1_ms.p99)),
     },
 ];
 
@@ -69,12 +69,27 @@ const fn rate(
     Column { name, short, rank, value: Value::Rate(signal, value) }
 }
 
+/// A time in FIN_WAIT1, or one that reads as none: before the first socket left that state there
+/// is nothing to tell, and 0 ms would be praise.
+pub(crate) fn measured(row: &PortRow, ms: f64) -> f64 {
+    if row.fin_wait1_ms.max > 0.0 { ms } else { -1.0 }
+}
+
 /// `9981` where we accept, `→443` where we connect, `other` for what found no room.
 pub(crate) fn label(port: u16, direction: Direction, cells: &Cells<'_>) -> String {
     match (port, direction) {
         (0, _) => String::from("other"),
         (_, Direction::In) => port.to_string(),
         (_, Direction::Out) => format!("{}{port}", cells.symbols.outward()),
+    }
+}
+
+/// `:9981` or `→:443` in a sentence or a path.
+pub(crate) fn place(port: u16, direction: Direction, cells: &Cells<'_>) -> String {
+    match (port, direction) {
+        (0, _) => String::from("other"),
+        (_, Direction::In) => format!(":{port}"),
+        (_, Direction::Out) => format!("{}:{port}", cells.symbols.outward()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
 use crate::format;
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, ports};
-use crate::tui::model::{Model, Page};
+use crate::tui::model::{Looks, Model, Page};
 
 /// A part of line 1.
 struct Segment {
@@ -149,7 +149,7 @@ fn crumbs(model: &Model) -> Vec<String> {
     for page in &model.pages {
         path.push(match page {
             Page::Port(key) if key.port == 0 => String::from("other"),
-            Page::Port(key) => format!(":{}", ports::label(key.port, key.direction, &cells)),
+            Page::Port(key) => ports::place(key.port, key.direction, &cells),
             Page::Process(key) => process_name(model, key.pid, key.comm.as_deref()),
         });
     }
@@ -202,6 +202,21 @@ fn fit(mut segments: Vec<Segment>, cells: usize) -> Line<'static> {
     Line::from(spans)
 }
 
+/// The verdict in as many of its words as fit: the time that is left is the last to go.
+fn abridged(looks: &Looks, text: &str, cells: usize, rows: usize) -> String {
+    let first = text.split_once(';').map_or(text, |(first, _)| first);
+    let brief = first.replace(" reached in ", " in ");
+    let bare = match (brief.find(" ("), brief.find(')')) {
+        (Some(open), Some(close)) if open < close => {
+            format!("{}{}", &brief[..open], &brief[close + 1..])
+        }
+        _ => brief.clone(),
+    };
+    let fits = |text: &&str| wrap(looks, text, cells, usize::MAX).len() <= rows;
+    let fitting = [text, first, brief.as_str()].into_iter().find(fits);
+    fitting.unwrap_or(&bare).to_owned()
+}
+
 /// Line 2, or as many as it takes, up to `rows`.
 pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'static>> {
     let looks = &model.looks;
@@ -221,7 +236,7 @@ pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'stati
     if cells < indent + 24 {
         // No room beside a badge: the word leads the sentence.
         let text = format!("{} {text}", severity.word());
-        let lines = wrap(looks, &text, cells, rows);
+        let lines = wrap(looks, &abridged(looks, &text, cells, rows), cells, rows);
         let line = |(at, text): (usize, String)| match text.split_once(' ') {
             Some((word, rest)) if at == 0 => {
                 Line::from(vec![span(word, badge_style), span(format!(" {rest}"), style)])
@@ -230,6 +245,7 @@ pub(crate) fn verdict(model: &Model, cells: u16, rows: usize) -> Vec<Line<'stati
         };
         return lines.into_iter().enumerate().map(line).collect();
     }
+    let text = abridged(looks, &text, cells - indent, rows.max(1));
     let words = wrap(looks, &text, cells - indent, rows.max(1));
     let line = |(at, text): (usize, String)| {
         let before = if at == 0 {

@@ -23,10 +23,10 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
         return gone(looks, &format!("no connection on port {} any more", key.port), cells);
     };
     let write = Writer::new(looks, snapshot, cells);
-    let label = ports::label(key.port, key.direction, &write.cells);
+    let place = ports::place(key.port, key.direction, &write.cells);
     let chart = Chart::of_port(snapshot, row, model.zoom_s());
     Contents {
-        chart: Some((chart, format!("orphans of :{label}"))),
+        chart: Some((chart, format!("orphans of {place}"))),
         panels: vec![
             write.who(row),
             write.orphans(row),
@@ -116,13 +116,13 @@ impl<'a> Writer<'a> {
     }
 
     fn orphans(&self, row: &PortRow) -> Panel {
-        let each = row.orphan_bytes.checked_div(row.orphans).unwrap_or(0);
+        let each = row.orphan_bytes.checked_div(row.orphans).map_or("-".into(), format::bytes);
         let growth = format!("{}/s", format::change(row.growth_per_s));
         let mut lines = vec![
             self.fact("now", &self.cells.orphans(row.orphans)),
             self.fact("growth", &self.cells.orphan_text(&growth)),
             self.fact("memory", &self.cells.orphan_text(&format::bytes(row.orphan_bytes))),
-            self.fact("each", &self.cells.orphan_text(&format::bytes(each))),
+            self.fact("each", &self.cells.orphan_text(&each)),
         ];
         let states = orphan_states(&row.orphans_by_state);
         for (name, number) in states.into_iter().filter(|(_, number)| *number > 0) {
@@ -151,13 +151,11 @@ impl<'a> Writer<'a> {
     }
 
     fn fin_wait1(&self, row: &PortRow) -> Panel {
+        let times = &row.fin_wait1_ms;
+        let line = |label, ms| self.fact(label, &self.cells.millis(ports::measured(row, ms)));
         Panel {
-            title: "time in FIN-WAIT-1",
-            lines: vec![
-                self.fact("p50", &self.cells.millis(row.fin_wait1_ms.p50)),
-                self.fact("p99", &self.cells.millis(row.fin_wait1_ms.p99)),
-                self.fact("longest", &self.cells.millis(row.fin_wait1_ms.max)),
-            ],
+            title: "time spent in FIN-WAIT-1",
+            lines: vec![line("p50", times.p50), line("p99", times.p99), line("longest", times.max)],
         }
     }
 

@@ -20,14 +20,15 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let rows = usize::from(area.height);
     let kinds = anomalies.iter().rev().take(rows);
-    let kind_width = kinds.map(|it| width(it.kind)).max().unwrap_or(0).min(16);
-    // More of them in fewer words, or all of them in as many as it takes.
-    let each = if rows >= anomalies.len() * 2 { 2 } else { 1 };
-    let mut lines = Vec::new();
-    for anomaly in anomalies.iter().rev().take(rows) {
-        let cells = usize::from(area.width);
-        lines.extend(entry(looks, anomaly, kind_width, cells, each));
-    }
+    let kind_width = kinds.map(|it| width(it.kind)).max().unwrap_or(0).min(18);
+    let cells = usize::from(area.width);
+    let all = |each: usize| -> Vec<Line<'static>> {
+        let newest = anomalies.iter().rev().take(rows);
+        newest.flat_map(|anomaly| entry(looks, anomaly, kind_width, cells, each)).collect()
+    };
+    // All of them in as many words as it takes, or more of them in fewer.
+    let complete = all(2);
+    let lines = if complete.len() <= rows { complete } else { all(1) };
     put_all(buf, area, &lines);
 }
 

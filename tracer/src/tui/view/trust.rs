@@ -72,6 +72,7 @@ fn affects(signal: &str) -> &'static str {
         "time_wait" => "TIME-WAIT, FIN-WAIT-2 as minisockets",
         "mem_pressure" => "the word beside the tcp_mem bar",
         "owner" => "process names, the processes table",
+        "accept_owner" => "whose a socket is until it is closed",
         "reset" | "reset_in" | "reset_out" => "resets",
         _ => "",
     }
