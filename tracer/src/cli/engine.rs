@@ -36,7 +36,7 @@ pub struct TracingArgs {
     #[arg(long, value_name = "FILE", default_value = VMLINUX, hide_short_help = true)]
     pub btf: PathBuf,
     /// Print what the BPF programs have to say, on stderr
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub verbose: bool,
 }
 

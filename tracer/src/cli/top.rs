@@ -46,7 +46,8 @@ pub struct TopArgs {
         value_name = "WHICH",
         default_value = "ends",
         value_enum,
-        hide_possible_values = true
+        hide_possible_values = true,
+        hide_short_help = true
     )]
     detail: Detail,
     /// Colours: auto (heeds NO_COLOR), always, never
