@@ -10,7 +10,7 @@ use tracer_common::state::TcpState;
 
 use crate::config::config;
 use crate::emit;
-use crate::filter::socket_passes;
+use crate::filter::{listener_passes, socket_passes};
 use crate::group;
 use crate::maps::SOCKETS;
 use crate::sock::Sock;
@@ -99,11 +99,17 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState) {
             Some(process) => process.tgid,
             None => 0,
         };
+        // A filter on peers keeps the listener out, which has none, and not what it accepts.
+        let accepts = if listener_passes(sock, local_port, netns) {
+            group::find_or_make(local_port, DIRECTION_IN, process)
+        } else {
+            GROUP_OUTSIDE
+        };
         if passes {
-            record.group = group::find_or_make(local_port, DIRECTION_IN, process);
+            record.group = accepts;
         }
         // Known even when filtered out: it tells the direction of the sockets it accepts.
-        group::listen_begins(netns, local_port, record.group, record.tgid);
+        group::listen_begins(netns, local_port, accepts, record.tgid);
     } else if passes {
         (record.group, record.tgid) = group::of_accepted(netns, local_port);
     }

@@ -84,8 +84,14 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
     let mut listener_of = HashMap::new();
     for socket in listeners {
         let owner = socket.owner.as_ref();
-        let group = place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
-        register_listener(maps, socket, group)?;
+        place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
+        // A filter on peers keeps the listener out, which has none, and not what it accepts.
+        let accepts = if filter.passes_listener(&socket.identity) {
+            group_of(maps, filter, socket.identity.local_port, DIRECTION_IN, owner)?
+        } else {
+            GROUP_OUTSIDE
+        };
+        register_listener(maps, socket, accepts)?;
         let key = (socket.identity.netns, socket.identity.local_port);
         listener_of.insert(key, owner);
     }
@@ -114,7 +120,7 @@ fn is_accepted(listening: &HashSet<(u32, u16)>, identity: &SocketIdentity) -> bo
             && identity.peer_port >= EPHEMERAL)
 }
 
-/// Puts one socket into the table and counts it; returns its group.
+/// Puts one socket into the table and counts it.
 fn place(
     maps: &mut Maps,
     filter: &Filter,
@@ -122,7 +128,7 @@ fn place(
     socket: &StandingSocket,
     direction: u8,
     owner: Option<&StandingOwner>,
-) -> Result<u32> {
+) -> Result<()> {
     let identity = &socket.identity;
     let port = if direction == DIRECTION_IN { identity.local_port } else { identity.peer_port };
     let group = if filter.passes_socket(identity) {
@@ -131,7 +137,7 @@ fn place(
         GROUP_OUTSIDE
     };
     if group == GROUP_OUTSIDE && !socket.orphan {
-        return Ok(group);
+        return Ok(());
     }
     let connection = socket.state.is_connection();
     let record = SockRecord {
@@ -146,10 +152,10 @@ fn place(
     };
     match maps.sockets.insert(socket.cookie, record, NOEXIST) {
         Ok(()) => {}
-        Err(error) if is_there(&error) => return Ok(group),
+        Err(error) if is_there(&error) => return Ok(()),
         Err(error) if is_full(&error) => {
             base.untracked += 1;
-            return Ok(group);
+            return Ok(());
         }
         Err(error) => return Err(error.into()),
     }
@@ -172,7 +178,7 @@ fn place(
             base.add(group, counter as usize);
         }
     }
-    Ok(group)
+    Ok(())
 }
 
 /// The group of a service and an owner, made if it is new.

@@ -32,8 +32,8 @@ pub struct DiagSampler {
 }
 
 impl DiagSampler {
-    /// Opens a socket in each namespace that the filter lets through. A namespace that cannot be
-    /// entered is told in `notes`.
+    /// Opens a socket in each namespace, also where the filter is on one: orphans anywhere count
+    /// towards the host's limit. A namespace that cannot be entered is told in `notes`.
     ///
     /// # Errors
     ///
@@ -47,8 +47,7 @@ impl DiagSampler {
         }
         let mut refused = 0;
         for namespace in namespaces::list()?.found {
-            let wanted = filter.netns.as_ref().is_none_or(|(_, netns)| *netns == namespace.inum);
-            if !wanted || opened.iter().any(|(inum, _)| *inum == namespace.inum) {
+            if opened.iter().any(|(inum, _)| *inum == namespace.inum) {
                 continue;
             }
             match SockDiag::open_in(&namespace.path) {
@@ -63,6 +62,13 @@ impl DiagSampler {
             ));
         }
         Ok(Self { namespaces: opened, watched, filter: filter.clone(), not_before: None })
+    }
+
+    /// From now on only namespaces that the filter lets through are asked.
+    pub fn keep_filtered(&mut self) {
+        if let Some((_, wanted)) = &self.filter.netns {
+            self.namespaces.retain(|(netns, _)| netns == wanted);
+        }
     }
 
     /// Hands every socket of every namespace to `sink`, with the namespace.

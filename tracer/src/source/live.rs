@@ -66,6 +66,7 @@ impl Live {
         let mut notes = Vec::new();
         let mut diag = DiagSampler::open(filter, &mut notes)?;
         let sockets = stood_before(&mut diag, &mut notes)?;
+        diag.keep_filtered();
         let base = standing::merge(&mut maps, filter, &sockets)?;
         maps.end_merging()?;
         standing::sweep_tombstones(&mut maps)?;
