@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use support::{
-    Keep, PORT, Standing, Top, assert_complete, ends, host_orphans, number, row, sockstat, storm,
-    tcp_ext, turn, under_pressure,
+    Keep, PORT, Standing, Top, assert_complete, ended, ends, host_orphans, number, row, sockstat,
+    storm, tcp_ext, turn, under_pressure,
 };
 
 const KILLED: &str = "TCPAbortOnMemory";
@@ -130,41 +130,51 @@ fn time(snapshot: &Value) -> f64 {
 
 #[test]
 fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
-    const ORPHANS: u64 = 300;
-    /// Pages of an orphan and its client: 4.3; these are a quarter and a half of what 300 take.
-    const LOW: u64 = 300;
-    const PRESSURE: u64 = 600;
+    /// An orphan and its client take 4.3 pages: the first are above low, all above pressure.
+    const FIRST: u64 = 100;
+    const SECOND: u64 = 200;
+    const LOW: u64 = 200;
+    const PRESSURE: u64 = 800;
     let _turn = turn();
     let limits = Keep::setting("net.ipv4.tcp_mem");
     let pages = sockstat("/proc/self/net", "mem");
     assert!(!under_pressure());
     let entered_before = tcp_ext("TCPMemoryPressures");
     let killed_before = tcp_ext(KILLED);
-    let mut top = Top::start(&["--port", "9981", "--interval", "100ms"]);
+    let mut top = Top::start(&["--port", "9981,9982", "--interval", "100ms"]);
     let watch = Watch::start();
-    let count = ORPHANS.to_string();
     let (low, pressure, high) = (pages + LOW, pages + PRESSURE, pages + 100_000);
     let setting = format!("net.ipv4.tcp_mem={low} {pressure} {high}");
-    let arguments = [
-        &["--mode", "zero-window", "--connections", &count, "--rate", "100/s"][..],
-        &["--hold", "60s", "--sysctl", &setting],
-    ];
-    let standing = Standing::start(None, &arguments.concat(), ORPHANS);
-    let under = top.until("pressure", |snapshot| snapshot["tcp_mem"]["state"] == "pressure");
-    let memory = &under["tcp_mem"];
+    let orphans = |port: &str, count: u64, more: &[&str]| {
+        let number = count.to_string();
+        let zero_window = ["--mode", "zero-window", "--hold", "60s", "--port", port];
+        let arguments = [&zero_window, &["--connections", &number][..], more].concat();
+        Standing::start(None, &arguments, count)
+    };
+    let is = |state: &'static str| move |now: &Value| now["tcp_mem"]["state"] == state;
+    let first = orphans("9981", FIRST, &["--sysctl", &setting]);
+    let rising = top.until("memory above low", is("rising"));
+    let memory = &rising["tcp_mem"];
     assert_eq!(number(memory, "/low"), low, "{memory}");
     assert_eq!(number(memory, "/pressure"), pressure, "{memory}");
     assert_eq!(number(memory, "/high"), high, "{memory}");
-    assert!(number(memory, "/pages") > low, "{memory}");
+    assert!((low..=pressure).contains(&number(memory, "/pages")), "{memory}");
+    top.now();
+    let second = orphans("9982", SECOND, &[]);
+    top.until("pressure", is("pressure"));
     let stood = top.now().clone();
-    assert_eq!(number(&stood, "/orphans/tracked"), ORPHANS, "{stood}");
-    // Let go while the limits are still small: the kernel must leave pressure by itself. It does
-    // when a socket next asks for memory, so there is some traffic after.
-    let report = standing.release();
+    assert_eq!(number(&stood, "/orphans/tracked"), FIRST + SECOND, "{stood}");
+    // Below pressure is not below low: the flag stays.
+    second.release();
+    let eased = top.now().clone();
+    assert!((low..=pressure).contains(&number(&eased, "/tcp_mem/pages")), "{eased}");
+    assert_eq!(eased["tcp_mem"]["state"], "pressure", "{eased}");
+    let report = first.release();
     assert_eq!(report["sysctls"][0]["restored"], true, "{report}");
     assert!(limits.is_as_before());
-    storm(None, &["--connections", "100", "--port", "9982"]);
-    top.until("no pressure", |snapshot| snapshot["tcp_mem"]["state"] == "ok");
+    // The kernel takes the flag back when a socket next asks for memory.
+    storm(None, &["--connections", "100", "--port", "9983"]);
+    top.until("no pressure", is("ok"));
     let entered = tcp_ext("TCPMemoryPressures") - entered_before;
     let snapshots = top.stop();
     let seen = watch.seen();
@@ -175,10 +185,7 @@ fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
         .map(|snapshot| snapshot["tcp_mem"]["state"].as_str().expect("a state"))
         .collect();
     states.dedup();
-    assert_eq!(states.first(), Some(&"ok"), "{states:?}");
-    assert_eq!(states.last(), Some(&"ok"), "{states:?}");
-    let kinds: BTreeSet<&str> = states.iter().copied().collect();
-    assert_eq!(kinds, BTreeSet::from(["ok", "pressure", "rising"]), "{states:?}");
+    assert_eq!(states, ["ok", "rising", "pressure", "ok"]);
 
     // A snapshot agrees with the kernel wherever the flag did not change around it.
     let mut agreed = 0;
@@ -186,7 +193,7 @@ fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
         let at = time(snapshot);
         let around: BTreeSet<bool> = seen
             .iter()
-            .filter(|(when, _)| (when - at).abs() < 0.1)
+            .filter(|(when, _)| (when - at).abs() < 0.05)
             .map(|(_, flag)| *flag)
             .collect();
         if around.len() == 1 {
@@ -195,7 +202,7 @@ fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
             agreed += 1;
         }
     }
-    assert!(agreed * 10 > snapshots.len() * 8, "{agreed} of {}", snapshots.len());
+    assert!(agreed * 2 > snapshots.len(), "{agreed} of {}", snapshots.len());
     assert!(entered > 0);
     assert_eq!(number(last, "/tcp_mem/entered"), entered, "{last}");
     let anomalies = last["anomalies"].as_array().expect("anomalies");
@@ -208,7 +215,9 @@ fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
     }
     // Pressure is not the limit: nothing is killed for it.
     assert_eq!(tcp_ext(KILLED), killed_before);
-    let server = row(last, PORT, "in");
-    assert_eq!(ends(server), support::ended("peer_reset", ORPHANS), "{server}");
+    for (port, count) in [(9981, FIRST), (9982, SECOND)] {
+        let server = row(last, port, "in");
+        assert_eq!(ends(server), ended("peer_reset", count), "{server}");
+    }
     assert_complete(last);
 }
