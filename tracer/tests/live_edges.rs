@@ -226,6 +226,33 @@ fn closed_with_a_linger_that_is_not_used_up() {
     assert_balanced(&server);
 }
 
+/// A process that is killed does not wait, whatever its sockets ask for: they are orphans at once.
+#[test]
+fn killed_with_a_linger() {
+    let _turn = turn();
+    let mut edge = Edge::new();
+    let (listener, mut server, mut client) = edge.pair();
+    for stream in [&server, &client] {
+        SockRef::from(stream).set_send_buffer_size(4096).expect("a buffer");
+        SockRef::from(stream).set_recv_buffer_size(4096).expect("a buffer");
+    }
+    fill(&mut server);
+    SockRef::from(&server).set_linger(Some(Duration::from_secs(60))).expect("linger");
+    let mut command = Command::new("sleep");
+    command.arg("600").stdin(Stdio::from(OwnedFd::from(server)));
+    drop(Guarded::start(command));
+    let before = edge.orphans_before;
+    eventually("an orphan", || host_orphans() == before + 1);
+    let row = edge.now("in");
+    assert_eq!(number(&row, "/orphans"), 1, "{row}");
+    assert_totals(&row, &[("opened", 1), ("orphaned", 1)]);
+    assert!(read_to_end(&mut client) > 0);
+    drop((client, listener));
+    let last = edge.finish();
+    let server = row_of(&last, "in");
+    assert_eq!(ends(&server), ended("time_wait", 1), "{server}");
+}
+
 /// Both FINs wait behind a closed window; the one that comes first finds the other unacknowledged.
 #[test]
 fn both_close_at_once() {

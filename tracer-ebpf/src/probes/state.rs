@@ -20,7 +20,7 @@ use crate::config::config;
 use crate::emit::{self, emit};
 use crate::group;
 use crate::sock::Sock;
-use crate::task::current_tgid;
+use crate::task::{current_is_exiting, current_tgid};
 use crate::totals::Totals;
 use crate::track;
 
@@ -186,7 +186,9 @@ fn orphan(sock: Sock, totals: Totals, record: &mut SockRecord, old: TcpState, ne
         if !begins_orphan(old, new, sock.shutdown(), close_called(Some(record))) {
             return;
         }
-        if sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0 {
+        // `inet_release` takes no time for a process that exits.
+        let lingers = sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0;
+        if lingers && !current_is_exiting() {
             record.flags |= FLAG_LINGERING;
             return;
         }
