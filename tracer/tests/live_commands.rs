@@ -58,7 +58,10 @@ const FOUR: (u16, u64) = (9986, 30);
 const SIX: (u16, u64) = (9987, 20);
 const OWN: (u16, u64) = (9988, 7);
 
-fn expected(rows: &[((u16, u64), &str)]) -> Counts {
+/// A service's port and connections, and the directions in which they are seen.
+type Rows<'a> = ((u16, u64), &'a str);
+
+fn expected(rows: &[Rows<'_>]) -> Counts {
     rows.iter()
         .flat_map(|((port, count), directions)| {
             directions.split(' ').map(|direction| (u64::from(*port), direction.to_owned(), *count))
@@ -70,7 +73,7 @@ fn expected(rows: &[((u16, u64), &str)]) -> Counts {
 fn filters() -> Vec<(Vec<String>, Counts)> {
     const BOTH: &str = "in out";
     let own = std::process::id().to_string();
-    let filters: &[(&[&str], &[((u16, u64), &str)])] = &[
+    let filters: &[(&[&str], &[Rows<'_>])] = &[
         (&[], &[(FOUR, BOTH), (SIX, BOTH), (OWN, BOTH)]),
         (&["--port", "9986"], &[(FOUR, "in")]),
         (&["--port", "9986,9987"], &[(FOUR, "in"), (SIX, "in")]),
@@ -153,7 +156,8 @@ fn filters_let_exactly_their_standing_sockets_through() {
     let last = Top::start(&["--netns", &namespace.name(), "--pid", &pid]).last();
     assert_eq!(counts(&last, "standing"), expected(&[(SIX, "in out")]));
     drop(own);
-    (four.release(), six.release());
+    four.release();
+    six.release();
 }
 
 /// An event as it is expected: kind, the states, why.
