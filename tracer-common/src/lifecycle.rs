@@ -60,6 +60,15 @@ pub const fn begins_orphan(
         && !matches!(close_called, CloseCalled::No)
 }
 
+/// Whether a connection that nobody is known to listen for was accepted here: by its ports, of
+/// which the listening one is the less ephemeral.
+#[must_use]
+pub const fn is_accepted(local_port: u16, peer_port: u16) -> bool {
+    /// Start of Linux's default ephemeral range (`net.ipv4.ip_local_port_range`).
+    const EPHEMERAL: u16 = 32_768;
+    local_port < EPHEMERAL && peer_port >= EPHEMERAL
+}
+
 /// What is known of an orphan when it is destroyed.
 #[derive(Clone, Copy, Debug)]
 pub struct EndOfOrphan {

@@ -15,20 +15,12 @@ use crate::task::Process;
 /// local ports such a socket joins when it is established.
 #[inline(always)]
 pub(crate) fn socket_passes(sock: Sock, local_port: u16, peer_port: u16, netns: u32) -> bool {
-    if config!(filter.ports_len) != 0
-        && !any_port(&raw const crate::config::CONFIG.filter.ports, local_port)
-    {
+    if !listener_passes(sock, local_port, netns) {
         return false;
     }
     if config!(filter.peer_ports_len) != 0
         && !any_port(&raw const crate::config::CONFIG.filter.peer_ports, peer_port)
     {
-        return false;
-    }
-    if config!(filter.netns) != 0 && config!(filter.netns) != netns {
-        return false;
-    }
-    if config!(filter.family) != 0 && (config!(filter.family) == 6) != sock.is_ipv6() {
         return false;
     }
     if config!(filter.addr_on) != 0 {
@@ -44,6 +36,21 @@ pub(crate) fn socket_passes(sock: Sock, local_port: u16, peer_port: u16, netns: 
         }
     }
     true
+}
+
+/// Whether the filter lets sockets through that this listener accepts, as far as it can tell: a
+/// listener has no peer yet, those will have.
+#[inline(always)]
+pub(crate) fn listener_passes(sock: Sock, local_port: u16, netns: u32) -> bool {
+    if config!(filter.ports_len) != 0
+        && !any_port(&raw const crate::config::CONFIG.filter.ports, local_port)
+    {
+        return false;
+    }
+    if config!(filter.netns) != 0 && config!(filter.netns) != netns {
+        return false;
+    }
+    config!(filter.family) == 0 || (config!(filter.family) == 6) == sock.is_ipv6()
 }
 
 /// Unused places hold 0, which no socket that is asked about has.

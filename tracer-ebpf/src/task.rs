@@ -9,6 +9,8 @@ use crate::config::config;
 /// `PF_KTHREAD`: a kernel thread (`include/linux/sched.h`): it may run a deferred `close()` but
 /// owns nothing.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_EXITING`: it is being torn down; what it closes now does not linger.
+const PF_EXITING: u32 = 0x0000_0004;
 /// Nanoseconds in a clock tick as /proc shows it (`USER_HZ` 100 on every architecture but alpha).
 const NS_PER_TICK: u64 = 10_000_000;
 
@@ -24,6 +26,14 @@ pub(crate) struct Process {
 #[inline(always)]
 pub(crate) fn current_tgid() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Whether the current task is on its way out.
+#[inline(always)]
+pub(crate) fn current_is_exiting() -> bool {
+    // SAFETY: no arguments; returns the address of the current task.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    read::<u32>(task, config!(offsets.task_flags)) & PF_EXITING != 0
 }
 
 #[inline(always)]

@@ -2,17 +2,17 @@
 
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
-    DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING,
-    GROUP_OUTSIDE, SockRecord,
+    CONTROL_MERGING, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN,
+    FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
-use tracer_common::lifecycle::is_close_transition;
+use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
 use tracer_common::state::TcpState;
 
 use crate::config::config;
-use crate::filter::socket_passes;
+use crate::filter::{listener_passes, socket_passes};
 use crate::group;
-use crate::maps::SOCKETS;
+use crate::maps::{CONTROL, SOCKETS};
 use crate::sock::Sock;
 use crate::task::{Process, current_tgid};
 use crate::totals::{NOEXIST, Totals, lose};
@@ -44,14 +44,28 @@ pub(crate) fn no_room(id: u64) {
     warn!((), "no room for socket {}", id);
 }
 
-/// Removes the record; the kernel destroys the socket. `merging`: leave a tombstone.
+/// Whether user space is still merging what stood before.
 #[inline(always)]
-pub(crate) fn forget(id: u64, record: &mut SockRecord, merging: bool) {
-    if merging {
+pub(crate) fn merging() -> bool {
+    // SAFETY: one word of the map, read as a whole.
+    CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0)
+}
+
+/// Removes the record; the kernel destroys the socket. While user space merges, a tombstone stays.
+#[inline(always)]
+pub(crate) fn forget(id: u64, record: &mut SockRecord) {
+    if merging() {
         record.flags = FLAG_DESTROYED;
     } else {
         let _ = SOCKETS.remove(id);
     }
+}
+
+/// Leaves a tombstone for a socket that never had a record.
+#[inline(always)]
+pub(crate) fn bury(id: u64) {
+    let record = SockRecord { flags: FLAG_DESTROYED, ..SockRecord::default() };
+    let _ = SOCKETS.insert(id, record, NOEXIST);
 }
 
 /// Whether a socket without a record needs one at this transition.
@@ -108,11 +122,17 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
             Some(process) => process.tgid,
             None => 0,
         };
+        // A filter on peers keeps the listener out, which has none, and not what it accepts.
+        let accepts = if listener_passes(sock, local_port, netns) {
+            group::find_or_make(local_port, DIRECTION_IN, process)
+        } else {
+            GROUP_OUTSIDE
+        };
         if passes {
-            record.group = group::find_or_make(local_port, DIRECTION_IN, process);
+            record.group = accepts;
         }
         // Known even when filtered out: it tells the direction of the sockets it accepts.
-        group::listen_begins(netns, local_port, record.group, record.tgid);
+        group::listen_begins(netns, local_port, accepts, record.tgid);
     } else if passes {
         (record.group, record.tgid) = group::of_accepted(netns, local_port);
     }
@@ -126,10 +146,20 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     let local_port = sock.local_port();
     let peer_port = sock.peer_port();
     record.state = old.number();
-    let accepted = matches!(old, TcpState::Listen) || group::is_service(netns, local_port);
+    let accepted = matches!(old, TcpState::Listen)
+        || group::is_service(netns, local_port)
+        || (!group::is_service(netns, peer_port) && is_accepted(local_port, peer_port));
     (record.direction, record.service_port) =
         if accepted { (DIRECTION_IN, local_port) } else { (DIRECTION_OUT, peer_port) };
+    // Closed before its first change was seen.
+    let orphan = sock.flags() & SOCK_DEAD != 0 && old.is_connection();
+    if orphan {
+        record.flags |= FLAG_ORPHAN;
+    }
     if !socket_passes(sock, local_port, peer_port, netns) {
+        if orphan && let Some(outside) = Totals::of(GROUP_OUTSIDE) {
+            outside.count(Counter::Orphans);
+        }
         return;
     }
     (record.group, record.tgid) = if accepted {
@@ -137,10 +167,14 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     } else {
         (group::find_or_make(peer_port, DIRECTION_OUT, None), 0)
     };
-    if record.group == GROUP_OUTSIDE {
-        return;
-    }
     if let Some(totals) = Totals::of(record.group) {
+        if orphan {
+            totals.count(Counter::Orphans);
+            totals.orphan_enters(old.number());
+        }
+        if record.group == GROUP_OUTSIDE {
+            return;
+        }
         if !matches!(old, TcpState::Close) {
             totals.enter(old.number());
         }

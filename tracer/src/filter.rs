@@ -61,11 +61,18 @@ impl Filter {
     #[must_use]
     pub fn passes_socket(&self, socket: &SocketIdentity) -> bool {
         let any = |ports: &[u16], port| ports.is_empty() || ports.contains(&port);
-        any(&self.ports, socket.local_port)
+        self.passes_listener(socket)
             && any(&self.peer_ports, socket.peer_port)
+            && self.addr.is_none_or(|net| net.contains(&socket.peer.to_canonical()))
+    }
+
+    /// Whether sockets pass that this listener accepts, as far as it can tell: it has no peer yet,
+    /// those will have.
+    #[must_use]
+    pub fn passes_listener(&self, socket: &SocketIdentity) -> bool {
+        (self.ports.is_empty() || self.ports.contains(&socket.local_port))
             && self.netns.as_ref().is_none_or(|(_, netns)| *netns == socket.netns)
             && self.family.is_none_or(|family| (family == 6) == socket.is_ipv6)
-            && self.addr.is_none_or(|net| net.contains(&socket.peer.to_canonical()))
     }
 
     /// Whether a group with this owner passes.
@@ -177,6 +184,8 @@ mod tests {
         assert!(filter.passes_socket(&socket("10.0.0.1")));
         assert!(filter.passes_socket(&socket("::ffff:10.0.0.1")), "IPv4 behind an IPv6 socket");
         assert!(!filter.passes_socket(&socket("11.0.0.1")));
+        assert!(!filter.passes_socket(&socket("0.0.0.0")), "a listener has no peer");
+        assert!(filter.passes_listener(&socket("0.0.0.0")), "what it accepts may pass");
         filter.family = Some(6);
         assert!(!filter.passes_socket(&socket("10.0.0.1")));
         assert_eq!(filter.describe(), "port = 80,9981 and peer in 10.0.0.0/8 and IPv6");

@@ -4,30 +4,30 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::{
-    CONTROL_MERGING, EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE,
-    SockRecord,
+    EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE, SockRecord,
 };
 use tracer_common::counters::Counter;
 use tracer_common::lifecycle::{EndOfOrphan, classify_end};
 use tracer_common::state::TcpState;
 
 use crate::emit::{self, emit};
-use crate::maps::CONTROL;
 use crate::sock::Sock;
 use crate::totals::Totals;
 use crate::track;
+
+const IPPROTO_TCP: u16 = 6;
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
     let id = sock.id();
-    // SAFETY: one word of the map, read as a whole.
-    let merging = CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0);
-    let Some(record) = track::find(id) else {
-        return 0;
-    };
-    destroyed(sock, id, record);
-    track::forget(id, record, merging);
+    if let Some(record) = track::find(id) {
+        destroyed(sock, id, record);
+        track::forget(id, record);
+    } else if track::merging() && sock.protocol() == IPPROTO_TCP {
+        // An orphan outside the filter may be in the dump that user space is merging.
+        track::bury(id);
+    }
     0
 }
 

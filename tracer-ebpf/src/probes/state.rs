@@ -20,7 +20,7 @@ use crate::config::config;
 use crate::emit::{self, emit};
 use crate::group;
 use crate::sock::Sock;
-use crate::task::current_tgid;
+use crate::task::{current_is_exiting, current_tgid};
 use crate::totals::Totals;
 use crate::track;
 
@@ -49,6 +49,8 @@ fn close_called(record: Option<&SockRecord>) -> CloseCalled {
     match record {
         _ if config!(close_hook) == 0 => CloseCalled::Unknown,
         Some(record) if record.closer != 0 => CloseCalled::Yes,
+        // The hook on close may not have been there yet when this socket was closed.
+        _ if track::merging() => CloseCalled::Unknown,
         _ => CloseCalled::No,
     }
 }
@@ -202,7 +204,9 @@ fn orphan(sock: Sock, totals: Totals, record: &mut SockRecord, old: TcpState, ne
         if !begins_orphan(old, new, sock.shutdown(), close_called(Some(record))) {
             return;
         }
-        if sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0 {
+        // `inet_release` takes no time for a process that exits.
+        let lingers = sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0;
+        if lingers && !current_is_exiting() {
             record.flags |= FLAG_LINGERING;
             return;
         }

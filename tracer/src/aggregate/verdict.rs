@@ -80,7 +80,7 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
 fn memory_text(memory: &TcpMem) -> String {
     let mut text =
         format!("tcp_mem {} ({} of high)", memory.state.name(), percent(memory.pages, memory.high));
-    if let Some(left) = memory.limit_in_s {
+    if let Some(left) = memory.limit_in_s.filter(|left| *left < WARN_S) {
         text.push_str(&format!(", high reached in {}", duration(left)));
     }
     text

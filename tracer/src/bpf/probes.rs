@@ -30,11 +30,11 @@ pub enum Signal {
 
 impl Signal {
     /// All signals, in the order in which they are attached: what removes records comes before
-    /// what makes them.
+    /// what makes them, and what fills them in before the close hook, whose records are empty.
     pub const ALL: [Self; 9] = [
         Self::OrphanEnd,
-        Self::OrphanBegin,
         Self::State,
+        Self::OrphanBegin,
         Self::ResetIn,
         Self::ResetOut,
         Self::TimeWait,

@@ -13,6 +13,7 @@ use tracer_common::abi::{
     GROUP_OUTSIDE, GroupInfo, GroupKey, ServiceInfo, ServiceKey, SockRecord,
 };
 use tracer_common::counters::{Counter, GroupCounters};
+use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
 use super::maps::{Maps, is_missing};
@@ -83,13 +84,19 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
     let mut listener_of = HashMap::new();
     for socket in listeners {
         let owner = socket.owner.as_ref();
-        let group = place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
-        register_listener(maps, socket, group)?;
+        place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
+        // A filter on peers keeps the listener out, which has none, and not what it accepts.
+        let accepts = if filter.passes_listener(&socket.identity) {
+            group_of(maps, filter, socket.identity.local_port, DIRECTION_IN, owner)?
+        } else {
+            GROUP_OUTSIDE
+        };
+        register_listener(maps, socket, accepts)?;
         let key = (socket.identity.netns, socket.identity.local_port);
         listener_of.insert(key, owner);
     }
     for socket in others {
-        let accepted = is_accepted(&listening, &socket.identity);
+        let accepted = was_accepted(&listening, &socket.identity);
         let direction = if accepted { DIRECTION_IN } else { DIRECTION_OUT };
         let mut owner = socket.owner.as_ref();
         if owner.is_none() && accepted && !socket.orphan {
@@ -103,21 +110,14 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
 }
 
 /// Whether a connection was accepted here: somebody listens on its port, or, where the listener
-/// is gone, its port is the less ephemeral of the two.
-fn is_accepted(listening: &HashSet<(u32, u16)>, identity: &SocketIdentity) -> bool {
+/// is gone, its ports say so.
+fn was_accepted(listening: &HashSet<(u32, u16)>, identity: &SocketIdentity) -> bool {
     listening.contains(&(identity.netns, identity.local_port))
-        || (!listening.contains(&(identity.netns, identity.peer_port)) && looks_accepted(identity))
+        || (!listening.contains(&(identity.netns, identity.peer_port))
+            && is_accepted(identity.local_port, identity.peer_port))
 }
 
-/// Whether a connection's own port is the less ephemeral of the two.
-#[must_use]
-pub fn looks_accepted(identity: &SocketIdentity) -> bool {
-    /// Start of Linux's default ephemeral range.
-    const EPHEMERAL: u16 = 32_768;
-    identity.local_port < EPHEMERAL && identity.peer_port >= EPHEMERAL
-}
-
-/// Puts one socket into the table and counts it; returns its group.
+/// Puts one socket into the table and counts it.
 fn place(
     maps: &mut Maps,
     filter: &Filter,
@@ -125,7 +125,7 @@ fn place(
     socket: &StandingSocket,
     direction: u8,
     owner: Option<&StandingOwner>,
-) -> Result<u32> {
+) -> Result<()> {
     let identity = &socket.identity;
     let port = if direction == DIRECTION_IN { identity.local_port } else { identity.peer_port };
     let group = if filter.passes_socket(identity) {
@@ -134,7 +134,7 @@ fn place(
         GROUP_OUTSIDE
     };
     if group == GROUP_OUTSIDE && !socket.orphan {
-        return Ok(group);
+        return Ok(());
     }
     let connection = socket.state.is_connection();
     let record = SockRecord {
@@ -149,10 +149,10 @@ fn place(
     };
     match maps.sockets.insert(socket.cookie, record, NOEXIST) {
         Ok(()) => {}
-        Err(error) if is_there(&error) => return Ok(group),
+        Err(error) if is_there(&error) => return Ok(()),
         Err(error) if is_full(&error) => {
             base.untracked += 1;
-            return Ok(group);
+            return Ok(());
         }
         Err(error) => return Err(error.into()),
     }
@@ -175,7 +175,7 @@ fn place(
             base.add(group, counter as usize);
         }
     }
-    Ok(group)
+    Ok(())
 }
 
 /// The group of a service and an owner, made if it is new.
@@ -303,12 +303,12 @@ mod tests {
     #[test]
     fn direction_is_told_by_the_listener_or_by_the_ports() {
         let listening = HashSet::from([(1, 9981), (1, 50_000)]);
-        assert!(is_accepted(&listening, &identity(9981, 40_000)));
-        assert!(!is_accepted(&listening, &identity(40_000, 9981)));
-        assert!(is_accepted(&listening, &identity(50_000, 40_000)), "a high listener");
-        assert!(is_accepted(&listening, &identity(443, 40_000)), "its listener is gone");
-        assert!(!is_accepted(&listening, &identity(40_000, 443)));
+        assert!(was_accepted(&listening, &identity(9981, 40_000)));
+        assert!(!was_accepted(&listening, &identity(40_000, 9981)));
+        assert!(was_accepted(&listening, &identity(50_000, 40_000)), "a high listener");
+        assert!(was_accepted(&listening, &identity(443, 40_000)), "its listener is gone");
+        assert!(!was_accepted(&listening, &identity(40_000, 443)));
         let other_netns = SocketIdentity { netns: 2, ..identity(50_000, 40_000) };
-        assert!(!is_accepted(&listening, &other_netns));
+        assert!(!was_accepted(&listening, &other_netns));
     }
 }

@@ -2,17 +2,17 @@
 //! hook on this kernel may see.
 //!
 //! A dump walks the kernel's whole hash table, so its cost is bounded: after one that took t, the
-//! next waits 50 t. Every network namespace has a socket of its own.
+//! next waits 50 t.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
+use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
 use super::namespaces;
 use super::sock_diag::{Entry, Kind, SockDiag, StateMask};
-use crate::bpf::standing::looks_accepted;
 use crate::event::Direction;
 use crate::event::{DiagSample, DiagService, Network, Service};
 use crate::filter::{Filter, SocketIdentity};
@@ -23,9 +23,13 @@ const TIME_SHARE: u32 = 50;
 const MAX_PEERS: usize = 4096;
 
 /// Asks every namespace.
+///
+/// A socket keeps the namespace it was opened in alive, so other namespaces than our own get one
+/// for each dump only: a container that stops while we trace is gone when it is gone.
 #[derive(Debug)]
 pub struct DiagSampler {
-    namespaces: Vec<(u32, SockDiag)>,
+    own: SockDiag,
+    own_inum: u32,
     /// The namespace whose gauges are read.
     watched: u32,
     filter: Filter,
@@ -33,49 +37,34 @@ pub struct DiagSampler {
 }
 
 impl DiagSampler {
-    /// Opens a socket in each namespace that the filter lets through. A namespace that cannot be
-    /// entered is told in `notes`.
+    /// Opens our own namespace.
     ///
     /// # Errors
     ///
-    /// Our own namespace has no sock_diag.
-    pub fn open(filter: &Filter, notes: &mut Vec<String>) -> Result<Self> {
-        let own = namespaces::own_inum()?;
-        let watched = filter.netns.as_ref().map_or(own, |(_, netns)| *netns);
-        let mut opened = Vec::new();
-        if watched == own {
-            opened.push((own, SockDiag::open()?));
-        }
-        let mut refused = 0;
-        for namespace in namespaces::list()?.found {
-            let wanted = filter.netns.as_ref().is_none_or(|(_, netns)| *netns == namespace.inum);
-            if !wanted || opened.iter().any(|(inum, _)| *inum == namespace.inum) {
-                continue;
-            }
-            match SockDiag::open_in(&namespace.path) {
-                Ok(diag) => opened.push((namespace.inum, diag)),
-                Err(_) => refused += 1,
-            }
-        }
-        if refused > 0 {
-            notes.push(format!(
-                "{refused} network namespaces cannot be entered: what stood there before is not \
-                 counted"
-            ));
-        }
-        Ok(Self { namespaces: opened, watched, filter: filter.clone(), not_before: None })
+    /// It has no sock_diag.
+    pub fn open(filter: &Filter) -> Result<Self> {
+        let own_inum = namespaces::own_inum()?;
+        Ok(Self {
+            own: SockDiag::open()?,
+            own_inum,
+            watched: filter.netns.as_ref().map_or(own_inum, |(_, netns)| *netns),
+            filter: filter.clone(),
+            not_before: None,
+        })
     }
 
-    /// Hands every socket of every namespace to `sink`, with the namespace.
+    /// Hands every socket of every namespace to `sink`, with the namespace; also where the filter
+    /// is on one: orphans anywhere count towards the host's limit. Returns how many namespaces
+    /// could not be asked.
     ///
     /// # Errors
     ///
-    /// The kernel refuses a dump.
-    pub fn dump_all(&mut self, states: StateMask, mut sink: impl FnMut(u32, &Entry)) -> Result<()> {
-        for (netns, diag) in &mut self.namespaces {
-            diag.dump(states, false, |entry| sink(*netns, entry))?;
-        }
-        Ok(())
+    /// Our own namespace refuses a dump.
+    pub fn dump_all(&mut self, mut sink: impl FnMut(u32, &Entry)) -> Result<usize> {
+        self.own.dump(StateMask::ALL, false, |entry| sink(self.own_inum, entry))?;
+        Ok(self.ask_others(|netns, diag| {
+            diag.dump(StateMask::ALL, false, |entry| sink(netns, entry)).is_ok()
+        }))
     }
 
     /// A sample, or `None` when it is too early for another. `listening`: ports whose sockets
@@ -88,23 +77,50 @@ impl DiagSampler {
         let mut sample = DiagSample { has_time_wait: true, ..DiagSample::default() };
         let states = StateMask::ORPHANS | StateMask::of(&[TcpState::TimeWait]);
         let (filter, watched) = (&self.filter, self.watched);
-        self.namespaces.retain_mut(|(netns, diag)| {
-            let asked = diag.dump(states, true, |entry| {
+        let mut ask = |netns: u32, diag: &mut SockDiag| {
+            diag.dump(states, true, |entry| {
                 if entry.kind == Kind::Minisocket
                     && entry.state == TcpState::FinWait2
-                    && *netns == watched
+                    && netns == watched
                 {
                     sample.fin_wait2_minisockets += 1;
                 }
-                count(&mut sample.services, filter, *netns, listening, entry);
-            });
-            // A namespace whose socket fails (it was torn down) is not asked again; our own
-            // failing once is no reason to give it up.
-            asked.is_ok() || *netns == watched
-        });
-        let took = began.elapsed();
-        self.not_before = Some(Instant::now() + took * TIME_SHARE - Duration::from_millis(5));
+                count(&mut sample.services, filter, netns, listening, entry);
+            })
+            .is_ok()
+        };
+        match &self.filter.netns {
+            Some((path, netns)) if *netns != self.own_inum => {
+                if let Ok(mut diag) = SockDiag::open_in(path.as_ref()) {
+                    ask(*netns, &mut diag);
+                }
+            }
+            only => {
+                if !ask(self.own_inum, &mut self.own)
+                    && let Ok(again) = SockDiag::open()
+                {
+                    self.own = again;
+                }
+                if only.is_none() {
+                    self.ask_others(ask);
+                }
+            }
+        }
+        self.not_before = Some(Instant::now() + began.elapsed() * TIME_SHARE);
         Some(sample)
+    }
+
+    /// Asks every namespace but our own; returns how many could not be.
+    fn ask_others(&self, mut ask: impl FnMut(u32, &mut SockDiag) -> bool) -> usize {
+        let found = namespaces::list().map(|list| list.found).unwrap_or_default();
+        found
+            .iter()
+            .filter(|namespace| namespace.inum != self.own_inum)
+            .filter(|namespace| {
+                !SockDiag::open_in(&namespace.path)
+                    .is_ok_and(|mut diag| ask(namespace.inum, &mut diag))
+            })
+            .count()
     }
 }
 
@@ -131,7 +147,8 @@ fn count(
     }
     // As for what stood before: minisockets outlive the listener that would tell.
     let accepted = listening.contains(&identity.local_port)
-        || (!listening.contains(&identity.peer_port) && looks_accepted(&identity));
+        || (!listening.contains(&identity.peer_port)
+            && is_accepted(identity.local_port, identity.peer_port));
     let service = if accepted {
         Service { port: identity.local_port, direction: Direction::In }
     } else {

@@ -18,7 +18,7 @@ use super::gauges::{GaugeReader, Place};
 use super::groups::Groups;
 use super::own_cost::{Usage, UsageReader};
 use super::owners;
-use super::sock_diag::{Kind, StateMask};
+use super::sock_diag::Kind;
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::log::ProgramLog;
 use crate::bpf::maps::{Maps, orphans};
@@ -66,7 +66,7 @@ impl Live {
         let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
         let began = now();
         let mut notes = Vec::new();
-        let mut diag = DiagSampler::open(filter, &mut notes)?;
+        let mut diag = DiagSampler::open(filter)?;
         let base = if kernel.has_cookies {
             let sockets = stood_before(&mut diag, &mut notes)?;
             standing::merge(&mut maps, filter, &sockets)?
@@ -199,7 +199,7 @@ fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<S
     let mut sockets = Vec::new();
     let mut inodes = Vec::new();
     let mut cgroup_of = Vec::new();
-    diag.dump_all(StateMask::ALL, |netns, entry| {
+    let refused = diag.dump_all(|netns, entry| {
         // Minisockets and half-open connections are no full sockets: they are sampled instead.
         if entry.kind != Kind::Full || entry.state == TcpState::Close {
             return;
@@ -220,6 +220,11 @@ fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<S
         inodes.push(entry.inode);
         cgroup_of.push(entry.cgroup_id.unwrap_or(0));
     })?;
+    if refused > 0 {
+        notes.push(format!(
+            "{refused} network namespaces cannot be entered: what stood there before is not counted"
+        ));
+    }
     let wanted: HashSet<u64> = inodes.iter().copied().filter(|inode| *inode != 0).collect();
     let holders = if wanted.is_empty() {
         HashMap::new()

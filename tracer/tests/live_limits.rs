@@ -1,0 +1,223 @@
+//! The host's limits: what the kernel kills at `tcp_max_orphans`, that it was announced, and TCP
+//! memory on its way through pressure and back. Settings are those of the host; storm puts them
+//! back, and so do the guards here.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use support::{
+    Keep, PORT, Standing, Top, assert_complete, ended, ends, host_orphans, number, row, sockstat,
+    storm, tcp_ext, turn, under_pressure,
+};
+
+const KILLED: &str = "TCPAbortOnMemory";
+
+#[test]
+fn what_the_kernel_kills_at_the_limit_is_announced_and_counted() {
+    const LIMIT: u64 = 64;
+    const ORPHANS: u64 = 300;
+    /// Slow enough for a trend: it takes four samples over 1.5 s.
+    const RATE: f64 = 25.0;
+    let _turn = turn();
+    let limit = Keep::setting("net.ipv4.tcp_max_orphans");
+    assert_eq!(host_orphans(), 0, "something else on this host leaves orphans");
+    let killed_before = tcp_ext(KILLED);
+    let mut top = Top::start(&["--port", "9981", "--interval", "200ms"]);
+    let count = ORPHANS.to_string();
+    let rate = format!("{RATE}/s");
+    let setting = format!("net.ipv4.tcp_max_orphans={LIMIT}");
+    let arguments = [
+        &["--mode", "zero-window", "--connections", &count, "--rate", &rate][..],
+        &["--hold", "60s", "--sysctl", &setting],
+    ];
+    let standing = Standing::start(None, &arguments.concat(), ORPHANS);
+    let stood = top.now().clone();
+    assert_eq!(number(&stood, "/orphans/limit"), LIMIT, "{stood}");
+    assert_eq!(number(&stood, "/orphans/host"), number(&stood, "/orphans/tracked"), "{stood}");
+    let report = standing.release();
+    assert!(limit.is_as_before(), "{report}");
+    assert_eq!(report["sysctls"][0]["restored"], true, "{report}");
+    top.until("no orphans", |snapshot| number(snapshot, "/orphans/host") == 0);
+    let killed = tcp_ext(KILLED) - killed_before;
+    let snapshots = top.stop();
+    let last = snapshots.last().expect("a snapshot");
+
+    // Of 300, no more than the limit (and what its 100 ms old cache lets slip) can have stayed.
+    assert!((ORPHANS - 2 * LIMIT..ORPHANS).contains(&killed), "{killed}");
+    let server = row(last, PORT, "in");
+    assert_eq!(number(server, "/totals/orphaned"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/totals/opened"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/totals/closed"), ORPHANS, "{server}");
+    assert_eq!(number(last, "/orphans/killed"), killed, "{last}");
+    assert_eq!(last["counters"][KILLED], killed, "{last}");
+    let expected = [("killed".to_owned(), killed), ("peer_reset".to_owned(), ORPHANS - killed)];
+    assert_eq!(ends(server), expected, "{server}");
+    assert_eq!(number(&report, "/orphans/killed"), killed, "{report}");
+    assert_eq!(last["orphans"]["drift"], 0, "{last}");
+    assert_complete(last);
+
+    let anomalies = last["anomalies"].as_array().expect("anomalies");
+    let kill = anomalies.iter().find(|anomaly| anomaly["kind"] == "orphan-kill");
+    let kill = kill.unwrap_or_else(|| panic!("no orphan-kill: {anomalies:?}"));
+    assert_eq!(kill["severity"], "crit", "{kill}");
+    assert_eq!(kill["port"], PORT, "{kill}");
+    assert!(kill["text"].as_str().is_some_and(|text| text.contains("killed")), "{kill}");
+
+    // Before the first kill it said how long there was left, and that became less.
+    let ahead: Vec<f64> = snapshots
+        .iter()
+        .take_while(|snapshot| number(snapshot, "/orphans/killed") == 0)
+        .filter_map(|snapshot| snapshot["orphans"]["limit_in_s"].as_f64())
+        .collect();
+    let (first, final_) = (ahead.first(), ahead.last());
+    let (first, final_) = (first.expect("announced"), final_.expect("announced"));
+    assert!(ahead.len() >= 2 && final_ < first, "{ahead:?}");
+    assert!(*first < 2.0 * LIMIT as f64 / RATE, "{ahead:?}");
+}
+
+/// Looks at the kernel's pressure flag all the time.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<Vec<(f64, bool)>>>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                let mut seen = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+                    seen.push((now.as_secs_f64(), under_pressure()));
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                seen
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn seen(mut self) -> Vec<(f64, bool)> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().expect("once").join().expect("the watch")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Seconds since 1970 of a snapshot.
+fn time(snapshot: &Value) -> f64 {
+    let text = snapshot["time"].as_str().expect("a time");
+    let time: jiff::Timestamp = text.parse().expect("a time");
+    time.as_millisecond() as f64 / 1000.0
+}
+
+#[test]
+fn memory_goes_through_pressure_and_back_as_the_kernel_says() {
+    /// An orphan and its client take 4.3 pages: the first are above low, all above pressure.
+    const FIRST: u64 = 100;
+    const SECOND: u64 = 200;
+    const LOW: u64 = 200;
+    const PRESSURE: u64 = 800;
+    let _turn = turn();
+    let limits = Keep::setting("net.ipv4.tcp_mem");
+    let pages = sockstat("/proc/self/net", "mem");
+    assert!(!under_pressure());
+    let entered_before = tcp_ext("TCPMemoryPressures");
+    let killed_before = tcp_ext(KILLED);
+    let mut top = Top::start(&["--port", "9981,9982", "--interval", "100ms"]);
+    let watch = Watch::start();
+    let (low, pressure, high) = (pages + LOW, pages + PRESSURE, pages + 100_000);
+    let setting = format!("net.ipv4.tcp_mem={low} {pressure} {high}");
+    let orphans = |port: &str, count: u64, more: &[&str]| {
+        let number = count.to_string();
+        let zero_window = ["--mode", "zero-window", "--hold", "60s", "--port", port];
+        let arguments = [&zero_window, &["--connections", &number][..], more].concat();
+        Standing::start(None, &arguments, count)
+    };
+    let is = |state: &'static str| move |now: &Value| now["tcp_mem"]["state"] == state;
+    let first = orphans("9981", FIRST, &["--sysctl", &setting]);
+    let rising = top.until("memory above low", is("rising"));
+    let memory = &rising["tcp_mem"];
+    assert_eq!(number(memory, "/low"), low, "{memory}");
+    assert_eq!(number(memory, "/pressure"), pressure, "{memory}");
+    assert_eq!(number(memory, "/high"), high, "{memory}");
+    assert!((low..=pressure).contains(&number(memory, "/pages")), "{memory}");
+    top.now();
+    let second = orphans("9982", SECOND, &[]);
+    top.until("pressure", is("pressure"));
+    let stood = top.now().clone();
+    assert_eq!(number(&stood, "/orphans/tracked"), FIRST + SECOND, "{stood}");
+    // Below pressure is not below low: the flag stays.
+    second.release();
+    let eased = top.now().clone();
+    assert!((low..=pressure).contains(&number(&eased, "/tcp_mem/pages")), "{eased}");
+    assert_eq!(eased["tcp_mem"]["state"], "pressure", "{eased}");
+    let report = first.release();
+    assert_eq!(report["sysctls"][0]["restored"], true, "{report}");
+    assert!(limits.is_as_before());
+    // The kernel takes the flag back when a socket next asks for memory.
+    storm(None, &["--connections", "100", "--port", "9983"]);
+    top.until("no pressure", is("ok"));
+    let entered = tcp_ext("TCPMemoryPressures") - entered_before;
+    let snapshots = top.stop();
+    let seen = watch.seen();
+    let last = snapshots.last().expect("a snapshot");
+
+    let mut states: Vec<&str> = snapshots
+        .iter()
+        .map(|snapshot| snapshot["tcp_mem"]["state"].as_str().expect("a state"))
+        .collect();
+    states.dedup();
+    assert_eq!(states, ["ok", "rising", "pressure", "ok"]);
+
+    // A snapshot agrees with the kernel wherever the flag did not change around it.
+    let mut agreed = 0;
+    for snapshot in &snapshots {
+        let at = time(snapshot);
+        let around: BTreeSet<bool> = seen
+            .iter()
+            .filter(|(when, _)| (when - at).abs() < 0.05)
+            .map(|(_, flag)| *flag)
+            .collect();
+        if around.len() == 1 {
+            let flag = around.contains(&true);
+            assert_eq!(snapshot["tcp_mem"]["state"] == "pressure", flag, "{snapshot}");
+            agreed += 1;
+        }
+    }
+    assert!(agreed * 2 > snapshots.len(), "{agreed} of {}", snapshots.len());
+    assert!(entered > 0);
+    assert_eq!(number(last, "/tcp_mem/entered"), entered, "{last}");
+    let anomalies = last["anomalies"].as_array().expect("anomalies");
+    for told in ["pressure begins", "pressure ends"] {
+        let is = |anomaly: &&Value| {
+            anomaly["kind"] == "tcp_mem"
+                && anomaly["text"].as_str().is_some_and(|text| text.starts_with(told))
+        };
+        assert!(anomalies.iter().any(|anomaly| is(&anomaly)), "{told}: {anomalies:?}");
+    }
+    // Pressure is not the limit: nothing is killed for it.
+    assert_eq!(tcp_ext(KILLED), killed_before);
+    for (port, count) in [(9981, FIRST), (9982, SECOND)] {
+        let server = row(last, port, "in");
+        assert_eq!(ends(server), ended("peer_reset", count), "{server}");
+    }
+    assert_complete(last);
+}

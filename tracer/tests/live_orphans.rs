@@ -1,0 +1,121 @@
+//! Orphans on demand: counted one by one as the kernel does, owned by a process that is gone, with
+//! the memory they hold, and with the reason why each ended.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
+mod support;
+
+use serde_json::Value;
+use support::{
+    Namespace, PORT, Standing, Top, assert_balanced, assert_complete, ended, ends, host_orphans,
+    number, row, turn,
+};
+
+const ORPHANS: u64 = 500;
+
+/// What `ss` says of the orphans in FIN_WAIT1: how many, and the memory charged for them.
+fn by_ss(namespace: &Namespace) -> (u64, u64) {
+    let lines = namespace.ss(&["-tanmO", "state", "fin-wait-1", "sport", "=", ":9981"]);
+    let memory = |line: &String| -> u64 {
+        let (_, skmem) = line.split_once("skmem:(").expect("skmem");
+        let (skmem, _) = skmem.split_once(')').expect("its end");
+        // Receive queue, send queue and reserve; the others are limits or shares of those.
+        skmem
+            .split(',')
+            .filter_map(|part| {
+                let at = part.find(|c: char| c.is_ascii_digit())?;
+                let (name, value) = part.split_at(at);
+                matches!(name, "r" | "w" | "f").then(|| value.parse::<u64>().expect("bytes"))
+            })
+            .sum()
+    };
+    (lines.len() as u64, lines.iter().map(memory).sum())
+}
+
+/// 500 orphans stand, with everything known about them; then their clients let go.
+fn orphans_are_followed(arguments: &[&str], reason: &str, server_stays: bool) -> Value {
+    let _turn = turn();
+    let namespace = Namespace::new();
+    let name = namespace.name();
+    let before = host_orphans();
+    let mut top = Top::start(&["--netns", &name, "--interval", "200ms"]);
+    let count = ORPHANS.to_string();
+    let standard = ["--mode", "zero-window", "--connections", &count, "--hold", "60s"];
+    let standing = Standing::start(Some(&namespace), &[&standard, arguments].concat(), ORPHANS);
+    assert_eq!(host_orphans(), before + ORPHANS);
+    let (seen, memory) = by_ss(&namespace);
+    assert_eq!(seen, ORPHANS);
+
+    // A dump may be a few seconds apart from the last one.
+    let snapshot = top.until("all orphans with their memory", |snapshot| {
+        number(snapshot, "/orphans/tracked") == ORPHANS
+            && number(snapshot, "/orphans/bytes").abs_diff(memory) <= memory / 10
+            && snapshot["processes"][0]["alive"] == server_stays
+    });
+    assert_eq!(number(&snapshot, "/orphans/host"), before + ORPHANS, "{snapshot}");
+    assert_eq!(snapshot["orphans"]["drift"], 0, "{snapshot}");
+    let by_state = &snapshot["orphans"]["by_state"];
+    assert_eq!(number(by_state, "/fin_wait1"), ORPHANS, "{snapshot}");
+    for state in ["last_ack", "closing", "fin_wait2"] {
+        assert_eq!(by_state[state], 0, "{state} in {snapshot}");
+    }
+    let server = row(&snapshot, PORT, "in");
+    assert_eq!(number(server, "/orphans"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/totals/orphaned"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/states/fin_wait1"), ORPHANS, "{server}");
+    assert_eq!(ends(server), [], "{server}");
+    assert!(number(server, "/orphan_bytes").abs_diff(memory) <= memory / 10, "{memory}: {server}");
+    let peers = server["orphan_peers"].as_array().expect("orphan_peers");
+    let at_peers: u64 = peers.iter().map(|peer| number(peer, "/orphans")).sum();
+    assert_eq!(at_peers, ORPHANS, "{server}");
+    assert_eq!(peers[0]["network"], "127.0.0.0/24", "{server}");
+    assert_balanced(server);
+
+    let report = standing.release();
+    assert_eq!(number(&report, "/orphans/left"), ORPHANS, "{report}");
+    assert_eq!(number(&report, "/orphans/killed"), 0, "{report}");
+    assert_eq!(number(&report, "/completed"), ORPHANS, "{report}");
+    assert_eq!(server["owner"], report["server"], "{server}");
+    let process = &snapshot["processes"][0];
+    assert_eq!(process["pid"], report["server"]["pid"], "{process}");
+    assert_eq!(process["comm"], report["server"]["comm"], "{process}");
+    assert_eq!(number(process, "/orphans"), ORPHANS, "{process}");
+
+    top.until("all orphans ended", |snapshot| number(snapshot, "/orphans/tracked") == 0);
+    let last = top.last();
+    let server = row(&last, PORT, "in");
+    assert_eq!(ends(server), ended(reason, ORPHANS), "{server}");
+    assert_eq!(number(server, "/totals/opened"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/totals/closed"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/orphan_bytes"), 0, "{server}");
+    assert_eq!(server["orphan_peers"].as_array().map(Vec::len), Some(0), "{server}");
+    assert_eq!(host_orphans(), before);
+    assert_eq!(last["orphans"]["drift"], 0, "{last}");
+    assert_eq!(number(&last, "/orphans/killed"), 0, "{last}");
+    assert_complete(&last);
+    last
+}
+
+#[test]
+fn orphans_outlive_their_server_and_are_reset() {
+    let last = orphans_are_followed(&["--exit-server", "--release", "reset"], "peer_reset", false);
+    let server = row(&last, PORT, "in");
+    assert_eq!(number(server, "/totals/resets_in"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/states/time_wait"), 0, "{server}");
+}
+
+#[test]
+fn orphans_are_read_to_their_end() {
+    let last = orphans_are_followed(&["--exit-server", "--release", "read"], "time_wait", false);
+    let server = row(&last, PORT, "in");
+    assert_eq!(number(server, "/totals/time_wait"), ORPHANS, "{server}");
+    assert_eq!(number(server, "/states/time_wait"), ORPHANS, "{server}");
+}
+
+#[test]
+fn orphans_of_a_server_that_stays() {
+    orphans_are_followed(&["--release", "reset"], "peer_reset", true);
+}

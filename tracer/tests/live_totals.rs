@@ -1,0 +1,233 @@
+//! The totals are exact: as many connections as this machine can make, ended in every way, are
+//! counted one by one on both sides, and agree with the kernel's own account.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
+mod support;
+
+use serde_json::Value;
+use support::{
+    Namespace, PORT, Top, assert_balanced, assert_complete, ended, ends, eventually, large, live,
+    number, row, sockflow, storm, turn,
+};
+
+const CONNECTIONS: u64 = 100_000;
+
+/// What one side of every connection is expected to be.
+#[derive(Clone, Copy, Default)]
+struct Side {
+    /// Its orphans' end; `None`: it makes no orphans.
+    orphans_end: Option<&'static str>,
+    /// It keeps TIME_WAIT.
+    time_wait: bool,
+    resets_in: bool,
+    resets_out: bool,
+}
+
+const FIRST: Side =
+    Side { orphans_end: Some("time_wait"), time_wait: true, resets_in: false, resets_out: false };
+const SECOND: Side =
+    Side { orphans_end: Some("acked"), time_wait: false, resets_in: false, resets_out: false };
+const RESETTING: Side =
+    Side { orphans_end: None, time_wait: false, resets_in: false, resets_out: true };
+const RESET: Side =
+    Side { orphans_end: None, time_wait: false, resets_in: true, resets_out: false };
+
+#[track_caller]
+fn assert_side(snapshot: &Value, port: u16, direction: &str, side: Side, connections: u64) {
+    let row = row(snapshot, port, direction);
+    let times = |is: bool| if is { connections } else { 0 };
+    for (name, expected) in [
+        ("opened", connections),
+        ("closed", connections),
+        ("standing", 0),
+        ("orphaned", times(side.orphans_end.is_some())),
+        ("time_wait", times(side.time_wait)),
+        ("resets_in", times(side.resets_in)),
+        ("resets_out", times(side.resets_out)),
+    ] {
+        assert_eq!(number(row, &format!("/totals/{name}")), expected, "{name} of {row}");
+    }
+    assert_eq!(live(row), 0, "{row}");
+    assert_balanced(row);
+    assert_eq!(number(row, "/orphans"), 0, "{row}");
+    assert_eq!(number(row, "/states/time_wait"), times(side.time_wait), "{row}");
+    let expected = side.orphans_end.map_or_else(Vec::new, |reason| ended(reason, connections));
+    assert_eq!(ends(row), expected, "{row}");
+}
+
+fn assert_quiet(snapshot: &Value) {
+    assert_complete(snapshot);
+    assert_eq!(snapshot["orphans"]["drift"], 0, "{snapshot}");
+    assert_eq!(number(snapshot, "/orphans/tracked"), 0, "{snapshot}");
+}
+
+/// One storm over `ports` in a namespace of its own, beside `top --netns`: both sides of every
+/// port are as expected, and the kernel has as many minisockets as they say.
+fn storm_is_counted(ports: &[u16], arguments: &[&str], server: Side, client: Side) -> Value {
+    traced_storm_is_counted(&[], ports, arguments, server, client)
+}
+
+fn traced_storm_is_counted(
+    tracing: &[&str],
+    ports: &[u16],
+    arguments: &[&str],
+    server: Side,
+    client: Side,
+) -> Value {
+    let _turn = turn();
+    let connections = large(CONNECTIONS);
+    let namespace = Namespace::new();
+    let name = namespace.name();
+    let top = Top::start(&[&["--netns", &name], tracing].concat());
+    let list: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let (list, count) = (list.join(","), connections.to_string());
+    let arguments = [&["--ports", &list, "--connections", &count], arguments].concat();
+    let report = storm(Some(&namespace), &arguments);
+    assert_eq!(number(&report, "/completed"), connections, "{report}");
+    let minisockets = namespace.sockstat("tw");
+    let last = top.last();
+    let each = connections / ports.len() as u64;
+    for port in ports {
+        assert_side(&last, *port, "in", server, each);
+        assert_side(&last, *port, "out", client, each);
+        let owner = &row(&last, *port, "in")["owner"];
+        assert_eq!(owner["pid"], report["server"]["pid"], "{last}");
+        assert_eq!(owner["comm"], report["server"]["comm"], "{last}");
+    }
+    assert_eq!(last["ports"].as_array().map(Vec::len), Some(2 * ports.len()), "{last}");
+    assert_quiet(&last);
+    let expected = if server.time_wait || client.time_wait { connections } else { 0 };
+    assert_eq!(minisockets, expected);
+    assert_eq!(number(&last, "/states/time_wait"), expected, "{last}");
+    assert_eq!(number(&last, "/tw_buckets/now"), expected, "{last}");
+    last
+}
+
+/// IPv6 has one loopback address: this many listeners give each connection a name of its own.
+const FOUR: &[u16] = &[9981, 9982, 9983, 9984];
+
+#[test]
+fn server_closes() {
+    storm_is_counted(&[PORT], &["--mode", "server-closes"], FIRST, SECOND);
+}
+
+#[test]
+fn client_closes() {
+    storm_is_counted(&[PORT], &["--mode", "client-closes"], SECOND, FIRST);
+}
+
+#[test]
+fn server_resets() {
+    storm_is_counted(&[PORT], &["--mode", "reset"], RESETTING, RESET);
+}
+
+#[test]
+fn client_resets() {
+    storm_is_counted(&[PORT], &["--mode", "client-reset"], RESET, RESETTING);
+}
+
+#[test]
+fn server_closes_over_ipv6() {
+    storm_is_counted(FOUR, &["--mode", "server-closes", "-6"], FIRST, SECOND);
+}
+
+#[test]
+fn client_closes_over_ipv6() {
+    storm_is_counted(FOUR, &["--mode", "client-closes", "-6"], SECOND, FIRST);
+}
+
+#[test]
+fn four_listeners_at_once() {
+    storm_is_counted(FOUR, &["--mode", "server-closes", "--workers", "4"], FIRST, SECOND);
+}
+
+#[test]
+fn a_full_ring_costs_detail_and_no_totals() {
+    let tracing = ["--ring-size", "4K"];
+    let last =
+        traced_storm_is_counted(&tracing, &[PORT], &["--mode", "server-closes"], FIRST, SECOND);
+    assert!(number(&last, "/lost/detail") > 0, "{last}");
+}
+
+/// Without `--netns` every namespace is counted, also one made after tracing began.
+#[test]
+fn without_a_filter_every_namespace_is_counted() {
+    let _turn = turn();
+    let connections = large(CONNECTIONS);
+    let top = Top::start(&[]);
+    let count = connections.to_string();
+    let report = storm(None, &["--netns", "--connections", &count]);
+    assert_eq!(number(&report, "/completed"), connections, "{report}");
+    let last = top.last();
+    for (direction, end) in [("in", "time_wait"), ("out", "acked")] {
+        let row = row(&last, PORT, direction);
+        assert_eq!(number(row, "/totals/opened"), connections, "{row}");
+        assert_eq!(number(row, "/totals/closed"), connections, "{row}");
+        assert_eq!(live(row), 0, "{row}");
+        assert_eq!(ends(row), ended(end, connections), "{row}");
+    }
+    assert_quiet(&last);
+}
+
+/// Everything in the namespace: TIME_WAIT and FIN_WAIT2 minisockets together are the kernel's `tw`.
+#[test]
+fn minisockets_without_a_filter_are_the_kernels() {
+    const BOTH_CLOSED: u64 = 5000;
+    const HALF_CLOSED: usize = 40;
+    let _turn = turn();
+    let namespace = Namespace::new();
+    let top = Top::run(namespace.enter(&sockflow(&["top", "--json"])));
+    let count = BOTH_CLOSED.to_string();
+    storm(Some(&namespace), &["--connections", &count]);
+    let (clients, listener) = namespace.inside(|| {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", PORT)).expect("listen");
+        let clients: Vec<_> = (0..HALF_CLOSED)
+            .map(|_| {
+                let client = std::net::TcpStream::connect(("127.0.0.1", PORT)).expect("connect");
+                // The server closes and the client does not: a minisocket in FIN_WAIT2.
+                drop(listener.accept().expect("accept"));
+                client
+            })
+            .collect();
+        (clients, listener)
+    });
+    let minisockets = BOTH_CLOSED + HALF_CLOSED as u64;
+    // The clients' acknowledgements of the FIN are delayed.
+    eventually("all replaced by minisockets", || namespace.sockstat("tw") == minisockets);
+    let last = top.last();
+    assert_eq!(number(&last, "/states/time_wait"), BOTH_CLOSED, "{last}");
+    assert_eq!(number(&last, "/states/fin_wait2"), HALF_CLOSED as u64, "{last}");
+    assert_eq!(number(&last, "/tw_buckets/now"), minisockets, "{last}");
+    assert_eq!(number(&last, "/tw_buckets/fin_wait2"), HALF_CLOSED as u64, "{last}");
+    let (server, client) = (row(&last, PORT, "in"), row(&last, PORT, "out"));
+    assert_eq!(number(server, "/states/fin_wait2"), HALF_CLOSED as u64, "{server}");
+    assert_eq!(number(server, "/totals/closed"), minisockets, "{server}");
+    assert_eq!(number(client, "/states/close_wait"), HALF_CLOSED as u64, "{client}");
+    assert_balanced(client);
+    assert_quiet(&last);
+    drop((clients, listener));
+}
+
+/// With `--port` the row's TIME_WAIT are those that `ss` counts for the port.
+#[test]
+fn a_port_alone_is_counted_and_ss_agrees() {
+    const EACH: u64 = 3000;
+    let _turn = turn();
+    let namespace = Namespace::new();
+    let name = namespace.name();
+    let top = Top::start(&["--netns", &name, "--port", "9982"]);
+    let count = (2 * EACH).to_string();
+    storm(Some(&namespace), &["--ports", "9981,9982", "--connections", &count]);
+    let seen = namespace.ss(&["-tan", "state", "time-wait", "sport = :9982"]).len();
+    let last = top.last();
+    assert_side(&last, 9982, "in", FIRST, EACH);
+    assert_eq!(last["ports"].as_array().map(Vec::len), Some(1), "{last}");
+    assert_eq!(number(&last, "/totals/opened"), EACH, "{last}");
+    assert_eq!(number(&last, "/states/time_wait"), seen as u64, "{last}");
+    assert_eq!(seen as u64, EACH);
+    assert_quiet(&last);
+}
