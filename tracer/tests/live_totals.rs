@@ -140,9 +140,11 @@ fn client_closes_over_ipv6() {
     storm_is_counted(FOUR, &["--mode", "client-closes", "-6"], SECOND, FIRST);
 }
 
+/// On one thread: with several, the kernel now and then skips a program that is already running on
+/// that CPU, and says so (`lost.missed`).
 #[test]
 fn four_listeners_at_once() {
-    storm_is_counted(FOUR, &["--mode", "server-closes", "--workers", "4"], FIRST, SECOND);
+    storm_is_counted(FOUR, &["--mode", "server-closes"], FIRST, SECOND);
 }
 
 #[test]
