@@ -149,7 +149,7 @@ fn four_listeners_at_once() {
 
 #[test]
 fn a_full_ring_costs_detail_and_no_totals() {
-    let tracing = ["--ring-size", "4K"];
+    let tracing = ["--ring-size", "4K", "--detail", "all"];
     let last =
         traced_storm_is_counted(&tracing, &[PORT], &["--mode", "server-closes"], FIRST, SECOND);
     assert!(number(&last, "/lost/detail") > 0, "{last}");
