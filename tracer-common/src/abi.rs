@@ -86,8 +86,6 @@ pub const FLAG_ORPHAN: u8 = 1 << 2;
 pub const FLAG_RESET_IN: u8 = 1 << 3;
 /// [`SockRecord::flags`]: a RST was sent.
 pub const FLAG_RESET_OUT: u8 = 1 << 4;
-/// [`SockRecord::flags`]: `close()` waits (SO_LINGER); an orphan only once `SOCK_DEAD` is seen.
-pub const FLAG_LINGERING: u8 = 1 << 5;
 /// [`SockRecord::flags`]: destroyed while user space was still merging the first dump; kept so
 /// that the dump cannot bring it back, swept afterwards.
 pub const FLAG_DESTROYED: u8 = 1 << 6;
@@ -109,6 +107,8 @@ pub struct SockRecord {
     pub closer: u32,
     /// Its owner's process id, as in its group's key.
     pub tgid: u32,
+    /// Inode number of its network namespace; 0 while nothing is counted.
+    pub netns: u32,
     /// The listening side's port.
     pub service_port: u16,
     /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
@@ -122,7 +122,7 @@ pub struct SockRecord {
     /// 1 once the `close()` event is out; there is one a socket.
     pub close_told: u8,
     /// Zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
 }
 
 /// Bucket of a service's FIN_WAIT1 times: key of `FIN_WAIT1_TIMES`.

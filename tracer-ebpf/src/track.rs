@@ -90,6 +90,7 @@ pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
 #[inline(always)]
 pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u64) {
     let netns = sock.netns();
+    record.netns = netns;
     let local_port = sock.hashed_port();
     let peer_port = sock.peer_port();
     record.born_ns = time;
@@ -143,6 +144,7 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
 #[inline(always)]
 pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     let netns = sock.netns();
+    record.netns = netns;
     let local_port = sock.local_port();
     let peer_port = sock.peer_port();
     record.state = old.number();

@@ -3,7 +3,7 @@
 //! * [`mod@test`]: the one command that people and CI run before a merge;
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
-//! * [`bench`]: what tracing costs, against untraced runs and against other tools;
+//! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 

@@ -6,8 +6,7 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::{
-    EventKind, FLAG_LINGERING, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING,
-    GROUP_OUTSIDE, SockRecord,
+    EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
 };
 use tracer_common::counters::Counter;
 use tracer_common::lifecycle::{
@@ -199,15 +198,15 @@ fn orphan(sock: Sock, totals: Totals, record: &mut SockRecord, old: TcpState, ne
         }
         return;
     }
-    let waited = record.flags & FLAG_LINGERING != 0 && sock.flags() & SOCK_DEAD != 0;
-    if !waited {
+    // `SOCK_DEAD` on a socket not known as an orphan: its `close()` waited (SO_LINGER), or the
+    // change that made it one was missed.
+    if sock.flags() & SOCK_DEAD == 0 {
         if !begins_orphan(old, new, sock.shutdown(), close_called(Some(record))) {
             return;
         }
-        // `inet_release` takes no time for a process that exits.
+        // `close()` waits first; but `inet_release` takes no time for a process that exits.
         let lingers = sock.flags() & SOCK_LINGER != 0 && sock.lingertime() != 0;
         if lingers && !current_is_exiting() {
-            record.flags |= FLAG_LINGERING;
             return;
         }
     }

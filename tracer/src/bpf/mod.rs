@@ -5,7 +5,8 @@
 //! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
 //! * [`load`]: makes it so, and holds it while tracing runs;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
-//!   [`standing`]: sockets that stood before; [`log`]: what the programs say.
+//!   [`standing`]: sockets that stood before; [`reconcile`]: sockets
+//!   whose end was missed; [`log`]: what the programs say.
 
 pub mod btf;
 pub mod decode;
@@ -15,5 +16,6 @@ pub mod maps;
 pub mod offsets;
 pub mod plan;
 pub mod probes;
+pub mod reconcile;
 pub mod requirements;
 pub mod standing;

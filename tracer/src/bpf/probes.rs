@@ -150,7 +150,7 @@ pub const PROBES: &[Rung] = &[
         Hook::CgroupSockRelease,
         Some("sf_close_cgroup"),
         Fidelity::Exact,
-        "sockets of the kernel itself",
+        "sockets of the kernel itself; a close() that waited in vain (SO_LINGER), until its next event",
     ),
     rung(
         Signal::OrphanBegin,
@@ -159,7 +159,13 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Derived,
         "shutdown(SHUT_RDWR) looks like close() until the socket's next event",
     ),
-    rung(Signal::State, Hook::TpBtf("inet_sock_set_state"), Some("sf_state"), Fidelity::Exact, ""),
+    rung(
+        Signal::State,
+        Hook::TpBtf("inet_sock_set_state"),
+        Some("sf_state"),
+        Fidelity::Exact,
+        "changes whose program run the kernel skipped (`lost.missed`)",
+    ),
     rung(
         Signal::ResetIn,
         Hook::TpBtf("tcp_receive_reset"),

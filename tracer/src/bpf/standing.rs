@@ -60,9 +60,19 @@ pub struct Base {
 }
 
 impl Base {
-    fn add(&mut self, group: u32, word: usize) {
+    /// One more in a word of a group's counters.
+    pub fn add(&mut self, group: u32, word: usize) {
+        self.change(group, word, 1);
+    }
+
+    /// One less.
+    pub fn subtract(&mut self, group: u32, word: usize) {
+        self.change(group, word, u64::MAX);
+    }
+
+    fn change(&mut self, group: u32, word: usize, by: u64) {
         let counters = self.groups.entry(group).or_default();
-        counters.words[word] = counters.words[word].wrapping_add(1);
+        counters.words[word] = counters.words[word].wrapping_add(by);
     }
 }
 
@@ -140,6 +150,7 @@ fn place(
     let record = SockRecord {
         group,
         tgid: owner.map_or(0, |owner| owner.pid),
+        netns: identity.netns,
         service_port: port,
         direction,
         state: socket.state.number(),
@@ -164,18 +175,22 @@ fn place(
     }
     if socket.orphan {
         base.add(group, Counter::Orphans as usize);
-        let by_state = match socket.state {
-            TcpState::FinWait1 => Some(Counter::OrphansFinWait1),
-            TcpState::LastAck => Some(Counter::OrphansLastAck),
-            TcpState::Closing => Some(Counter::OrphansClosing),
-            TcpState::FinWait2 => Some(Counter::OrphansFinWait2),
-            _ => None,
-        };
-        if let Some(counter) = by_state {
+        if let Some(counter) = orphan_counter(socket.state) {
             base.add(group, counter as usize);
         }
     }
     Ok(())
+}
+
+/// The population of orphans in a state.
+pub(super) const fn orphan_counter(state: TcpState) -> Option<Counter> {
+    match state {
+        TcpState::FinWait1 => Some(Counter::OrphansFinWait1),
+        TcpState::LastAck => Some(Counter::OrphansLastAck),
+        TcpState::Closing => Some(Counter::OrphansClosing),
+        TcpState::FinWait2 => Some(Counter::OrphansFinWait2),
+        _ => None,
+    }
 }
 
 /// The group of a service and an owner, made if it is new.

@@ -54,17 +54,25 @@ impl DiagSampler {
     }
 
     /// Hands every socket of every namespace to `sink`, with the namespace; also where the filter
-    /// is on one: orphans anywhere count towards the host's limit. Returns how many namespaces
-    /// could not be asked.
+    /// is on one: orphans anywhere count towards the host's limit. Returns the namespaces that
+    /// could be asked.
     ///
     /// # Errors
     ///
     /// Our own namespace refuses a dump.
-    pub fn dump_all(&mut self, mut sink: impl FnMut(u32, &Entry)) -> Result<usize> {
-        self.own.dump(StateMask::ALL, false, |entry| sink(self.own_inum, entry))?;
-        Ok(self.ask_others(|netns, diag| {
-            diag.dump(StateMask::ALL, false, |entry| sink(netns, entry)).is_ok()
-        }))
+    pub fn dump_all(&mut self, mut sink: impl FnMut(u32, &Entry)) -> Result<HashSet<u32>> {
+        let whole = self.own.dump(StateMask::ALL, false, |entry| sink(self.own_inum, entry))?;
+        let mut asked = HashSet::new();
+        if !whole.interrupted {
+            asked.insert(self.own_inum);
+        }
+        self.ask_others(|netns, diag| {
+            let whole = diag.dump(StateMask::ALL, false, |entry| sink(netns, entry));
+            if whole.is_ok_and(|dumped| !dumped.interrupted) {
+                asked.insert(netns);
+            }
+        });
+        Ok(asked)
     }
 
     /// A sample, or `None` when it is too early for another. `listening`: ports whose sockets
@@ -102,7 +110,9 @@ impl DiagSampler {
                     self.own = again;
                 }
                 if only.is_none() {
-                    self.ask_others(ask);
+                    self.ask_others(|netns, diag| {
+                        ask(netns, diag);
+                    });
                 }
             }
         }
@@ -110,17 +120,14 @@ impl DiagSampler {
         Some(sample)
     }
 
-    /// Asks every namespace but our own; returns how many could not be.
-    fn ask_others(&self, mut ask: impl FnMut(u32, &mut SockDiag) -> bool) -> usize {
+    /// Asks every namespace but our own that can be entered.
+    fn ask_others(&self, mut ask: impl FnMut(u32, &mut SockDiag)) {
         let found = namespaces::list().map(|list| list.found).unwrap_or_default();
-        found
-            .iter()
-            .filter(|namespace| namespace.inum != self.own_inum)
-            .filter(|namespace| {
-                !SockDiag::open_in(&namespace.path)
-                    .is_ok_and(|mut diag| ask(namespace.inum, &mut diag))
-            })
-            .count()
+        for namespace in found.iter().filter(|namespace| namespace.inum != self.own_inum) {
+            if let Ok(mut diag) = SockDiag::open_in(&namespace.path) {
+                ask(namespace.inum, &mut diag);
+            }
+        }
     }
 }
 

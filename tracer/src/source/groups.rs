@@ -48,6 +48,11 @@ impl Groups {
         Self { base, ..Self::default() }
     }
 
+    /// What the kernel's counters lack, to be corrected.
+    pub const fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
+    }
+
     /// Standing sockets that found no room.
     #[must_use]
     pub const fn untracked(&self) -> u64 {

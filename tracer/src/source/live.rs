@@ -23,12 +23,16 @@ use crate::bpf::load::{Kernel, Options};
 use crate::bpf::log::ProgramLog;
 use crate::bpf::maps::{Maps, orphans};
 use crate::bpf::plan::Plan;
+use crate::bpf::reconcile::{self, Living};
 use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
 use crate::event::{Direction, FidelityTable, Lost, OwnCost};
 use crate::event::{Event, Input, Totals};
 use crate::filter::{Filter, SocketIdentity};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
+
+/// Time between two looks for sockets that went unseen.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
 /// A running trace.
 pub struct Live {
@@ -43,6 +47,9 @@ pub struct Live {
     last_usage: (Instant, Usage),
     cgroups: Cgroups,
     began: Monotonic,
+    /// Missed runs that the table has been held against sock_diag for.
+    reconciled: u64,
+    reconcile_not_before: Instant,
     /// How the start went, for people.
     pub notes: Vec<String>,
 }
@@ -93,6 +100,8 @@ impl Live {
             last_usage,
             cgroups: Cgroups::new(),
             began,
+            reconciled: 0,
+            reconcile_not_before: Instant::now(),
             notes,
         })
     }
@@ -126,6 +135,7 @@ impl Live {
         if let Some(first) = self.first_gauges.take() {
             inputs.push(Input::Gauges(first));
         }
+        self.reconcile(thorough)?;
         let totals = self.totals()?;
         // Right after the totals: the two are compared (drift).
         inputs.push(Input::Gauges(self.gauges.sample()));
@@ -142,6 +152,24 @@ impl Live {
         inputs.push(Input::OwnCost(self.own_cost()));
         inputs.push(Input::Tick(now()));
         Ok(inputs)
+    }
+
+    /// After missed runs, takes out the records of sockets that are gone unseen. Costs two dumps,
+    /// so not more often than every few seconds, unless it is for the last snapshot.
+    fn reconcile(&mut self, thorough: bool) -> Result<()> {
+        let missed = self.kernel.missed_runs();
+        let due = thorough || Instant::now() >= self.reconcile_not_before;
+        if missed == self.reconciled || !due || !self.kernel.has_cookies {
+            return Ok(());
+        }
+        let suspects = reconcile::suspects(&self.maps, &living(&mut self.diag)?)?;
+        if !suspects.is_empty() {
+            let alive = living(&mut self.diag)?;
+            reconcile::take_out(&mut self.maps, self.groups.base_mut(), &suspects, &alive)?;
+        }
+        self.reconciled = missed;
+        self.reconcile_not_before = Instant::now() + RECONCILE_EVERY;
+        Ok(())
     }
 
     /// Hands over the events that wait on the ring, at most `most`; returns how many.
@@ -194,12 +222,23 @@ impl Live {
     }
 }
 
+/// All full sockets that can be seen now.
+fn living(diag: &mut DiagSampler) -> Result<Living> {
+    let mut alive = Living::default();
+    alive.namespaces = diag.dump_all(|_, entry| {
+        if entry.kind == Kind::Full {
+            alive.cookies.insert(entry.cookie);
+        }
+    })?;
+    Ok(alive)
+}
+
 /// Dumps all sockets and finds who holds them.
 fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<StandingSocket>> {
     let mut sockets = Vec::new();
     let mut inodes = Vec::new();
     let mut cgroup_of = Vec::new();
-    let refused = diag.dump_all(|netns, entry| {
+    let asked = diag.dump_all(|netns, entry| {
         // Minisockets and half-open connections are no full sockets: they are sampled instead.
         if entry.kind != Kind::Full || entry.state == TcpState::Close {
             return;
@@ -220,6 +259,11 @@ fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<S
         inodes.push(entry.inode);
         cgroup_of.push(entry.cgroup_id.unwrap_or(0));
     })?;
+    let refused = super::namespaces::list()?
+        .found
+        .iter()
+        .filter(|namespace| !asked.contains(&namespace.inum))
+        .count();
     if refused > 0 {
         notes.push(format!(
             "{refused} network namespaces cannot be entered: what stood there before is not counted"
