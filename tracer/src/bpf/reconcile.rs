@@ -27,11 +27,15 @@ pub struct Living {
     /// The network namespaces that were asked. One that only orphans keep alive cannot be: what
     /// is in it is no suspect.
     pub namespaces: HashSet<u32>,
+    /// The kernel says that the whole host has no orphan, wherever it may be.
+    pub no_orphans: bool,
 }
 
 impl Living {
     fn lacks(&self, cookie: u64, record: &SockRecord) -> bool {
-        self.namespaces.contains(&record.netns) && !self.cookies.contains(&cookie)
+        let sought = self.namespaces.contains(&record.netns)
+            || (self.no_orphans && record.flags & FLAG_ORPHAN != 0);
+        sought && !self.cookies.contains(&cookie)
     }
 }
 
@@ -136,12 +140,17 @@ mod tests {
 
     #[test]
     fn only_what_was_looked_for_can_be_missing() {
-        let alive = Living { cookies: HashSet::from([7]), namespaces: HashSet::from([1]) };
+        let alive = Living {
+            cookies: HashSet::from([7]),
+            namespaces: HashSet::from([1]),
+            no_orphans: true,
+        };
         let here = SockRecord { netns: 1, ..SockRecord::default() };
         let elsewhere = SockRecord { netns: 2, ..SockRecord::default() };
         assert!(alive.lacks(8, &here));
         assert!(!alive.lacks(7, &here));
         assert!(!alive.lacks(8, &elsewhere));
+        assert!(alive.lacks(8, &SockRecord { flags: FLAG_ORPHAN, ..elsewhere }), "there is none");
     }
 
     #[test]

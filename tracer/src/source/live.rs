@@ -162,14 +162,27 @@ impl Live {
         if missed == self.reconciled || !due || !self.kernel.has_cookies {
             return Ok(());
         }
-        let suspects = reconcile::suspects(&self.maps, &living(&mut self.diag)?)?;
+        let alive = self.living()?;
+        let suspects = reconcile::suspects(&self.maps, &alive)?;
         if !suspects.is_empty() {
-            let alive = living(&mut self.diag)?;
+            let alive = self.living()?;
             reconcile::take_out(&mut self.maps, self.groups.base_mut(), &suspects, &alive)?;
         }
         self.reconciled = missed;
         self.reconcile_not_before = Instant::now() + RECONCILE_EVERY;
         Ok(())
+    }
+
+    /// All full sockets that can be seen now.
+    fn living(&mut self) -> Result<Living> {
+        let mut alive = Living::default();
+        alive.namespaces = self.diag.dump_all(|_, entry| {
+            if entry.kind == Kind::Full {
+                alive.cookies.insert(entry.cookie);
+            }
+        })?;
+        alive.no_orphans = self.gauges.sample().sockets.orphan == Some(0);
+        Ok(alive)
     }
 
     /// Hands over the events that wait on the ring, at most `most`; returns how many.
@@ -220,17 +233,6 @@ impl Live {
             ..OwnCost::default()
         }
     }
-}
-
-/// All full sockets that can be seen now.
-fn living(diag: &mut DiagSampler) -> Result<Living> {
-    let mut alive = Living::default();
-    alive.namespaces = diag.dump_all(|_, entry| {
-        if entry.kind == Kind::Full {
-            alive.cookies.insert(entry.cookie);
-        }
-    })?;
-    Ok(alive)
 }
 
 /// Dumps all sockets and finds who holds them.
