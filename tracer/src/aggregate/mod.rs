@@ -180,7 +180,7 @@ impl Aggregator {
         let orphans = self.orphans(host_orphans, &rollup);
         let tcp_mem = self.tcp_mem(pages);
         self.watch(time, &orphans, &tcp_mem, &rollup);
-        let killed_recently = u64::from(self.log.killed_within(time, 30_000_000_000));
+        let killed_recently = self.log.killed_within(time, 30_000_000_000);
         let verdict = verdict::verdict(&orphans, &tcp_mem, killed_recently);
 
         let mut own_cost = self.own_cost;

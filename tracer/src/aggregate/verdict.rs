@@ -19,20 +19,26 @@ pub fn severity_of(limit_in_s: Option<f64>, now: u64, limit: u64) -> Severity {
     }
 }
 
-/// The verdict. `killed_recently`: orphans the kernel killed in the last half minute.
+/// The verdict. `killed_recently`: the kernel killed orphans in the last half minute.
 #[must_use]
-pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: u64) -> Verdict {
-    let memory_severity =
+pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: bool) -> Verdict {
+    // TCPAbortOnMemory counts both causes. With the limit out of reach, even at a quarter of it
+    // (`tcp_out_of_resources`), it was memory.
+    let for_memory = memory.pages >= memory.pressure
+        && memory.pressure > 0
+        && orphans.host.saturating_mul(4) < orphans.limit;
+    let mut memory_severity =
         severity_of(memory.limit_in_s, memory.pages, memory.high).max(match memory.state {
             MemState::Exhausted => Severity::Crit,
             MemState::Pressure => Severity::Warn,
             MemState::Rising | MemState::Ok => Severity::Ok,
         });
-    let orphan_severity = if killed_recently > 0 {
-        Severity::Crit
-    } else {
-        severity_of(orphans.limit_in_s, orphans.host, orphans.limit)
-    };
+    let mut orphan_severity = severity_of(orphans.limit_in_s, orphans.host, orphans.limit);
+    if killed_recently && for_memory {
+        memory_severity = Severity::Crit;
+    } else if killed_recently {
+        orphan_severity = Severity::Crit;
+    }
     let orphan_left = orphans.limit_in_s.unwrap_or(f64::INFINITY);
     let memory_left = memory.limit_in_s.unwrap_or(f64::INFINITY);
     // What is worse comes first; of two alike, what runs out first.
@@ -49,7 +55,7 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: u64) -> Verd
     Verdict { severity, text }
 }
 
-fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
+fn orphan_text(orphans: &Orphans, killed_recently: bool) -> String {
     let mut text = format!(
         "orphans {} of {} ({})",
         count(orphans.host),
@@ -64,10 +70,10 @@ fn orphan_text(orphans: &Orphans, killed_recently: u64) -> String {
             orphans.growth_per_s,
             duration(left)
         )),
-        None if killed_recently == 0 => text.push_str(", steady"),
+        None if !killed_recently => text.push_str(", steady"),
         None => {}
     }
-    if killed_recently > 0 {
+    if killed_recently {
         // It may be over by now: the last half minute counts as recent.
         text.push_str(&format!(
             ", the kernel killed some lately: {} so far",
@@ -100,28 +106,38 @@ mod tests {
 
     #[test]
     fn time_to_the_limit_decides() {
-        let crit = verdict(&orphans(118_204, Some(43.3)), &memory(MemState::Pressure), 0);
+        let crit = verdict(&orphans(118_204, Some(43.3)), &memory(MemState::Pressure), false);
         assert_eq!(crit.severity, Severity::Crit);
         assert_eq!(
             crit.text,
             "orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; \
              tcp_mem pressure (89% of high)"
         );
-        let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, 0);
+        let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, false);
         assert_eq!(calm.severity, Severity::Ok);
         assert_eq!(calm.text, "orphans 12 of 131,072 (<1%), steady; tcp_mem ok (0% of high)");
     }
 
     #[test]
     fn killing_is_critical_and_exhausted_memory_comes_first() {
-        let text = |now, left| verdict(&orphans(now, left), &TcpMem::default(), 1).text;
+        let text = |now, left| verdict(&orphans(now, left), &TcpMem::default(), true).text;
         let killed = "the kernel killed some lately: 0 so far; tcp_mem";
         let told = text(64, None);
         assert!(told.starts_with(&format!("orphans 64 of 131,072 (<1%), {killed}")), "{told}");
         let told = text(131_075, Some(0.0));
         assert!(told.contains(&format!("(100%), limit reached, {killed}")), "{told}");
-        assert_eq!(verdict(&orphans(64, None), &TcpMem::default(), 3).severity, Severity::Crit);
-        let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), 0).text;
+        assert_eq!(verdict(&orphans(64, None), &TcpMem::default(), true).severity, Severity::Crit);
+        let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), false).text;
         assert!(text.starts_with("tcp_mem exhausted"), "{text}");
+    }
+
+    #[test]
+    fn killing_far_below_the_orphan_limit_is_for_memory() {
+        let memory = TcpMem { pressure: 383_867, ..memory(MemState::Pressure) };
+        let told = verdict(&orphans(500, None), &memory, true);
+        assert_eq!(told.severity, Severity::Crit);
+        assert!(told.text.starts_with("tcp_mem pressure (89% of high); orphans"), "{told:?}");
+        let told = verdict(&orphans(131_000, None), &memory, true);
+        assert!(told.text.starts_with("orphans"), "{told:?}");
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn crisis() -> Snapshot {
         filter: String::new(),
         interval_s: 1.0,
         anomalies: anomalies(),
-        bad_ends: Vec::new(),
+        bad_ends: bad_ends(),
         history: Arc::new(history(118_300)),
     }
 }
@@ -379,4 +379,15 @@ fn history(last: u64) -> Vec<HistoryPoint> {
             opened_per_s: 48_200.0,
         })
         .collect()
+}
+
+fn bad_ends() -> Vec<BadEnd> {
+    let end = |seconds: i64, reason, host| BadEnd {
+        time: ago(seconds),
+        port: 9981,
+        peer: std::net::SocketAddr::new([10, 4, 11, host].into(), 40_112),
+        reason,
+        owner: None,
+    };
+    vec![end(14, "peer_reset", 7), end(9, "timed_out", 91), end(2, "timed_out", 14)]
 }

@@ -9,11 +9,14 @@ use super::funnel::orphan_states;
 use super::page::{Contents, Panel, panel_width};
 use super::paint::{fact, field, span, wrap};
 use crate::aggregate::snapshot::{
-    Direction, Fidelity, OrphanEnds, PortRow, Snapshot, States, Totals,
+    BadEnd, Direction, Fidelity, OrphanEnds, PortRow, Snapshot, States, Totals,
 };
 use crate::format;
 use crate::tui::columns::{Cells, ports};
 use crate::tui::model::{Looks, Model, PortKey};
+
+/// Orphans that ended badly named on the page.
+const BAD_ENDS: usize = 6;
 
 /// Everything about the service `key`.
 pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
@@ -32,6 +35,7 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
             write.orphans(row),
             write.peers(row),
             write.ends(&row.orphan_ends),
+            write.bad_ends(snapshot, row),
             write.fin_wait1(row),
             write.states(&row.states, true),
             write.totals(&row.totals),
@@ -85,6 +89,33 @@ impl<'a> Writer<'a> {
         );
         line.push_span(span(share, self.looks.theme.dim));
         line
+    }
+
+    /// The last orphans that ended badly, and whose they were.
+    fn bad_ends(&self, snapshot: &Snapshot, row: &PortRow) -> Panel {
+        let ours = |end: &&BadEnd| match row.direction {
+            Direction::In => end.port == row.port,
+            Direction::Out => end.peer.port() == row.port,
+        };
+        let mut lines: Vec<Line<'static>> = snapshot
+            .bad_ends
+            .iter()
+            .rev()
+            .filter(ours)
+            .take(BAD_ENDS)
+            .map(|end| {
+                let clock = end.time.clock(&self.looks.zone);
+                Line::from(vec![
+                    span(format!("{clock} "), self.looks.theme.dim),
+                    span(format!("{:<10} ", end.reason), self.looks.theme.strong),
+                    span(end.peer.to_string(), self.looks.theme.text),
+                ])
+            })
+            .collect();
+        if lines.is_empty() {
+            lines.push(Line::from(span("none lately", self.looks.theme.dim)));
+        }
+        Panel { title: "last bad ends", lines }
     }
 
     fn who(&self, row: &PortRow) -> Panel {
