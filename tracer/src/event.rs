@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 use tracer_common::counters::{GroupCounters, OrphanEnd};
@@ -133,8 +134,8 @@ pub struct Event {
     pub local: (IpAddr, u16),
     /// Its peer.
     pub peer: (IpAddr, u16),
-    /// Its owner, if known.
-    pub owner: Option<Owner>,
+    /// Its owner, if known; shared, because there are many events and few owners.
+    pub owner: Option<Arc<Owner>>,
     /// Inode number of its network namespace.
     pub netns: u32,
     /// Since when it was seen; `None` if it stood before tracing began.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! kernel ─► bpf ─┐
-//! /proc, netlink ┴► source ─► event::Input ─► aggregate ─► Snapshot ─► tui, JSON, lines
+//! /proc, netlink ┴► source ┬► event::Input ─► aggregate ─► Snapshot ─► tui, JSON, lines
+//! trace file ◄─► recording ┘
 //! ```
 //!
 //! `aggregate` is a pure fold without clock or I/O; a view sees only the snapshot. What must stay
@@ -21,10 +22,12 @@ pub mod time;
 
 // Where data comes from.
 pub mod bpf;
+pub mod recording;
 pub mod source;
 
 // The core.
 pub mod aggregate;
+pub mod playback;
 
 // Where it goes.
 pub mod tui;

@@ -111,7 +111,7 @@ impl Aggregator {
     /// Takes one input in. Only [`Input::Tick`] makes a new snapshot.
     pub fn apply(&mut self, input: Input) {
         match input {
-            Input::Event(event) => self.event(event),
+            Input::Event(event) => self.event(&event),
             Input::Totals(totals) => self.totals = totals,
             Input::Gauges(gauges) => {
                 self.first_gauges.get_or_insert_with(|| gauges.clone());
@@ -138,8 +138,9 @@ impl Aggregator {
         Arc::clone(&self.snapshot)
     }
 
-    /// Of single events only the orphans that ended badly are kept: they name the peer.
-    fn event(&mut self, event: Event) {
+    /// Takes one event in. Of single events only the orphans that ended badly are kept: they name
+    /// the peer.
+    pub fn event(&mut self, event: &Event) {
         let EventKind::OrphanEnd { reason } = event.kind else { return };
         if matches!(reason, OrphanEnd::Acked | OrphanEnd::TimeWait) {
             return;
@@ -152,7 +153,7 @@ impl Aggregator {
             port: event.local.1,
             peer: event.peer.into(),
             reason: reason.name(),
-            owner: event.owner,
+            owner: event.owner.as_deref().cloned(),
         });
     }
 

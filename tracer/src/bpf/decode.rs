@@ -4,6 +4,7 @@
 //! so that no length and no alignment has to be trusted.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::{Buf, TryGetError};
 use tracer_common::abi::{EventKind as RawKind, EventRecord};
@@ -45,7 +46,7 @@ fn fields(mut bytes: &[u8]) -> Result<EventRecord, TryGetError> {
 
 /// The event in the domain's words; `None` for a kind or a state this build does not know.
 #[must_use]
-pub fn event(raw: &EventRecord, owner: Option<&Owner>) -> Option<Event> {
+pub fn event(raw: &EventRecord, owner: Option<&Arc<Owner>>) -> Option<Event> {
     let state = TcpState::from_number;
     let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
         RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_record_becomes_an_event_with_its_owner() {
-        let owner = Owner { pid: 7, comm: "httpdns".into() };
+        let owner = Arc::new(Owner { pid: 7, comm: "httpdns".into() });
         let mut local = [0; 16];
         local[..4].copy_from_slice(&[127, 0, 0, 1]);
         let raw = EventRecord {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
@@ -177,7 +178,7 @@ impl Maps {
     /// `owners` names them by group index; what it lacks is looked up and added.
     pub fn drain_events(
         &mut self,
-        owners: &mut BTreeMap<u32, Option<Owner>>,
+        owners: &mut BTreeMap<u32, Option<Arc<Owner>>>,
         most: usize,
         mut sink: impl FnMut(Event),
     ) -> usize {
@@ -204,11 +205,11 @@ impl Maps {
 /// Adds the owners of all groups there are; a map that cannot be read leaves them unknown.
 fn learn(
     groups: &HashMap<MapData, GroupKey, GroupInfo>,
-    owners: &mut BTreeMap<u32, Option<Owner>>,
+    owners: &mut BTreeMap<u32, Option<Arc<Owner>>>,
 ) {
     for (key, info) in groups.iter().flatten() {
         let owner = (key.tgid != 0).then(|| Owner { pid: key.tgid, comm: comm_text(&info.comm) });
-        owners.entry(info.index).or_insert(owner);
+        owners.entry(info.index).or_insert_with(|| owner.map(Arc::new));
     }
 }
 

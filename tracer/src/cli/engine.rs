@@ -15,7 +15,6 @@ use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings};
 use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::Options;
-use crate::event::{Event, Input};
 use crate::filter::Filter;
 use crate::source::live::{self, DRAIN_EVERY, Live};
 
@@ -143,7 +142,7 @@ impl Engine {
         }
         loop {
             let Self { live, aggregator, .. } = self;
-            live.drain(DRAIN_AT_ONCE, |event: Event| aggregator.apply(Input::Event(event)));
+            live.drain(DRAIN_AT_ONCE, |event| aggregator.event(&event));
             let now = Instant::now();
             let over = stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| now >= end);
             if over || now >= self.next {

@@ -208,7 +208,7 @@ fn json(event: &Event, time: Wall) -> EventJson<'_> {
         peer: EndJson { addr: event.peer.0, port: event.peer.1 },
         old,
         new,
-        owner: event.owner.as_ref(),
+        owner: event.owner.as_deref(),
         netns: event.netns,
         age_ms: event.born.map(|born| event.at.seconds_since(born) * 1000.0),
         reason,
@@ -242,6 +242,7 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
 mod tests {
     use super::*;
     use crate::time::Monotonic;
+    use std::sync::Arc;
     use tracer_common::counters::OrphanEnd;
     use tracer_common::state::TcpState;
 
@@ -252,7 +253,7 @@ mod tests {
             socket: 77,
             local: ([127, 0, 0, 1].into(), 9981),
             peer: ([127, 0, 0, 1].into(), 40_000),
-            owner: Some(Owner { pid: 7, comm: "\x1b]0;evil\x07".into() }),
+            owner: Some(Arc::new(Owner { pid: 7, comm: "\x1b]0;evil\x07".into() })),
             netns: 1,
             born: Some(Monotonic(500_000)),
         }

@@ -6,6 +6,7 @@
 //! held its index is done, its counters are kept here and the index is free again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use tracer_common::abi::{GROUP_OTHER, GROUPS, GroupInfo, GroupKey};
@@ -32,7 +33,7 @@ const RETIRED_SERVICES: usize = 256;
 pub struct Groups {
     base: Base,
     /// Owner by group index, for events.
-    pub owners: BTreeMap<u32, Option<Owner>>,
+    pub owners: BTreeMap<u32, Option<Arc<Owner>>>,
     /// Changes seen, and for how many intervals there were no more.
     idle: BTreeMap<u32, (u64, u32)>,
     /// Without a name already; given back when they are still empty at the next reading.
@@ -86,7 +87,7 @@ impl Groups {
         for (key, info) in known {
             let counters = self.counters(maps, info.index)?;
             let group = describe(&key, &info, counters, cgroups);
-            self.owners.insert(info.index, group.owner.clone());
+            self.owners.insert(info.index, group.owner.clone().map(Arc::new));
             if crowded && self.is_spare(info.index, &group) {
                 spare.push((key, info.index, group.clone()));
             }

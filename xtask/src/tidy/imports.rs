@@ -54,12 +54,13 @@ const TABLE: &[Row] = &[
     // The core.
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     row("diagnose", &["aggregate::snapshot", "gauges", "time"], IMPURE),
+    row("playback", &["aggregate::snapshot", "event", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "time"], SCREEN),
     row("source", &["bpf", "error", "event", "filter", "gauges", "recording", "time"], SCREEN),
     row("recording", &["error", "event", "filter", "gauges", "time"], SCREEN),
     // Where it goes.
-    row("tui", VIEWS, KERNEL),
+    row("tui", SCREEN_VIEWS, KERNEL),
     row("report", VIEWS, KERNEL),
     row("export", VIEWS, KERNEL),
     row("serve", VIEWS, KERNEL),
@@ -68,6 +69,18 @@ const TABLE: &[Row] = &[
 ];
 
 const VIEWS: &[&str] = &["aggregate::snapshot", "diagnose", "error", "format", "sanitize", "time"];
+
+/// The screen can also go back in time.
+const SCREEN_VIEWS: &[&str] = &[
+    "aggregate::snapshot",
+    "diagnose",
+    "error",
+    "event",
+    "format",
+    "playback",
+    "sanitize",
+    "time",
+];
 
 const FREE: &[&str] = &["main", "lib", "cli"];
 

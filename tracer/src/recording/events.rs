@@ -1,0 +1,1 @@
+//! Events as columns: the payload of an events frame.
