@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracer_common::counters::{GroupCounters, OrphanEnd};
 use tracer_common::state::TcpState;
 
@@ -24,6 +24,8 @@ pub enum Input {
     Diag(DiagSample),
     /// What sockflow itself costs.
     OwnCost(OwnCost),
+    /// So many events are missing in the trace that is read (its totals are not affected).
+    Gap(u64),
     /// An interval ends: everything of it has been said.
     Tick(Monotonic),
 }
@@ -192,7 +194,7 @@ pub struct Owner {
 }
 
 /// What was lost since tracing began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Detail events the ring had no room for. Totals and states are not affected.
     pub detail: u64,

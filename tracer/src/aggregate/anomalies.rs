@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::snapshot::{Anomaly, Lost, MemState, Severity};
 use crate::format::{count, duration};
 use crate::time::Wall;
@@ -11,8 +13,18 @@ const KEPT: usize = 64;
 /// A repeated anomaly within this time is the same one, with a larger number.
 const SAME_WITHIN_NS: i64 = 10_000_000_000;
 
+/// All kinds there are.
+const KINDS: [&str; 6] =
+    [ORPHAN_KILL, ORPHAN_GROWTH, TCP_MEM, LISTEN_OVERFLOW, TIME_WAIT_OVERFLOW, LOST];
+const ORPHAN_KILL: &str = "orphan-kill";
+const ORPHAN_GROWTH: &str = "orphan-growth";
+const TCP_MEM: &str = "tcp_mem";
+const LISTEN_OVERFLOW: &str = "listen-overflow";
+const TIME_WAIT_OVERFLOW: &str = "time-wait-overflow";
+const LOST: &str = "lost";
+
 /// What is compared from sample to sample.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watched {
     pub(super) killed: u64,
     pub(super) orphans: u64,
@@ -38,16 +50,70 @@ pub(super) struct Log {
     growing: bool,
 }
 
+/// [`Log`] in a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedLog {
+    entries: Vec<SavedAnomaly>,
+    last: Option<Watched>,
+    begins: Vec<(String, i64, u64)>,
+    growing: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedAnomaly {
+    time: i64,
+    severity: Severity,
+    kind: String,
+    port: Option<u16>,
+    text: String,
+}
+
+fn known(kind: &str) -> Option<&'static str> {
+    KINDS.into_iter().find(|known| *known == kind)
+}
+
 impl Log {
+    pub(super) fn save(&self) -> SavedLog {
+        let anomaly = |anomaly: &Anomaly| SavedAnomaly {
+            time: anomaly.time.0,
+            severity: anomaly.severity,
+            kind: anomaly.kind.to_owned(),
+            port: anomaly.port,
+            text: anomaly.text.clone(),
+        };
+        let begins = self.begins.iter();
+        SavedLog {
+            entries: self.entries.iter().map(anomaly).collect(),
+            last: self.last,
+            begins: begins.map(|(kind, at, count)| ((*kind).to_owned(), at.0, *count)).collect(),
+            growing: self.growing,
+        }
+    }
+
+    /// `None` for a kind that this build does not have.
+    pub(super) fn restore(saved: SavedLog) -> Option<Self> {
+        let anomaly = |saved: SavedAnomaly| {
+            let SavedAnomaly { time, severity, kind, port, text } = saved;
+            Some(Anomaly { time: Wall(time), severity, kind: known(&kind)?, port, text })
+        };
+        let begin = |(kind, at, count): (String, i64, u64)| Some((known(&kind)?, Wall(at), count));
+        Some(Self {
+            entries: saved.entries.into_iter().map(anomaly).collect::<Option<_>>()?,
+            last: saved.last,
+            begins: saved.begins.into_iter().map(begin).collect::<Option<_>>()?,
+            growing: saved.growing,
+        })
+    }
+
     pub(super) fn entries(&self) -> Vec<Anomaly> {
         self.entries.iter().cloned().collect()
     }
 
     /// Whether orphans were killed within `ns` before `now`.
     pub(super) fn killed_within(&self, now: Wall, ns: i64) -> bool {
-        self.entries.iter().any(|anomaly| {
-            anomaly.kind == "orphan-kill" && now.0.saturating_sub(anomaly.time.0) < ns
-        })
+        self.entries
+            .iter()
+            .any(|anomaly| anomaly.kind == ORPHAN_KILL && now.0.saturating_sub(anomaly.time.0) < ns)
     }
 
     /// Compares with the sample before. `port`: the service with most orphans, if one.
@@ -59,7 +125,7 @@ impl Log {
             self.tell(
                 time,
                 Severity::Crit,
-                "orphan-kill",
+                ORPHAN_KILL,
                 port,
                 |since| {
                     format!(
@@ -84,18 +150,18 @@ impl Log {
             };
             if severity > Severity::Ok {
                 let text = format!("{text} at {} pages", count(now.pages));
-                self.push(Anomaly { time, severity, kind: "tcp_mem", port: None, text });
+                self.push(Anomaly { time, severity, kind: TCP_MEM, port: None, text });
             }
         } else if now.pressures > last.pressures && now.memory < MemState::Pressure {
             let text = "pressure began and ended between two samples".to_owned();
             let severity = Severity::Warn;
-            self.push(Anomaly { time, severity, kind: "tcp_mem", port: None, text });
+            self.push(Anomaly { time, severity, kind: TCP_MEM, port: None, text });
         }
         if now.listen_overflows > last.listen_overflows {
             self.tell(
                 time,
                 Severity::Warn,
-                "listen-overflow",
+                LISTEN_OVERFLOW,
                 None,
                 |since| {
                     let number = now.listen_overflows - since.unwrap_or(last.listen_overflows);
@@ -108,7 +174,7 @@ impl Log {
             self.tell(
                 time,
                 Severity::Note,
-                "time-wait-overflow",
+                TIME_WAIT_OVERFLOW,
                 None,
                 |since| {
                     let number = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
@@ -121,7 +187,7 @@ impl Log {
             self.tell(
                 time,
                 Severity::Warn,
-                "lost",
+                LOST,
                 None,
                 |_| {
                     format!(
@@ -142,7 +208,7 @@ impl Log {
                 let text =
                     format!("{:+.0}/s: limit reached in {}", now.growth_per_s, duration(left));
                 let severity = Severity::Crit;
-                self.push(Anomaly { time, severity, kind: "orphan-growth", port, text });
+                self.push(Anomaly { time, severity, kind: ORPHAN_GROWTH, port, text });
             }
             None => self.growing = false,
             Some(_) => {}

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tracer_common::counters::Counter;
 
+use super::checkpoint::{SavedService, series_out, service_in, service_out};
 use super::rollup::{ProcessKey, Rollup};
 use super::snapshot::HistoryPoint;
 use crate::event::Service;
@@ -18,6 +20,23 @@ pub(super) struct History {
     points: VecDeque<HistoryPoint>,
     services: BTreeMap<Service, VecDeque<u64>>,
     processes: BTreeMap<ProcessKey, VecDeque<u64>>,
+}
+
+/// [`History`] in a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedHistory {
+    points: Vec<SavedPoint>,
+    services: Vec<(SavedService, Vec<u64>)>,
+    processes: Vec<(ProcessKey, Vec<u64>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedPoint {
+    time: i64,
+    orphans_host: u64,
+    orphans_tracked: u64,
+    tcp_mem_pages: u64,
+    opened_per_s: f64,
 }
 
 impl History {
@@ -57,6 +76,38 @@ impl History {
                 .iter()
                 .map(|(key, sum)| (*key, sum.counters.population(Counter::Orphans))),
         );
+    }
+
+    pub(super) fn save(&self) -> SavedHistory {
+        let point = |point: &HistoryPoint| SavedPoint {
+            time: point.time.0,
+            orphans_host: point.orphans_host,
+            orphans_tracked: point.orphans_tracked,
+            tcp_mem_pages: point.tcp_mem_pages,
+            opened_per_s: point.opened_per_s,
+        };
+        SavedHistory {
+            points: self.points.iter().map(point).collect(),
+            services: series_out(&self.services, service_out),
+            processes: series_out(&self.processes, |key| key),
+        }
+    }
+
+    pub(super) fn restore(saved: SavedHistory) -> Self {
+        let point = |saved: SavedPoint| HistoryPoint {
+            time: Wall(saved.time),
+            orphans_host: saved.orphans_host,
+            orphans_tracked: saved.orphans_tracked,
+            tcp_mem_pages: saved.tcp_mem_pages,
+            opened_per_s: saved.opened_per_s,
+        };
+        let services = saved.services.into_iter();
+        let processes = saved.processes.into_iter();
+        Self {
+            points: saved.points.into_iter().map(point).collect(),
+            services: services.map(|(key, values)| (service_in(key), values.into())).collect(),
+            processes: processes.map(|(key, values)| (key, values.into())).collect(),
+        }
     }
 
     pub(super) fn points(&self) -> Arc<Vec<HistoryPoint>> {

@@ -6,10 +6,12 @@
 //! * [`snapshot`]: what comes out; `rollup`: groups into services and processes;
 //! * [`trend`]: growth and projection; [`quantile`]: FIN_WAIT1 times;
 //! * `anomalies`, [`verdict`]: what matters, in words;
+//! * [`checkpoint`]: the fold's state as bytes;
 //! * `history`: the last minutes; `rows`: the rows of the snapshot.
 #![forbid(unsafe_code)]
 
 mod anomalies;
+pub mod checkpoint;
 mod history;
 pub mod quantile;
 mod rollup;
@@ -31,7 +33,7 @@ use snapshot::{
 use tracer_common::counters::{Counter, OrphanEnd};
 use trend::Trend;
 
-use crate::event::{DiagSample, Event, EventKind, Input, Totals};
+use crate::event::{DiagSample, Event, EventKind, Input, Lost, Totals};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -76,6 +78,8 @@ pub struct Aggregator {
     log: Log,
     bad_ends: VecDeque<BadEnd>,
     last: Option<Last>,
+    /// Events missing in the trace.
+    gap_events: u64,
     snapshot: Arc<Snapshot>,
 }
 
@@ -104,6 +108,7 @@ impl Aggregator {
             log: Log::default(),
             bad_ends: VecDeque::new(),
             last: None,
+            gap_events: 0,
             snapshot,
         }
     }
@@ -128,6 +133,7 @@ impl Aggregator {
                 self.diag = sample;
             }
             Input::OwnCost(cost) => self.own_cost = cost,
+            Input::Gap(events) => self.gap_events = self.gap_events.saturating_add(events),
             Input::Tick(at) => self.tick(at),
         }
     }
@@ -235,7 +241,10 @@ impl Aggregator {
             ports,
             processes,
             counters,
-            lost: self.totals.lost,
+            lost: Lost {
+                detail: self.totals.lost.detail.saturating_add(self.gap_events),
+                ..self.totals.lost
+            },
             fidelity: self.settings.fidelity.clone(),
             own_cost,
             verdict,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, Owner};
 use crate::time::Wall;
@@ -94,7 +94,7 @@ pub struct Host {
 }
 
 /// Sockets by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct States {
     /// LISTEN.
     pub listen: u64,
@@ -245,7 +245,7 @@ pub struct TcpMem {
 }
 
 /// Where tcp_mem stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemState {
     /// Below low, no pressure.
@@ -374,7 +374,9 @@ pub struct ProcessRow {
 }
 
 /// How bad it is: from the time to the limit, not from a percentage alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Nothing to do.

@@ -290,3 +290,14 @@ fn orphans_that_ended_badly_are_named_and_bounded() {
     assert_eq!(ends.last().unwrap().peer, "10.0.0.7:1099".parse().unwrap());
     assert!(ends.iter().all(|end| end.reason == "killed"));
 }
+
+#[test]
+fn what_a_trace_misses_is_lost_detail() {
+    let mut aggregator = aggregator(false);
+    let mut seen = totals(Vec::new());
+    seen.lost.detail = 2;
+    aggregator.apply(Input::Gap(5));
+    aggregator.apply(Input::Totals(seen));
+    aggregator.apply(Input::Tick(Monotonic(6)));
+    assert_eq!(aggregator.snapshot().lost.detail, 7);
+}
