@@ -15,11 +15,14 @@ use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings};
 use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::Options;
+use crate::event::{Event, Input};
 use crate::filter::Filter;
 use crate::source::live::{self, DRAIN_EVERY, Live};
 
 /// Events taken from the ring at once, so that a flood of them cannot hold up a snapshot.
 const DRAIN_AT_ONCE: usize = 65_536;
+/// How long the ring is emptied for after the last sample, where events keep coming.
+const LAST_DRAIN: Duration = Duration::from_secs(1);
 
 /// Options of everything that traces live.
 #[derive(clap::Args, Debug)]
@@ -74,6 +77,58 @@ impl Detail {
             Self::Orphans => DETAIL_ORPHANS,
             Self::All => DETAIL_ALL,
         }
+    }
+}
+
+/// Somebody who takes a copy of everything that goes from the source to the aggregator.
+pub trait Tap {
+    /// An event.
+    ///
+    /// # Errors
+    ///
+    /// What it is taken for cannot go on; so with all of them.
+    fn event(&mut self, event: &Event) -> Result<()>;
+
+    /// An interval's inputs, ending in a tick.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tap::event`].
+    fn sample(&mut self, inputs: &[Input]) -> Result<()>;
+
+    /// The fold has taken that tick in.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tap::event`].
+    fn ticked(&mut self, fold: &Aggregator) -> Result<()>;
+
+    /// Nothing waits for the moment.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tap::event`].
+    fn idle(&mut self) -> Result<()>;
+}
+
+/// Nobody.
+struct NoTap;
+
+impl Tap for NoTap {
+    fn event(&mut self, _: &Event) -> Result<()> {
+        Ok(())
+    }
+
+    fn sample(&mut self, _: &[Input]) -> Result<()> {
+        Ok(())
+    }
+
+    fn ticked(&mut self, _: &Aggregator) -> Result<()> {
+        Ok(())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -137,29 +192,65 @@ impl Engine {
     ///
     /// See [`Live::sample`].
     pub fn next(&mut self, stop: &AtomicBool) -> Result<Option<Arc<Snapshot>>> {
+        self.next_tapped(stop, &mut NoTap)
+    }
+
+    /// As [`Self::next`], and `tap` gets everything.
+    ///
+    /// # Errors
+    ///
+    /// See [`Live::sample`] and [`Tap`].
+    pub fn next_tapped(
+        &mut self,
+        stop: &AtomicBool,
+        tap: &mut impl Tap,
+    ) -> Result<Option<Arc<Snapshot>>> {
         if self.finished {
             return Ok(None);
         }
         loop {
-            let Self { live, aggregator, .. } = self;
-            live.drain(DRAIN_AT_ONCE, |event| aggregator.event(&event));
+            let taken = self.drain(tap)?;
             let now = Instant::now();
             let over = stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| now >= end);
             if over || now >= self.next {
                 self.finished = over;
                 break;
             }
-            let until = self.end.map_or(self.next, |end| end.min(self.next));
-            std::thread::sleep((until - now).min(DRAIN_EVERY));
+            if taken < DRAIN_AT_ONCE {
+                tap.idle()?;
+                let until = self.end.map_or(self.next, |end| end.min(self.next));
+                std::thread::sleep(until.saturating_duration_since(now).min(DRAIN_EVERY));
+            }
         }
-        for input in self.live.sample(self.finished)? {
+        let inputs = self.live.sample(self.finished)?;
+        if self.finished {
+            // What the totals of the last sample count is on the ring by now.
+            let began = Instant::now();
+            while self.drain(tap)? == DRAIN_AT_ONCE && began.elapsed() < LAST_DRAIN {}
+        }
+        tap.sample(&inputs)?;
+        for input in inputs {
             self.aggregator.apply(input);
         }
+        tap.ticked(&self.aggregator)?;
         let now = Instant::now();
         while self.next <= now {
             self.next += self.interval;
         }
         Ok(Some(self.aggregator.snapshot()))
+    }
+
+    /// Takes what waits on the ring, at most [`DRAIN_AT_ONCE`]; returns how many.
+    fn drain(&mut self, tap: &mut impl Tap) -> Result<usize> {
+        let Self { live, aggregator, .. } = self;
+        let mut failed = None;
+        let taken = live.drain(DRAIN_AT_ONCE, |event| {
+            aggregator.event(&event);
+            if failed.is_none() {
+                failed = tap.event(&event).err();
+            }
+        });
+        failed.map_or(Ok(taken), Err)
     }
 }
 

@@ -11,6 +11,7 @@
 //! - [`namespaces`]: network namespaces of the host
 //! - [`processes`]: what they are called and whether they still run
 //! - [`own_cost`]: what we use ourselves
+//! - [`sysctls`]: the settings that limits depend on
 
 pub mod cgroups;
 pub mod diag_sampler;
@@ -23,5 +24,6 @@ pub mod owners;
 mod proc_file;
 pub mod processes;
 pub mod sock_diag;
+pub mod sysctls;
 #[cfg(test)]
 mod testing;
