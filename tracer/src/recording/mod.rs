@@ -2,5 +2,32 @@
 //!
 //! `docs/FORMAT.md` describes the bytes. Nothing here knows the kernel's records or the
 //! aggregator: events and samples go in, the same events and samples come out.
+//!
+//! * [`writer`]: takes events and samples in, `disk`: the thread that writes them;
+//! * `pieces`: the files of one trace, their names, their locks;
+//! * [`reader`]: the whole of a trace, `walk`: from frame to frame, over whatever is damaged;
+//! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`]: the payloads.
+#![forbid(unsafe_code)]
 
 pub mod events;
+pub mod frame;
+mod names;
+pub mod reader;
+pub mod run;
+mod sample;
+#[cfg(test)]
+mod testing;
+pub mod writer;
+
+pub use reader::{Cursor, Ended, Gap, Sink, Trace, Want};
+pub use run::{Machine, Probe, Run, Why};
+pub use writer::{Options, Progress, Summary, Writer};
+
+/// The state of who folds the inputs, at one moment: opaque here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The version of its encoding: who reads it ignores those it does not know.
+    pub version: u32,
+    /// The state.
+    pub bytes: Vec<u8>,
+}
