@@ -9,14 +9,18 @@
 //! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`]: the payloads.
 #![forbid(unsafe_code)]
 
+mod disk;
 pub mod events;
 pub mod frame;
 mod names;
+mod pieces;
 pub mod reader;
 pub mod run;
 mod sample;
+mod target;
 #[cfg(test)]
 mod testing;
+mod walk;
 pub mod writer;
 
 pub use reader::{Cursor, Ended, Gap, Sink, Trace, Want};
