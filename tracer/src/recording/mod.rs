@@ -20,6 +20,8 @@ mod sample;
 mod target;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod walk;
 pub mod writer;
 

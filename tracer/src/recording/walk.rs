@@ -193,10 +193,13 @@ pub(super) fn header_at(file: &File, offset: u64, len: u64) -> io::Result<Option
 /// Where the next whole frame begins, of whatever trace.
 pub(super) fn find(file: &File, from: u64, len: u64) -> io::Result<Option<u64>> {
     let marker = memmem::Finder::new(&MARKER);
-    let mut buffer = vec![0; SEARCH_AT_ONCE];
+    let most = |at: u64| {
+        usize::try_from(len.saturating_sub(at)).map_or(SEARCH_AT_ONCE, |n| n.min(SEARCH_AT_ONCE))
+    };
+    let mut buffer = vec![0; most(from)];
     let mut at = from;
     while at.saturating_add(FRAME_HEADER as u64) <= len {
-        let wanted = usize::try_from(len - at).map_or(SEARCH_AT_ONCE, |n| n.min(SEARCH_AT_ONCE));
+        let wanted = most(at).min(buffer.len());
         let got = read_some(file, &mut buffer[..wanted], at)?;
         if got < FRAME_HEADER {
             break;
