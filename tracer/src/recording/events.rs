@@ -1,1 +1,0 @@
-//! Events as columns: the payload of an events frame.
