@@ -6,6 +6,8 @@
 //! figures are medians over the rounds. `ours` is what a recording does: payloads of 65,536 events,
 //! zstd -1. The others are the kernel's fixed records of 64 bytes.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic, as a test may")]
+
 #[path = "support/raw.rs"]
 mod raw;
 #[path = "support/traffic.rs"]

@@ -12,7 +12,7 @@ use crate::event::EventKind;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// By its rank among those that spoke last.
-    Recent(usize),
+    Recent(u8),
     /// By its distance from the newest flow, in a column.
     Back,
     /// It is a new flow, seen since its birth.
@@ -28,7 +28,7 @@ impl Place {
 
     const fn number(self) -> u8 {
         match self {
-            Self::Recent(rank) => rank as u8,
+            Self::Recent(rank) => rank,
             Self::Back => Self::BACK,
             Self::New => Self::NEW,
             Self::NewStanding => Self::NEW_STANDING,
@@ -37,7 +37,7 @@ impl Place {
 
     fn from_number(number: u8) -> Result<Self, Malformed> {
         Ok(match number {
-            0..Self::BACK => Self::Recent(usize::from(number)),
+            0..Self::BACK => Self::Recent(number),
             Self::BACK => Self::Back,
             Self::NEW => Self::New,
             Self::NEW_STANDING => Self::NewStanding,

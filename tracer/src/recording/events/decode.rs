@@ -40,11 +40,11 @@ pub fn decode(payload: &[u8], sink: impl FnMut(&Event)) -> Result<Decoded, Malfo
 }
 
 struct Decoder<'a> {
-    length: usize,
     at: u64,
     table: Vec<Code>,
     owner_table: Vec<Arc<Owner>>,
-    codes: Numbers<'a>,
+    /// Of every event, its place in the table.
+    codes: Vec<u16>,
     times: Numbers<'a>,
     backs: Numbers<'a>,
     owners: Numbers<'a>,
@@ -65,7 +65,8 @@ impl<'a> Decoder<'a> {
         let owner_table = read_owners(bytes)?;
         let addresses = bytes.size()?;
         let codes = Column::read(bytes, length, 1)?;
-        let uses = Uses::count(codes, length, &table)?;
+        let codes = places(codes, length, &table)?;
+        let uses = Uses::count(&codes, &table);
         if addresses > 2 * uses.new {
             return Err(Malformed("it has more addresses than flows have ends"));
         }
@@ -77,11 +78,10 @@ impl<'a> Decoder<'a> {
             return Err(Malformed("it does not end where it should"));
         }
         Ok(Self {
-            length,
             at: start,
             table,
             owner_table,
-            codes: codes.numbers(),
+            codes,
             times,
             backs,
             owners,
@@ -93,9 +93,9 @@ impl<'a> Decoder<'a> {
 
     fn run(mut self, mut sink: impl FnMut(&Event)) -> Result<Decoded, Malformed> {
         let mut decoded = Decoded::default();
-        for _ in 0..self.length {
+        for code in std::mem::take(&mut self.codes) {
+            let code = self.table[usize::from(code)];
             self.at = self.at.wrapping_add(self.times.next());
-            let code = self.next_code()?;
             let flow = self.flow(code.place)?;
             let event = self.flows.get_mut(flow).ok_or(Malformed("an event refers to no flow"))?;
             if code.owner_changes {
@@ -115,10 +115,6 @@ impl<'a> Decoder<'a> {
             return Err(Malformed("no flow has one of the addresses"));
         }
         Ok(decoded)
-    }
-
-    fn next_code(&mut self) -> Result<Code, Malformed> {
-        lookup(&self.table, self.codes.next())
     }
 
     /// The flow an event speaks of; a new one is added.
@@ -149,9 +145,18 @@ fn read_codes(bytes: &mut Bytes<'_>) -> Result<Vec<Code>, Malformed> {
     Ok(table)
 }
 
-fn lookup(table: &[Code], code: u64) -> Result<Code, Malformed> {
-    let code = usize::try_from(code).ok().and_then(|code| table.get(code));
-    code.copied().ok_or(Malformed("an event's code is not in the table"))
+/// The codes of all events, each of which is in the table.
+fn places(codes: Column<'_>, length: usize, table: &[Code]) -> Result<Vec<u16>, Malformed> {
+    let last = u16::try_from(table.len()).map_err(|_| Malformed("its code table is too long"))?;
+    let mut codes = codes.numbers();
+    let mut places = Vec::with_capacity(length);
+    for _ in 0..length {
+        match u16::try_from(codes.next()) {
+            Ok(code) if code < last => places.push(code),
+            _ => return Err(Malformed("an event's code is not in the table")),
+        }
+    }
+    Ok(places)
 }
 
 fn owner(table: &[Arc<Owner>], number: u64) -> Result<Option<Arc<Owner>>, Malformed> {
@@ -170,23 +175,20 @@ struct Uses {
 }
 
 impl Uses {
-    fn count(codes: Column<'_>, length: usize, table: &[Code]) -> Result<Self, Malformed> {
+    fn count(codes: &[u16], table: &[Code]) -> Self {
         let mut uses = vec![0; table.len()];
-        let mut codes = codes.numbers();
-        for _ in 0..length {
-            let code = usize::try_from(codes.next()).ok();
-            let uses = code.and_then(|code| uses.get_mut(code));
-            *uses.ok_or(Malformed("an event's code is not in the table"))? += 1;
+        for &code in codes {
+            uses[usize::from(code)] += 1;
         }
         let sum = |wanted: fn(&Code) -> bool| {
             table.iter().zip(&uses).filter(|(code, _)| wanted(code)).map(|(_, uses)| uses).sum()
         };
-        Ok(Self {
+        Self {
             back: sum(|code| code.place == Place::Back),
             owner: sum(|code| code.owner_changes),
             new: sum(|code| code.place.is_new()),
             born: sum(|code| code.place == Place::New),
-        })
+        }
     }
 }
 
@@ -227,6 +229,7 @@ impl<'a> Identities<'a> {
     }
 
     /// The next flow, which appears at the time `at`, as an event to be filled in.
+    #[inline]
     fn next(&mut self, at: u64, is_born: bool) -> Result<Event, Malformed> {
         Ok(Event {
             at: Monotonic(at),
@@ -244,6 +247,7 @@ impl<'a> Identities<'a> {
         })
     }
 
+    #[inline]
     fn cookie(&mut self) -> Result<u64, Malformed> {
         let slot = usize::try_from(self.cookie_slots.next()).ok();
         let last = slot

@@ -14,12 +14,14 @@ impl Recent {
         Self([Self::NOBODY; RANKS])
     }
 
-    pub(super) fn flow(&self, rank: usize) -> u32 {
-        self.0[rank]
+    /// The flow of this rank; from [`RANKS`] on there is none.
+    #[inline]
+    pub(super) fn flow(&self, rank: u8) -> u32 {
+        self.0.get(usize::from(rank)).copied().unwrap_or(Self::NOBODY)
     }
 
-    pub(super) fn rank(&self, flow: u32) -> Option<usize> {
-        self.0.iter().position(|&recent| recent == flow)
+    pub(super) fn rank(&self, flow: u32) -> Option<u8> {
+        (0..RANKS as u8).find(|&rank| self.flow(rank) == flow)
     }
 
     /// `flow` spoke.
