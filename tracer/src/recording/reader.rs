@@ -52,6 +52,11 @@ pub enum Ended {
         /// Why recording ended.
         why: Why,
     },
+    /// It goes on in a later piece that is not here (yet, if recording goes on).
+    Continued {
+        /// Why the piece was closed.
+        why: Why,
+    },
     /// It is being written.
     Growing,
     /// It was not closed: what is told last is the last whole frame's.
@@ -219,7 +224,8 @@ impl Trace {
         let len = self.pieces.last().map_or(0, |piece| piece.len);
         let tail = len.saturating_sub(self.scanned.offset);
         match self.closed {
-            Some(why) if tail == 0 => Ended::Cleanly { why },
+            Some(why) if tail == 0 && why.is_final() => Ended::Cleanly { why },
+            Some(why) if tail == 0 => Ended::Continued { why },
             _ if self.is_written => Ended::Growing,
             _ => Ended::NotClosed { tail },
         }

@@ -94,9 +94,9 @@ impl Shared {
 }
 
 /// A recording that goes on.
-#[derive(Debug)]
 pub struct Writer {
-    sender: SyncSender<Message>,
+    /// `None` when nothing more is to come.
+    sender: Option<SyncSender<Message>>,
     /// `None` once it has ended with an error and the error was told.
     thread: Option<JoinHandle<Result<Summary>>>,
     shared: Shared,
@@ -134,7 +134,7 @@ impl Writer {
             .spawn(move || disk.run(&receiver))
             .context("cannot start the thread that writes the trace")?;
         Ok(Self {
-            sender,
+            sender: Some(sender),
             thread: Some(thread),
             shared,
             sync,
@@ -298,10 +298,12 @@ impl Writer {
     }
 
     fn send(&mut self, message: Message) -> Result<()> {
-        match self.sender.send(message) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.failure()),
+        if let Some(sender) = &self.sender
+            && sender.send(message).is_ok()
+        {
+            return Ok(());
         }
+        Err(self.failure())
     }
 
     /// Why the thread ended, told once.
@@ -310,6 +312,21 @@ impl Writer {
             Some(Ok(Err(error))) => error,
             Some(Ok(Ok(_))) | None => anyhow!("recording has ended"),
             Some(Err(_)) => anyhow!("the thread that writes the trace panicked"),
+        }
+    }
+}
+
+/// Without [`Writer::finish`], after an error or a panic: what was taken in is written, but the
+/// file does not say that it is whole.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.thread.is_none() {
+            return;
+        }
+        let _ = self.seal();
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
