@@ -1,6 +1,8 @@
 //! The description of the trace file is enough to read it: a reader in another language that knows
 //! nothing but `docs/FORMAT.md` agrees with ours, on whole traces and on damaged ones.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::fs::OpenOptions;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;

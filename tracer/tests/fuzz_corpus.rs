@@ -1,6 +1,12 @@
 //! What the fuzzer has found so far, again with the ordinary compiler: every input of the corpus
 //! goes through the same hands as in `fuzz/`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::path::Path;
 
 #[path = "../../fuzz/fuzz_targets/exercise.rs"]

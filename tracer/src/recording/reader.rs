@@ -4,18 +4,21 @@
 //! headers only; what is kept in memory is a time and a number for each tick, and a bounded
 //! number of gaps and of places with a checkpoint.
 
+mod follow;
+
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
-use super::frame::{CARRIED, FrameHeader, Kind};
+use super::frame::{CARRIED, FILE_HEADER, FRAME_HEADER, FrameHeader, Kind};
+use super::payload::{EndRecord, deliver};
 use super::pieces::{self, Found};
 use super::sample::SampleRecord;
+use super::sink::{Ended, Gap, Sink, Want};
 use super::walk::{self, Item, Piece, Position};
-use super::{Checkpoint, Run, Why, events};
-use crate::event::{Event, Input};
+use super::{Run, Why};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
 /// Most ticks: 97 days at one a second, 128 MB. A longer trace is read up to there.
@@ -24,68 +27,6 @@ const MOST_TICKS: usize = 1 << 23;
 const MOST_GAPS: usize = 4096;
 /// Most places with a checkpoint; when there are more, every other is forgotten.
 const MOST_CHECKPOINTS: usize = 4096;
-
-/// A place where something is missing or damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The file.
-    pub piece: PathBuf,
-    /// Where in it.
-    pub offset: u64,
-    /// Bytes passed over there.
-    pub bytes: u64,
-    /// Events missing; `None` where that cannot be known.
-    pub events: Option<u64>,
-    /// The last moment known before it.
-    pub after: Option<Monotonic>,
-    /// The first moment known after it.
-    pub before: Option<Monotonic>,
-    /// Why, for people.
-    pub why: &'static str,
-}
-
-/// How a trace ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was closed.
-    Cleanly {
-        /// Why recording ended.
-        why: Why,
-    },
-    /// It goes on in a later piece that is not here (yet, if recording goes on).
-    Continued {
-        /// Why the piece was closed.
-        why: Why,
-    },
-    /// It is being written.
-    Growing,
-    /// It was not closed: what is told last is the last whole frame's.
-    NotClosed {
-        /// Bytes after the last whole frame.
-        tail: u64,
-    },
-}
-
-/// What a reader wants to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Everything.
-    Everything,
-    /// Not the single events: their frames are passed over unread.
-    NoEvents,
-}
-
-/// Takes what is read.
-pub trait Sink {
-    /// An event; its number counts from 0 over the whole trace.
-    fn event(&mut self, number: u64, event: &Event);
-    /// Anything else that a source said.
-    fn input(&mut self, input: Input);
-    /// The state of the fold as the recorder had it here. Only where reading begins with one.
-    fn checkpoint(&mut self, _checkpoint: Checkpoint) {}
-    /// Something is missing or damaged here.
-    fn gap(&mut self, _gap: &Gap) {}
-}
 
 /// A place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,19 +49,6 @@ impl Cursor {
     pub const fn next_event(&self) -> u64 {
         self.position.event
     }
-}
-
-/// The payload of a frame that ends a piece.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct EndRecord {
-    pub(super) why: Why,
-    /// Frames of the trace before this one, over all pieces.
-    pub(super) frames: u64,
-    /// Events of the trace, over all pieces.
-    pub(super) events: u64,
-    /// Pieces dropped for room.
-    pub(super) dropped_pieces: u32,
 }
 
 /// A trace, open.
@@ -243,7 +171,7 @@ impl Trace {
             let metadata = piece.file.as_ref().and_then(|file| file.metadata().ok());
             let Some(metadata) = metadata else { continue };
             piece.len = metadata.len();
-            if std::os::unix::fs::MetadataExt::nlink(&metadata) == 0 {
+            if metadata.nlink() == 0 {
                 piece.file = None;
             }
         }
@@ -345,7 +273,7 @@ impl Trace {
         let file = self.pieces.get(at.piece).and_then(|piece| piece.file.as_ref());
         let Some(file) = file else { return Ok(Err("dropped for room")) };
         let mut stored = vec![0; header.stored_len as usize];
-        let place = at.offset.saturating_add(super::frame::FRAME_HEADER as u64);
+        let place = at.offset.saturating_add(FRAME_HEADER as u64);
         let got =
             walk::read_some(file, &mut stored, place).with_context(|| self.cannot_read(at))?;
         stored.truncate(got);
@@ -362,7 +290,7 @@ impl Trace {
             self.push_gap(Gap {
                 piece: found.piece.path.clone(),
                 offset: 0,
-                bytes: super::frame::FILE_HEADER as u64,
+                bytes: FILE_HEADER as u64,
                 events: Some(0),
                 after: None,
                 before: None,
@@ -467,95 +395,4 @@ impl Trace {
         self.run.began = self.ticks.first().copied().unwrap_or_default();
         Ok(())
     }
-
-    /// Takes in pieces that were begun since the newest that is known.
-    fn follow(&mut self) -> Result<()> {
-        let known = |metadata: &std::fs::Metadata| {
-            self.pieces.iter().any(|piece| {
-                let file = piece.file.as_ref().and_then(|file| file.metadata().ok());
-                file.is_some_and(|known| pieces::same(&known, metadata))
-            })
-        };
-        // Between two names in a rotation, or gone for good: nothing to take in now.
-        let Ok(metadata) = self.path.metadata() else { return Ok(()) };
-        if known(&metadata) {
-            return Ok(());
-        }
-        let Ok(newest) = pieces::open(&self.path) else { return Ok(()) };
-        let expected = self.scanned.sequence.unwrap_or(0);
-        if newest.trace != self.trace || u64::from(newest.sequence) < expected {
-            return Ok(());
-        }
-        let mut found = pieces::siblings(&self.path, self.trace, |piece| {
-            piece.sequence < newest.sequence
-                && u64::from(piece.sequence) >= expected
-                && !known(&piece.metadata)
-        })?;
-        found.push(newest);
-        for piece in found {
-            self.add(piece);
-        }
-        Ok(())
-    }
-}
-
-/// Tells what a payload says; where something is missing then, how many events, and why.
-fn deliver(
-    header: &FrameHeader,
-    payload: &[u8],
-    sink: &mut dyn Sink,
-) -> std::result::Result<(), (u64, &'static str)> {
-    const MALFORMED: &str = "its content is malformed";
-    let expected = u64::from(header.events);
-    match header.kind {
-        Kind::Events => {
-            if events::count(payload) != Ok(expected) {
-                return Err((expected, MALFORMED));
-            }
-            let mut delivered = 0;
-            let decoded = events::decode(payload, |event| {
-                sink.event(header.events_before.saturating_add(delivered), event);
-                delivered += 1;
-            });
-            decoded.map_err(|_| (expected.saturating_sub(delivered), MALFORMED))?;
-        }
-        Kind::Sample => {
-            let sample: SampleRecord =
-                serde_json::from_slice(payload).map_err(|_| (0, MALFORMED))?;
-            sample.into_inputs(|input| sink.input(input));
-        }
-        Kind::Host => {
-            let run = Run::decode(payload).map_err(|_| (0, MALFORMED))?;
-            if let Some(gauges) = run.baseline {
-                sink.input(Input::Gauges(gauges));
-            }
-        }
-        Kind::Checkpoint => {
-            let (of_event, checkpoint) = decode_checkpoint(payload).ok_or((0, MALFORMED))?;
-            sink.checkpoint(checkpoint);
-            // Carried over from a piece that is gone: what was between is gone too.
-            let missing = header.events_before.saturating_sub(of_event);
-            if missing > 0 {
-                return Err((missing, "older pieces were dropped for room"));
-            }
-        }
-        Kind::End | Kind::Unknown(_) => {}
-    }
-    Ok(())
-}
-
-/// The payload of a checkpoint frame: the state after so many events of the trace.
-pub(super) fn encode_checkpoint(checkpoint: &Checkpoint, of_event: u64) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(12 + checkpoint.bytes.len());
-    payload.extend_from_slice(&checkpoint.version.to_le_bytes());
-    payload.extend_from_slice(&of_event.to_le_bytes());
-    payload.extend_from_slice(&checkpoint.bytes);
-    payload
-}
-
-fn decode_checkpoint(payload: &[u8]) -> Option<(u64, Checkpoint)> {
-    let (version, rest) = payload.split_first_chunk()?;
-    let (of_event, bytes) = rest.split_first_chunk()?;
-    let checkpoint = Checkpoint { version: u32::from_le_bytes(*version), bytes: bytes.to_vec() };
-    Some((u64::from_le_bytes(*of_event), checkpoint))
 }

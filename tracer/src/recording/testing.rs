@@ -9,7 +9,7 @@ use tracer_common::counters::{Counter, GroupCounters, OrphanEnd};
 
 use super::events::EventsEncoder;
 use super::frame::{FileHeader, FrameHeader, Kind};
-use super::reader::{EndRecord, encode_checkpoint};
+use super::payload::{EndRecord, encode_checkpoint};
 use super::sample::SampleRecord;
 use super::{Checkpoint, Cursor, Gap, Machine, Probe, Run, Sink, Trace, Want, Why};
 use crate::event::{

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use memchr::memmem;
 
 use super::frame::{FRAME_HEADER, FrameHeader, MARKER};
-use super::reader::Gap;
+use super::sink::Gap;
 use crate::time::Monotonic;
 
 /// Bytes searched at once for the next frame after a damaged place.

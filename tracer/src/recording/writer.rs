@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::disk::{Disk, Frame, Message};
 use super::events::EventsEncoder;
 use super::frame::Kind;
-use super::reader::encode_checkpoint;
+use super::payload::encode_checkpoint;
 use super::sample::SampleRecord;
 use super::{Checkpoint, Run, Why};
 use crate::event::{Event, Input};
