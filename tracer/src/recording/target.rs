@@ -41,9 +41,9 @@ pub(super) enum Whereabouts {
     Moved,
     /// It was deleted.
     Deleted,
-    /// It was deleted, and its folder too.
-    FolderGone,
-    /// Somebody else's file has its name.
+    /// It was deleted, and no other can be made: its folder is gone too, or its name is taken.
+    Homeless,
+    /// It has another name now, and somebody else's file has ours.
     Usurped,
 }
 
@@ -170,13 +170,18 @@ impl Target {
             return Ok(Whereabouts::There);
         }
         let ours = self.file.metadata()?;
-        let there = self.path.symlink_metadata();
-        Ok(match there {
-            Ok(there) if same(&there, &ours) => Whereabouts::There,
-            Ok(there) if !there.is_file() || there.len() > 0 => Whereabouts::Usurped,
-            _ if ours.nlink() > 0 => Whereabouts::Moved,
-            _ if folder(&self.path).is_dir() => Whereabouts::Deleted,
-            _ => Whereabouts::FolderGone,
+        let is_linked = ours.nlink() > 0;
+        // An empty file is no obstacle, see `create_new`.
+        let is_free = match self.path.symlink_metadata() {
+            Ok(there) if same(&there, &ours) => return Ok(Whereabouts::There),
+            Ok(there) => there.is_file() && there.len() == 0,
+            Err(_) => is_linked || folder(&self.path).is_dir(),
+        };
+        Ok(match (is_linked, is_free) {
+            (true, true) => Whereabouts::Moved,
+            (true, false) => Whereabouts::Usurped,
+            (false, true) => Whereabouts::Deleted,
+            (false, false) => Whereabouts::Homeless,
         })
     }
 

@@ -10,6 +10,7 @@ use super::{Disk, END_RESERVE, failure_of, pieces};
 
 /// The smallest piece worth going on with on a full disk.
 const LEAST_PIECE: u64 = 16 << 10;
+
 impl Disk {
     /// Sees whether the file is still where people will look for it.
     pub(super) fn look_after(&mut self) -> Result<()> {
@@ -20,7 +21,7 @@ impl Disk {
                 self.note(format!("{shown} was deleted: going on in a new file of that name"));
                 self.next_piece(Why::Deleted)?;
             }
-            Whereabouts::FolderGone => return Err(self.rescue(&shown)),
+            Whereabouts::Homeless => return Err(self.rescue(&shown)),
             Whereabouts::Usurped | Whereabouts::Moved => {
                 if !std::mem::replace(&mut self.is_moved, true) {
                     self.note(format!(
@@ -34,15 +35,17 @@ impl Disk {
 
     fn rescue(&self, shown: &str) -> anyhow::Error {
         let folder = pieces::folder(&self.target.path).display().to_string();
+        let what = if std::path::Path::new(&folder).is_dir() {
+            format!("{shown} was deleted, and somebody else's file is there now")
+        } else {
+            format!("the folder of {shown} is gone")
+        };
         match self.target.rescue(self.trace) {
             Ok(copy) => failure(
-                format!("the folder of {shown} is gone"),
+                what,
                 format!("what was recorded last is safe: sockflow replay {}", copy.display()),
             ),
-            Err(error) => error.context(failure_of(
-                format!("the folder of {shown} is gone"),
-                format!("mkdir -p {folder}"),
-            )),
+            Err(error) => error.context(failure_of(what, format!("ls -ld {folder}"))),
         }
     }
 
@@ -63,7 +66,7 @@ impl Disk {
                 self.sync()?;
             }
             Whereabouts::Deleted => {}
-            Whereabouts::FolderGone => return Err(self.rescue(&shown)),
+            Whereabouts::Homeless => return Err(self.rescue(&shown)),
             Whereabouts::Usurped => {
                 self.note(format!("somebody else's file is at {shown}: no new piece is begun"));
                 return Ok(());

@@ -346,28 +346,35 @@ fn a_file_moved_away_is_left_when_asked() {
 }
 
 #[test]
-fn when_the_folder_goes_the_rest_is_rescued() {
-    let scratch = Scratch::new();
-    let folder = scratch.path("gone");
-    std::fs::create_dir(&folder).unwrap();
-    let path = folder.join("t.sft");
-    let sync = Duration::from_millis(10);
-    let mut writer = Writer::create(Options { sync, ..options(&path) }, bare_run()).unwrap();
-    say(&mut writer, 0, 10).unwrap();
-    eventually(|| writer.progress().frames >= 3);
-    std::fs::remove_dir_all(&folder).unwrap();
-    let mut error = None;
-    eventually(|| {
-        error = writer.seal_if_due().err();
-        error.is_some()
-    });
-    let text = report(&error.unwrap()).0;
-    assert!(text.contains("is gone"), "{text}");
-    let (_, copy) = text.split_once("sockflow replay ").unwrap();
-    let copy = Path::new(copy.trim());
-    assert_eq!(read(&Trace::open(copy).unwrap()).events.len(), 10);
-    assert_eq!(copy.metadata().unwrap().mode() & 0o777, 0o600);
-    std::fs::remove_file(copy).unwrap();
+fn when_there_is_no_place_left_the_rest_is_rescued() {
+    for (name, replaced) in [("is gone", false), ("somebody else's file is there", true)] {
+        let scratch = Scratch::new();
+        let folder = scratch.path("gone");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("t.sft");
+        let sync = Duration::from_millis(100);
+        let mut writer = Writer::create(Options { sync, ..options(&path) }, bare_run()).unwrap();
+        say(&mut writer, 0, 10).unwrap();
+        eventually(|| writer.progress().frames >= 3);
+        if replaced {
+            std::fs::write(folder.join("other"), "somebody else's").unwrap();
+            std::fs::rename(folder.join("other"), &path).unwrap();
+        } else {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        let mut error = None;
+        eventually(|| {
+            error = writer.seal_if_due().err();
+            error.is_some()
+        });
+        let text = report(&error.unwrap()).0;
+        assert!(text.contains(name), "{text}");
+        let (_, copy) = text.split_once("sockflow replay ").unwrap();
+        let copy = Path::new(copy.trim());
+        assert_eq!(read(&Trace::open(copy).unwrap()).events.len(), 10);
+        assert_eq!(copy.metadata().unwrap().mode() & 0o777, 0o600);
+        std::fs::remove_file(copy).unwrap();
+    }
 }
 
 /// A file system of its own, of so many KiB; unmounted when dropped.
