@@ -39,8 +39,7 @@ fn read_twice(path: &Path, file: &File, part: u64, len: u64, bytes: &[u8]) {
         read_all(&trace);
     }
     let Ok(mut trace) = Trace::open(path) else { return };
-    let whole = read_all(&trace);
-    assert!(whole.events <= trace.events().max(whole.events));
+    read_all(&trace);
     for tick in 0..trace.ticks().len().min(4) {
         let cursor = trace.cursor_for_tick(tick);
         assert!(cursor.ticks() <= tick + 1);
@@ -54,20 +53,18 @@ fn read_twice(path: &Path, file: &File, part: u64, len: u64, bytes: &[u8]) {
     read_all(&trace);
 }
 
-fn read_all(trace: &Trace) -> Count {
-    read(trace, trace.start(), Want::Everything)
+fn read_all(trace: &Trace) {
+    read(trace, trace.start(), Want::Everything);
 }
 
-fn read(trace: &Trace, mut cursor: Cursor, want: Want) -> Count {
+fn read(trace: &Trace, mut cursor: Cursor, want: Want) {
     let mut count = Count::default();
     while trace.read(&mut cursor, want, &mut count).is_ok_and(|more| more) {}
-    count
 }
 
 /// Each number must be greater than the one before: no event is told twice.
 #[derive(Default)]
 struct Count {
-    events: u64,
     last: Option<u64>,
 }
 
@@ -75,7 +72,6 @@ impl Sink for Count {
     fn event(&mut self, number: u64, _event: &Event) {
         assert!(self.last < Some(number) || number == u64::MAX, "event {number} is told twice");
         self.last = Some(number);
-        self.events += 1;
     }
 
     fn input(&mut self, _input: Input) {}

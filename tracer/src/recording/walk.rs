@@ -112,6 +112,10 @@ impl Position {
         if self.sequence.is_some_and(|expected| sequence < expected) {
             return self.stray(header, pieces, "a frame that was there before");
         }
+        // Event numbers never go back, whatever a frame says of itself.
+        if header.events_before < self.event {
+            return self.stray(header, pieces, "a frame whose numbers do not fit");
+        }
         if self.sequence.is_none() && self.damage.is_none() {
             self.sequence = Some(sequence);
             self.event = header.events_before;
