@@ -137,6 +137,7 @@ proptest! {
             payload.clear();
             encoder.finish(&mut payload);
             prop_assert!(encoder.is_empty());
+            prop_assert_eq!(encoder.size_hint(), 0);
             prop_assert_eq!(&payload, &encoded(&events));
         }
     }
@@ -263,6 +264,35 @@ fn few_bytes_cannot_claim_many_events() {
     let claim = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0, 1, 0, 1, 2, 0, 0, 0, 0, 0, 0];
     assert!(count(&claim).is_err());
     assert!(decode(&claim, drop_event).is_err());
+}
+
+#[test]
+fn addresses_that_no_flow_has_are_refused() {
+    // No event, and an address 0.0.0.0 that claims to be there for nothing.
+    let without_flow = [0, 0, 0, 0, 0, 1, 0, 8, 0, 0];
+    let complaint = Malformed("it has more addresses than flows have ends");
+    assert_eq!(decode(&without_flow, drop_event), Err(complaint));
+
+    // A flow whose ends are the same address, which the table has twice.
+    let address = Ipv4Addr::UNSPECIFIED.into();
+    let one = Event { local: (address, 0), peer: (address, 0), ..event(0, EventKind::Close, 0) };
+    let mut payload = encoded(&[one]);
+    let addresses = payload.iter().position(|&byte| byte == 5).unwrap() + 4;
+    assert_eq!(payload[addresses], 1);
+    payload[addresses] = 2;
+    let complaint = Malformed("no flow has one of the addresses");
+    assert_eq!(decode(&payload, drop_event), Err(complaint));
+}
+
+#[test]
+fn numbers_of_more_than_64_bits_are_refused() {
+    let mut number = [0xff; 10];
+    number[9] = 1;
+    assert_eq!(wire::Bytes(&number).number(), Ok(u64::MAX));
+    for last in [2, 0x7f, 0x80, 0x81] {
+        number[9] = last;
+        assert!(wire::Bytes(&number).number().is_err(), "{last}");
+    }
 }
 
 #[test]
