@@ -6,7 +6,6 @@ use super::Malformed;
 use super::code::{Code, Place};
 use super::column::{Column, Numbers};
 use super::dictionary::{AddressTable, read_owners};
-use super::encode::SLOTS;
 use super::recent::Recent;
 use super::wire::Bytes;
 use crate::event::{Event, EventKind, Owner};
@@ -194,7 +193,6 @@ impl Uses {
 
 /// What flows are, in the order in which they appear.
 struct Identities<'a> {
-    cookie_slots: Numbers<'a>,
     cookies: Numbers<'a>,
     local_addresses: Numbers<'a>,
     local_ports: Numbers<'a>,
@@ -203,7 +201,8 @@ struct Identities<'a> {
     netns: Numbers<'a>,
     ages: Numbers<'a>,
     addresses: AddressTable,
-    last_cookies: [u64; SLOTS],
+    /// The newest flow's.
+    cookie: u64,
 }
 
 impl<'a> Identities<'a> {
@@ -215,7 +214,6 @@ impl<'a> Identities<'a> {
     ) -> Result<Self, Malformed> {
         let mut column = |length| Column::read(bytes, length, 0).map(Column::numbers);
         Ok(Self {
-            cookie_slots: column(uses.new)?,
             cookies: column(uses.new)?,
             local_addresses: column(uses.new)?,
             local_ports: column(uses.new)?,
@@ -224,17 +222,18 @@ impl<'a> Identities<'a> {
             netns: column(uses.new)?,
             ages: column(uses.born)?,
             addresses: AddressTable::read(bytes, addresses)?,
-            last_cookies: [first_cookie; SLOTS],
+            cookie: first_cookie,
         })
     }
 
     /// The next flow, which appears at the time `at`, as an event to be filled in.
     #[inline]
     fn next(&mut self, at: u64, is_born: bool) -> Result<Event, Malformed> {
+        self.cookie = self.cookie.wrapping_add(self.cookies.next());
         Ok(Event {
             at: Monotonic(at),
             kind: EventKind::Close,
-            socket: self.cookie()?,
+            socket: self.cookie,
             local: (
                 self.addresses.take(self.local_addresses.next())?,
                 port(&mut self.local_ports)?,
@@ -245,16 +244,6 @@ impl<'a> Identities<'a> {
                 .map_err(|_| Malformed("a network namespace's number is too large"))?,
             born: is_born.then(|| Monotonic(at.wrapping_sub(self.ages.next()))),
         })
-    }
-
-    #[inline]
-    fn cookie(&mut self) -> Result<u64, Malformed> {
-        let slot = usize::try_from(self.cookie_slots.next()).ok();
-        let last = slot
-            .and_then(|slot| self.last_cookies.get_mut(slot))
-            .ok_or(Malformed("a cookie's slot is too large"))?;
-        *last = last.wrapping_add(self.cookies.next());
-        Ok(*last)
     }
 }
 

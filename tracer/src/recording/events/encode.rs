@@ -19,6 +19,9 @@ pub struct EventsEncoder {
     /// Time of the first event, and of the last one.
     start: u64,
     at: u64,
+    /// Cookie of the first flow, and of the newest one.
+    first_cookie: u64,
+    cookie: u64,
     codes: Codes,
     owners: Owners,
     addresses: Addresses,
@@ -39,7 +42,6 @@ struct EventColumns {
 /// What is written when a flow appears.
 #[derive(Default)]
 struct IdentityColumns {
-    cookie_slots: ColumnWriter,
     cookies: ColumnWriter,
     local_addresses: ColumnWriter,
     local_ports: ColumnWriter,
@@ -55,7 +57,6 @@ struct Flows {
     by_cookie: FxHashMap<u64, u32>,
     known: Vec<Flow>,
     recent: Recent,
-    cookies: CookieSteps,
 }
 
 /// A socket as one payload knows it.
@@ -91,6 +92,8 @@ impl EventsEncoder {
         Self {
             start: 0,
             at: 0,
+            first_cookie: 0,
+            cookie: 0,
             codes: Codes::new(),
             owners: Owners::default(),
             addresses: Addresses::default(),
@@ -105,7 +108,8 @@ impl EventsEncoder {
         if self.is_empty() {
             self.start = event.at.0;
             self.at = self.start;
-            self.flows.cookies = CookieSteps::new(event.socket);
+            self.first_cookie = event.socket;
+            self.cookie = event.socket;
         }
         self.events.times.push(event.at.0.wrapping_sub(self.at));
         self.at = event.at.0;
@@ -138,7 +142,7 @@ impl EventsEncoder {
     #[must_use]
     pub fn size_hint(&self) -> usize {
         const EVENT: usize = 3;
-        const FLOW: usize = 16;
+        const FLOW: usize = 12;
         EVENT * self.len()
             + FLOW * self.flows.known.len()
             + 2 * self.events.backs.len()
@@ -151,7 +155,7 @@ impl EventsEncoder {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         put_number(out, self.len() as u64);
         put_number(out, self.start);
-        put_number(out, self.flows.cookies.first);
+        put_number(out, self.first_cookie);
         self.codes.finish(out);
         self.owners.finish(out);
         put_number(out, self.addresses.len() as u64);
@@ -164,14 +168,13 @@ impl EventsEncoder {
         self.identities.finish(out);
         self.addresses.finish(out);
         self.flows.clear();
-        (self.start, self.at) = (0, 0);
+        (self.start, self.first_cookie) = (0, 0);
     }
 
     fn write_identity(&mut self, event: &Event) {
         let columns = &mut self.identities;
-        let (slot, step) = self.flows.cookies.step(event.socket);
-        columns.cookie_slots.push(slot);
-        columns.cookies.push(step);
+        columns.cookies.push(event.socket.wrapping_sub(self.cookie));
+        self.cookie = event.socket;
         columns.local_addresses.push(self.addresses.reference(event.local.0));
         columns.local_ports.push(event.local.1.into());
         columns.peer_addresses.push(self.addresses.reference(event.peer.0));
@@ -203,7 +206,6 @@ impl Default for EventsEncoder {
 impl IdentityColumns {
     fn finish(&mut self, out: &mut Vec<u8>) {
         for column in [
-            &mut self.cookie_slots,
             &mut self.cookies,
             &mut self.local_addresses,
             &mut self.local_ports,
@@ -219,12 +221,7 @@ impl IdentityColumns {
 
 impl Flows {
     fn new() -> Self {
-        Self {
-            by_cookie: FxHashMap::default(),
-            known: Vec::new(),
-            recent: Recent::new(),
-            cookies: CookieSteps::new(0),
-        }
+        Self { by_cookie: FxHashMap::default(), known: Vec::new(), recent: Recent::new() }
     }
 
     /// The event's flow and how to name it; a new one is now known.
@@ -256,32 +253,5 @@ impl Flows {
         self.by_cookie.clear();
         self.known.clear();
         self.recent = Recent::new();
-        self.cookies = CookieSteps::new(0);
-    }
-}
-
-/// Cookies as steps. The kernel hands them to its CPUs in batches of 4,096 (`gen_cookie_next`), so
-/// a new socket's cookie is mostly one more than the last one of its batch.
-struct CookieSteps {
-    first: u64,
-    /// The last cookie of the batches whose number ends in this byte.
-    last: [u64; SLOTS],
-}
-
-/// As many as a byte can tell apart.
-pub(super) const SLOTS: usize = 256;
-
-impl CookieSteps {
-    fn new(first: u64) -> Self {
-        Self { first, last: [first; SLOTS] }
-    }
-
-    /// The slot of a cookie, and how far it is from the last one there.
-    fn step(&mut self, cookie: u64) -> (u64, u64) {
-        // A batch ends with a multiple of its size.
-        let slot = (cookie.wrapping_sub(1) >> 12) as usize % SLOTS;
-        let step = cookie.wrapping_sub(self.last[slot]);
-        self.last[slot] = cookie;
-        (slot as u64, step)
     }
 }
