@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Point, Tape, Timeline, View};
 use crate::aggregate::snapshot::{Anomaly, HistoryPoint, PortRow, ProcessRow, Snapshot};
+use crate::time::ClockAnchor;
 
 /// Moments kept: ten minutes at the usual second.
 pub const MOMENTS: usize = 600;
@@ -126,7 +127,12 @@ impl Tape for LiveTape {
     fn view(&mut self, moment: usize) -> Result<View> {
         let (snapshot, _) = self.moments.get(moment).context("no such moment is kept")?;
         // The aggregator takes single events in and keeps none.
-        Ok(View { snapshot: Arc::clone(snapshot), events: Arc::default(), event_number: 0 })
+        Ok(View {
+            snapshot: Arc::clone(snapshot),
+            events: Arc::default(),
+            event_number: 0,
+            anchor: ClockAnchor::default(),
+        })
     }
 
     fn moment_of_event(&mut self, _: u64) -> Option<usize> {

@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
 use crate::event::Event;
-use crate::time::Wall;
+use crate::time::{ClockAnchor, Wall};
 
 /// Something that was watched and can be looked at again.
 pub trait Tape: Send {
@@ -74,6 +74,8 @@ pub struct View {
     pub events: Arc<Vec<Event>>,
     /// How many events there were up to this moment: the number of the next, `@N` to go there.
     pub event_number: u64,
+    /// What turns the events' times into those of a clock.
+    pub anchor: ClockAnchor,
 }
 
 /// A moment and everything around it: what a screen draws.

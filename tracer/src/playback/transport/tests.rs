@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::snapshot::{Anomaly, Severity};
 use crate::playback::Point;
+use crate::time::ClockAnchor;
 use crate::tui::tests::fixture;
 
 const SECOND: i64 = 1_000_000_000;
@@ -46,7 +47,12 @@ impl Tape for Script {
         self.read.push(moment);
         let mut snapshot = fixture::empty();
         snapshot.time = self.timeline.moments[moment];
-        Ok(View { snapshot: Arc::new(snapshot), events: Arc::default(), event_number: 0 })
+        Ok(View {
+            snapshot: Arc::new(snapshot),
+            events: Arc::default(),
+            event_number: 0,
+            anchor: ClockAnchor::default(),
+        })
     }
 
     fn moment_of_event(&mut self, number: u64) -> Option<usize> {
