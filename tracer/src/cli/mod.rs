@@ -1,13 +1,15 @@
 //! The command line: what was typed, and the one place where the parts are put together.
 //!
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
-//! view. [`engine`] is what `top` in all its forms shares.
+//! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
+pub mod driver;
 pub mod engine;
 pub mod filter;
 pub mod line;
 mod mistyped;
 pub mod probes;
+pub mod screen;
 pub mod storm;
 pub mod top;
 pub mod trace;

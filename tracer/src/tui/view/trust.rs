@@ -17,6 +17,16 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     lines.push(Line::default());
     lines.extend(losses(looks, snapshot, cells));
     lines.push(Line::default());
+    let gaps = model.frame.as_ref().map_or(&[] as &[_], |frame| &frame.timeline.gaps);
+    if !gaps.is_empty() {
+        lines.push(Line::from(span("gaps in the trace", looks.theme.title)));
+        for gap in gaps {
+            let text = looks.symbols.clean(gap);
+            let words = wrap(looks, &text, cells, 3).into_iter();
+            lines.extend(words.map(|text| Line::from(span(text, looks.theme.lost))));
+        }
+        lines.push(Line::default());
+    }
     lines.extend(cost(looks, snapshot, cells));
     lines
 }
