@@ -281,6 +281,26 @@ mod tests {
         assert_eq!(shown.position, 1);
     }
 
+    #[derive(clap::Parser, Debug)]
+    struct Words {
+        #[arg(long, allow_hyphen_values = true)]
+        at: crate::playback::goto::Goto,
+        #[arg(long)]
+        speed: crate::playback::Speed,
+    }
+
+    #[test]
+    fn places_and_speeds_are_options_too() {
+        use clap::Parser as _;
+        for at in ["-5m", "+30s", "16:41:52", "2026-11-22 16:41", "!3", "@12345", "max"] {
+            let words = Words::try_parse_from(["x", "--at", at, "--speed", "x4"]).unwrap();
+            assert_eq!(words.speed.to_string(), "x4");
+            assert_eq!(words.at, at.parse().unwrap());
+        }
+        let error = Words::try_parse_from(["x", "--at", "noon", "--speed", "4"]).unwrap_err();
+        assert!(error.to_string().contains("`noon` is no time; expected a time"), "{error}");
+    }
+
     #[test]
     fn a_place_that_is_not_there_is_a_mistake_of_the_command_line() {
         let begin = Begin { at: Some("@7".parse().unwrap()), ..Begin::default() };

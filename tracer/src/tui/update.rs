@@ -119,6 +119,11 @@ fn accept(model: &mut Model) -> Effect {
         model.typing = false;
         return Effect::Draw;
     };
+    if prompt.text.trim().is_empty() {
+        model.goto = None;
+        model.typing = false;
+        return Effect::Draw;
+    }
     let place = Goto::parse(&prompt.text);
     let wrong = match (&place, &model.frame) {
         (Err(why), _) => Some(why.clone()),

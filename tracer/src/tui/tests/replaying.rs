@@ -87,6 +87,9 @@ fn a_place_that_is_wrong_stays_and_says_why() {
     tell(&mut model, "17:00".chars().map(Message::Type));
     assert_eq!(update(&mut model, Message::Accept), Effect::Draw);
     assert_snapshot!("story_goto_outside", picture(&model));
+    tell(&mut model, [Message::EraseAll, Message::Accept]);
+    assert!(!model.typing && model.goto.is_none(), "nothing typed: nowhere to go");
+    type_in(&mut model, "!3");
     tell(&mut model, [Message::Cancel]);
     assert!(!model.typing && model.goto.is_none());
     assert!(model.filter.is_empty(), "what was typed is no row filter");

@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use super::header::kinds;
 use super::paint::{field, span, wrap};
-use crate::aggregate::snapshot::{Fidelity, Snapshot};
+use crate::aggregate::snapshot::{Fidelity, Snapshot, SourceKind};
 use crate::format;
 use crate::tui::model::{Looks, Model};
 
@@ -109,9 +109,12 @@ fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>
 
 fn cost(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
     let cost = &snapshot.own_cost;
-    let mut lines = vec![Line::from(span("own cost", looks.theme.title))];
+    let (title, text) = match snapshot.source {
+        SourceKind::Live => ("own cost", "of one cpu, this process"),
+        SourceKind::Trace => ("what recording cost", "of one cpu, the process that recorded"),
+    };
+    let mut lines = vec![Line::from(span(title, looks.theme.title))];
     let cpu = format!("{:.1}%", cost.cpu_percent);
-    let text = "of one cpu, this process";
     lines.extend(entry(looks, "cpu", &cpu, false, text, cells));
     let memory = format::bytes(cost.rss_bytes);
     lines.extend(entry(looks, "memory", &memory, false, "resident", cells));
