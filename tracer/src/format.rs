@@ -107,6 +107,15 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// `2026-11-22`, the day at `time` in the zone given.
+pub fn day(time: Wall, zone: &jiff::tz::TimeZone) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(time.0))
+        .unwrap_or_default()
+        .to_zoned(zone.clone())
+        .strftime("%Y-%m-%d")
+        .to_string()
+}
+
 /// `+08:00`, the zone's offset at `time`.
 pub fn offset(time: Wall, zone: &jiff::tz::TimeZone) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(time.0))

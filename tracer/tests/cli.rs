@@ -17,6 +17,7 @@ fn sockflow(arguments: &str) -> Output {
         // clap takes the width from here where there is no terminal.
         .env("COLUMNS", "100")
         .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
         .output()
         .expect("it starts")
 }
@@ -43,7 +44,8 @@ fn mistake(arguments: &str) -> String {
     format!("$ sockflow {arguments}\n{}[{code}]\n\n", trimmed(&output.stderr))
 }
 
-const COMMANDS: &[&str] = &["", "top", "trace", "probes", "storm", "completions", "man"];
+const COMMANDS: &[&str] =
+    &["", "top", "record", "replay", "trace", "probes", "storm", "completions", "man"];
 
 #[test]
 fn every_help_is_as_reviewed() {
@@ -86,6 +88,12 @@ fn usage_errors_are_as_reviewed() {
         "top --comm much-too-long-a-name",
         "top --netns no-such",
         "top --pid 4194305",
+        "record",
+        "record -o x --sync 1ms",
+        "record -o x --max-size 3K",
+        "replay",
+        "replay x --at noonish",
+        "replay x --speed 1000",
         "trace --json=1",
         "probes extra",
         "storm --addr 10.0.0.1",
@@ -103,6 +111,67 @@ fn usage_errors_are_as_reviewed() {
         assert!(told.contains("\n  hint: ") && told.ends_with("[2]"), "{typed}:\n{told}");
     }
     insta::assert_snapshot!(told);
+}
+
+#[test]
+fn files_that_are_no_traces_are_told_apart() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-traces");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("folder")).expect("a folder");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).expect("a file");
+    };
+    let story = include_bytes!("recordings/v1.0-story.sockflow");
+    write("text.sockflow", b"kernel: TCP: too many orphaned sockets\n");
+    write("empty.sockflow", b"");
+    write("newer.sockflow", &{
+        let mut bytes = story.to_vec();
+        bytes[8] = 9;
+        let crc = crc32c::crc32c(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    });
+    write("header-only.sockflow", &story[..32]);
+    write("moved.sockflow.1", story);
+    let folder = folder.to_string_lossy().into_owned();
+    let names = ["text", "empty", "newer", "header-only", "moved", "none"];
+    let told: String = names
+        .into_iter()
+        .map(|name| mistake(&format!("replay {folder}/{name}.sockflow")))
+        .chain([mistake(&format!("replay {folder}/folder"))])
+        .chain([mistake("replay tests/recordings/v1.0-story.sockflow --at @99999999")])
+        .collect();
+    assert!(
+        told.split("\n\n").filter(|one| !one.is_empty()).all(|one| one.contains("hint:")),
+        "{told}"
+    );
+    insta::assert_snapshot!(told.replace(&folder, "FOLDER"));
+}
+
+#[test]
+fn a_trace_in_lines_is_as_reviewed() {
+    let lines = data("replay tests/recordings/v1.0-story.sockflow");
+    insta::assert_snapshot!(lines);
+    let from = data("replay tests/recordings/v1.0-story.sockflow --at max");
+    assert!(lines.ends_with(&from) && from.lines().count() == 17, "{from}");
+    let last = data("replay tests/recordings/v1.0-story.sockflow --at -1s --json");
+    assert_eq!(last.lines().count(), 2, "{last}");
+}
+
+#[test]
+fn damage_is_told_and_the_rest_is_there() {
+    let story = include_bytes!("recordings/v1.0-story.sockflow");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("damaged.sockflow");
+    let mut bytes = story.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    bytes.truncate(bytes.len() - 20);
+    std::fs::write(&path, bytes).expect("a file");
+    let output = sockflow(&format!("replay {}", path.display()));
+    assert_eq!(output.status.code(), Some(0));
+    let lines = String::from_utf8_lossy(&output.stdout);
+    assert!((31..=33).contains(&lines.lines().count()), "{lines}");
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

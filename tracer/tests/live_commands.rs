@@ -11,33 +11,15 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Guarded, Namespace, PATIENCE, PORT, Standing, Top, binary, number, output, sockflow, storm,
-    turn,
+    Folder, Guarded, Namespace, PATIENCE, PORT, Standing, Top, binary, number, output, sockflow,
+    storm, turn,
 };
-
-/// A folder that is gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Connections by service and direction.
 type Counts = BTreeSet<(u64, String, u64)>;

@@ -318,6 +318,24 @@ fn orphans_are_on_screen_and_the_keys_lead_to_them() {
     terminal.see("PAUSED");
     terminal.write(" ");
     terminal.see("LIVE");
+    // Into the past by a key and by a place, and back.
+    terminal.key("Home");
+    terminal.see("├◆");
+    terminal.key("Right");
+    terminal.wait("a second on", |screen| !screen.contains("├◆") && screen.contains("PAUSED"));
+    terminal.write("bnoon");
+    terminal.key("Enter");
+    terminal.see("`noon` is no time");
+    terminal.key("C-u");
+    terminal.write("start");
+    terminal.key("Enter");
+    terminal.see("├◆");
+    terminal.write("D");
+    terminal.see("sockets by state");
+    terminal.write("L");
+    terminal.see("LIVE");
+    terminal.key("Escape");
+    terminal.see("recent");
     terminal.key("q");
     assert_eq!(terminal.ended(), "0");
 }

@@ -3,6 +3,7 @@
 //! * [`mod@test`]: the one command that people and CI run before a merge;
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
+//! * [`fuzz`]: throws arbitrary bytes at what reads files;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
@@ -10,6 +11,7 @@
 mod bench;
 mod bpf;
 mod deps;
+mod fuzz;
 mod shell;
 mod test;
 mod tidy;
@@ -57,6 +59,12 @@ enum Command {
     /// Measure what tracing costs
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Fuzz the reader of traces and the decoder of events, and keep what was found
+    ///
+    /// Wants a nightly toolchain of rustup; cargo-fuzz is built into the cache folder. Inputs that
+    /// reach something new are added to fuzz/corpus, which is then made small again; the ordinary
+    /// tests replay it. An input that is not taken is kept in fuzz/artifacts.
+    Fuzz(fuzz::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -103,6 +111,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
+        Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

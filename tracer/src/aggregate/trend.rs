@@ -6,6 +6,8 @@ const MAX_POINTS: usize = 40;
 /// Fewer samples, or a shorter time, say nothing.
 const MIN_POINTS: usize = 4;
 const MIN_SPAN_S: f64 = 1.5;
+/// A smaller fall is noise.
+const COLLAPSE: f64 = 16.0;
 
 /// What the last samples say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,7 +27,7 @@ impl Trend {
             return Self::default();
         };
         let from = samples.partition_point(|(at, _)| now - at > WINDOW_S);
-        let points = thin(&samples[from..]);
+        let points = thin(since_collapse(&samples[from..]));
         let Some(per_s) = slope(&points) else {
             return Self::default();
         };
@@ -40,6 +42,17 @@ impl Trend {
         }
         Some(limit.saturating_sub(now) as f64 / self.per_s)
     }
+}
+
+/// What came after the last collapse (the kernel killed them, or a server let go of all): growth
+/// from before it says nothing about growth now.
+fn since_collapse(samples: &[(f64, f64)]) -> &[(f64, f64)] {
+    let collapsed = |pair: &[(f64, f64)]| {
+        let (before, after) = (pair[0].1, pair[1].1);
+        after < before / 2.0 && before - after >= COLLAPSE
+    };
+    let last = samples.windows(2).rposition(collapsed);
+    last.map_or(samples, |at| &samples[at + 1..])
 }
 
 /// At most [`MAX_POINTS`] of them, evenly, the last always among them.
@@ -138,6 +151,17 @@ mod tests {
         assert_eq!(Trend::of(&line(-5.0, 0.0)).seconds_until(100, 1000), None);
         assert_eq!(Trend::of(&[]).seconds_until(100, 1000), None);
         assert_eq!(Trend::of(&[(0.0, 1.0), (1.0, 900.0)]).seconds_until(900, 1000), None);
+    }
+
+    #[test]
+    fn growth_is_measured_anew_after_a_collapse() {
+        let mut samples: Vec<_> = (0..20).map(|at| (f64::from(at), 20.0 * f64::from(at))).collect();
+        samples.push((20.0, 3.0));
+        let trend = Trend::of(&samples);
+        assert_eq!((trend.per_s, trend.credible), (0.0, false), "nothing is known yet");
+        samples.extend((21..26).map(|at| (f64::from(at), 3.0 + 7.0 * f64::from(at - 20))));
+        let trend = Trend::of(&samples);
+        assert!(trend.credible && (trend.per_s - 7.0).abs() < 0.1, "{trend:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings};
 use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::Options;
+use crate::bpf::plan::Plan;
 use crate::event::{Event, Input};
 use crate::filter::Filter;
 use crate::source::live::{self, DRAIN_EVERY, Live};
@@ -71,6 +72,16 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// As it is typed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ends => "ends",
+            Self::Orphans => "orphans",
+            Self::All => "all",
+        }
+    }
+
     const fn level(self) -> u32 {
         match self {
             Self::Ends => DETAIL_ENDS,
@@ -103,12 +114,12 @@ pub trait Tap {
     /// See [`Tap::event`].
     fn ticked(&mut self, fold: &Aggregator) -> Result<()>;
 
-    /// Nothing waits for the moment.
+    /// The fold has taken in all events told so far; called often.
     ///
     /// # Errors
     ///
     /// See [`Tap::event`].
-    fn idle(&mut self) -> Result<()>;
+    fn drained(&mut self, fold: &Aggregator) -> Result<()>;
 }
 
 /// Nobody.
@@ -127,7 +138,7 @@ impl Tap for NoTap {
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<()> {
+    fn drained(&mut self, _: &Aggregator) -> Result<()> {
         Ok(())
     }
 }
@@ -136,6 +147,7 @@ impl Tap for NoTap {
 pub struct Engine {
     live: Live,
     aggregator: Aggregator,
+    settings: Settings,
     interval: Duration,
     next: Instant,
     end: Option<Instant>,
@@ -157,7 +169,7 @@ impl Engine {
     ) -> Result<Self> {
         let filter = filter.resolve()?;
         let live = Live::start(&tracing.options(&filter, detail.level()), &filter)?;
-        let aggregator = Aggregator::new(Settings {
+        let settings = Settings {
             source: SourceKind::Live,
             host: host(),
             anchor: live::anchor(),
@@ -166,17 +178,30 @@ impl Engine {
             filter: filter.describe(),
             filtered: !filter.is_empty(),
             interval_s: interval.as_secs_f64(),
-        });
+        };
         let began = Instant::now();
         Ok(Self {
             live,
-            aggregator,
+            aggregator: Aggregator::new(settings.clone()),
+            settings,
             interval,
             // The first snapshot at once: what stood before is known.
             next: began,
             end: duration.map(|duration| began + duration),
             finished: false,
         })
+    }
+
+    /// What holds for the whole run.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Which hook each signal got.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        self.live.plan()
     }
 
     /// What is worth saying about how it started.
@@ -210,6 +235,7 @@ impl Engine {
         }
         loop {
             let taken = self.drain(tap)?;
+            tap.drained(&self.aggregator)?;
             let now = Instant::now();
             let over = stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| now >= end);
             if over || now >= self.next {
@@ -217,7 +243,6 @@ impl Engine {
                 break;
             }
             if taken < DRAIN_AT_ONCE {
-                tap.idle()?;
                 let until = self.end.map_or(self.next, |end| end.min(self.next));
                 std::thread::sleep(until.saturating_duration_since(now).min(DRAIN_EVERY));
             }

@@ -1,13 +1,18 @@
 //! The command line: what was typed, and the one place where the parts are put together.
 //!
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
-//! view. [`engine`] is what `top` in all its forms shares.
+//! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
+pub mod driver;
 pub mod engine;
 pub mod filter;
+pub mod fold;
 pub mod line;
 mod mistyped;
 pub mod probes;
+pub mod record;
+pub mod replay;
+pub mod screen;
 pub mod storm;
 pub mod top;
 pub mod trace;
@@ -43,6 +48,8 @@ pub struct Cli {
 enum Command {
     Top(top::TopArgs),
     Trace(trace::TraceArgs),
+    Record(Box<record::RecordArgs>),
+    Replay(replay::ReplayArgs),
     Probes(probes::ProbesArgs),
     Storm(Box<storm::StormArgs>),
     /// Print completions for a shell, to be sourced by it
@@ -79,6 +86,8 @@ impl Cli {
         match self.command {
             Command::Top(args) => args.run(),
             Command::Trace(args) => args.run(),
+            Command::Record(args) => return args.run(),
+            Command::Replay(args) => args.run(),
             Command::Probes(args) => args.run(),
             Command::Storm(args) => args.run().map_err(usage_of_storm),
             Command::Completions { shell } => {

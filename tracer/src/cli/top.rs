@@ -2,17 +2,21 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
+use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
 use super::line::line;
+use super::screen::ScreenArgs;
 use super::units::{parse_duration, parse_interval};
-use crate::tui;
+use crate::playback::Mode;
+use crate::playback::live::LiveTape;
+use crate::playback::transport::Begin;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,42 +54,12 @@ pub struct TopArgs {
         hide_short_help = true
     )]
     detail: Detail,
-    /// Colours: auto (heeds NO_COLOR), always, never
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        value_enum,
-        hide_possible_values = true
-    )]
-    color: ColorWhen,
-    /// Glyphs: auto (by the locale), utf8, ascii
-    #[arg(
-        long,
-        value_name = "SET",
-        default_value = "auto",
-        value_enum,
-        hide_possible_values = true
-    )]
-    symbols: Symbols,
+    #[command(flatten)]
+    screen: ScreenArgs,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     tracing: TracingArgs,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum ColorWhen {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Symbols {
-    Auto,
-    Utf8,
-    Ascii,
 }
 
 impl TopArgs {
@@ -121,42 +95,18 @@ impl TopArgs {
     }
 
     fn screen(&self, mut engine: Engine) -> Result<()> {
-        let options = tui::Options {
-            filter: String::new(),
-            ports: self.filter.port.clone(),
-            color: match self.color {
-                ColorWhen::Auto => tui::ColorChoice::Auto,
-                ColorWhen::Always => tui::ColorChoice::Always,
-                ColorWhen::Never => tui::ColorChoice::Never,
-            },
-            symbols: match self.symbols {
-                Symbols::Auto => tui::SymbolChoice::Auto,
-                Symbols::Utf8 => tui::SymbolChoice::Utf8,
-                Symbols::Ascii => tui::SymbolChoice::Ascii,
-            },
-            zone: TimeZone::system(),
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the screen's event loop")?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (sender, snapshots) = tokio::sync::mpsc::channel(2);
-        let pump = std::thread::Builder::new().name("sockflow-pump".into()).spawn({
-            let stop = Arc::clone(&stop);
-            move || -> Result<()> {
-                while let Some(snapshot) = engine.next(&stop)? {
-                    // A screen that is behind gets the next one.
-                    let _ = sender.try_send(snapshot);
-                }
-                Ok(())
+        let mut options = self.screen.options("top");
+        options.ports.clone_from(&self.filter.port);
+        let tape = LiveTape::default();
+        let feed = tape.feed();
+        let begin = Begin { mode: Mode::Live, ..Begin::default() };
+        driver::run_fed(tape, begin, options, move |feeding| {
+            while let Some(snapshot) = engine.next(feeding.stop())? {
+                feed.push(snapshot);
+                feeding.news();
             }
-        })?;
-        let exit = runtime.block_on(tui::run(snapshots, options));
-        stop.store(true, Ordering::Relaxed);
-        let pumped = pump.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pump panicked")));
-        exit?;
-        pumped
+            Ok(())
+        })
     }
 }
 

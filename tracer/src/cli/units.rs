@@ -30,12 +30,22 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A size in bytes: `4096`, `64K`, `4M`, `1G` (powers of 1024).
+/// A size in bytes that fits in memory: see [`parse_bytes`].
 ///
 /// # Errors
 ///
-/// Not a size, or more than 4 GiB.
+/// Not a size, or 4 GiB or more.
 pub fn parse_size(text: &str) -> Result<u32, String> {
+    let bytes = parse_bytes(text)?;
+    u32::try_from(bytes).map_err(|_| "a size below 4G is wanted here".into())
+}
+
+/// A size in bytes: `4096`, `64K`, `4M`, `1G`, `1T` (powers of 1024).
+///
+/// # Errors
+///
+/// Not a size.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale: u64 = match text[digits.len()..].to_ascii_uppercase().as_str() {
@@ -43,14 +53,16 @@ pub fn parse_size(text: &str) -> Result<u32, String> {
         "K" | "KB" | "KIB" => 1 << 10,
         "M" | "MB" | "MIB" => 1 << 20,
         "G" | "GB" | "GIB" => 1 << 30,
-        unit if !digits.is_empty() => return Err(format!("unknown unit `{unit}`; use K, M or G")),
+        "T" | "TB" | "TIB" => 1 << 40,
+        unit if !digits.is_empty() => {
+            return Err(format!("unknown unit `{unit}`; use K, M, G or T"));
+        }
         _ => 1,
     };
     digits
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(scale))
-        .and_then(|bytes| u32::try_from(bytes).ok())
         .ok_or_else(|| "expected a size such as `64K` or `4M`".into())
 }
 
@@ -64,6 +76,7 @@ mod tests {
         assert_eq!(parse_size("64K"), Ok(65_536));
         assert_eq!(parse_size("4MiB"), Ok(4 << 20));
         assert!(parse_size("8G").is_err());
+        assert_eq!(parse_bytes("8G"), Ok(8 << 30));
         assert!(parse_size("lots").is_err());
         assert_eq!(parse_interval("1s"), Ok(Duration::from_secs(1)));
         assert!(parse_interval("10ms").is_err());

@@ -3,13 +3,19 @@
 //! A [`Tape`] has moments, one a tick, each with its snapshot: the last minutes of a live run, or
 //! a trace file. Everything here works on either and reads no clock.
 
+pub mod goto;
+pub mod live;
+pub mod transport;
+
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Result;
 
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
 use crate::event::Event;
-use crate::time::Wall;
+use crate::time::{ClockAnchor, Wall};
 
 /// Something that was watched and can be looked at again.
 pub trait Tape: Send {
@@ -68,4 +74,122 @@ pub struct View {
     pub events: Arc<Vec<Event>>,
     /// How many events there were up to this moment: the number of the next, `@N` to go there.
     pub event_number: u64,
+    /// What turns the events' times into those of a clock.
+    pub anchor: ClockAnchor,
+}
+
+/// A moment and everything around it: what a screen draws.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// What was known at the moment.
+    pub view: View,
+    /// The whole tape.
+    pub timeline: Arc<Timeline>,
+    /// The index of the moment in [`Timeline::moments`]; of the nearest, if the moment itself has
+    /// been dropped from the tape meanwhile.
+    pub position: usize,
+    /// What the tape is doing.
+    pub mode: Mode,
+    /// The speed of playing, also while it stands.
+    pub speed: Speed,
+    /// The first moment there was: what others are compared with.
+    pub first: Arc<Snapshot>,
+    /// What the last command could not do, in words for people.
+    pub refused: Option<String>,
+}
+
+impl Frame {
+    /// How far the moment is behind the newest, seconds.
+    #[must_use]
+    pub fn behind_s(&self) -> f64 {
+        let at = self.view.snapshot.time;
+        let newest = self.timeline.moments.last().map_or(at, |newest| (*newest).max(at));
+        newest.0.saturating_sub(at.0) as f64 / 1e9
+    }
+}
+
+/// What a tape is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Showing the newest as it comes.
+    #[default]
+    Live,
+    /// Standing still.
+    Paused,
+    /// Going on from moment to moment.
+    Playing,
+}
+
+/// How fast a tape plays: 0.1 to 100 times as fast as it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed(f64);
+
+impl Speed {
+    const STEPS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
+
+    /// The factor.
+    #[must_use]
+    pub const fn factor(self) -> f64 {
+        self.0
+    }
+
+    /// The next step up.
+    #[must_use]
+    pub fn faster(self) -> Self {
+        Self(Self::STEPS.into_iter().find(|step| *step > self.0 * 1.001).unwrap_or(100.0))
+    }
+
+    /// The next step down.
+    #[must_use]
+    pub fn slower(self) -> Self {
+        let steps = Self::STEPS.into_iter().rev();
+        Self(steps.into_iter().find(|step| *step < self.0 * 0.999).unwrap_or(0.1))
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self(1.0)
+    }
+}
+
+/// `x4`, `x0.25`.
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "x{}", self.0)
+    }
+}
+
+/// `4`, `x4`, `0.5`.
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().trim_start_matches(['x', 'X']).parse::<f64>();
+        match number {
+            Ok(factor) if (0.1..=100.0).contains(&factor) => Ok(Self(factor)),
+            _ => Err("a speed is a number from 0.1 to 100".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speeds_go_up_and_down_and_stop_at_both_ends() {
+        let mut speed = Speed::default();
+        assert_eq!(speed.slower().to_string(), "x0.5");
+        for _ in 0..20 {
+            speed = speed.faster();
+        }
+        assert_eq!(speed.to_string(), "x100");
+        for _ in 0..20 {
+            speed = speed.slower();
+        }
+        assert_eq!(speed.to_string(), "x0.1");
+        assert_eq!("x3".parse::<Speed>().unwrap().faster().to_string(), "x4");
+        assert!("0".parse::<Speed>().is_err() && "NaN".parse::<Speed>().is_err());
+    }
 }

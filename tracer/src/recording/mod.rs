@@ -3,24 +3,34 @@
 //! `docs/FORMAT.md` describes the bytes. Nothing here knows the kernel's records or the
 //! aggregator: events and samples go in, the same events and samples come out.
 //!
-//! * [`writer`]: takes events and samples in, `disk`: the thread that writes them;
-//! * `pieces`: the files of one trace, their names, their locks;
-//! * [`reader`]: the whole of a trace, `walk`: from frame to frame, over whatever is damaged;
-//! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`]: the payloads.
+//! * [`writer`]: takes events and samples in; `disk`: the thread that writes them, and when a piece
+//!   ends; `target`: the file that is written;
+//! * [`reader`]: the whole of a trace; `pieces`: the files of it; `walk`: from frame to frame, over
+//!   whatever is damaged; [`sink`]: what is told;
+//! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`], `payload`: payloads.
 #![forbid(unsafe_code)]
 
+mod disk;
 pub mod events;
 pub mod frame;
 mod names;
+mod payload;
+mod pieces;
 pub mod reader;
 pub mod run;
 mod sample;
+pub mod sink;
+mod target;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod walk;
 pub mod writer;
 
-pub use reader::{Cursor, Ended, Gap, Sink, Trace, Want};
+pub use reader::{Cursor, Trace};
 pub use run::{Machine, Probe, Run, Why};
+pub use sink::{Ended, Gap, Sink, Want};
 pub use writer::{Options, Progress, Summary, Writer};
 
 /// The state of who folds the inputs, at one moment: opaque here.

@@ -1,74 +1,40 @@
 //! The whole of a trace: what is in it, and reading it from any moment on.
+//!
+//! Nothing in a file is believed: it may be cut off, damaged, or made to deceive. Opening reads
+//! headers only; what is kept in memory is a time and a number for each tick, and a bounded
+//! number of gaps and of places with a checkpoint.
 
+mod follow;
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::{Checkpoint, Run, Why};
-use crate::event::{Event, Input};
-use crate::time::Monotonic;
+use super::frame::{CARRIED, FILE_HEADER, FRAME_HEADER, FrameHeader, Kind};
+use super::payload::{EndRecord, deliver};
+use super::pieces::{self, Found};
+use super::sample::SampleRecord;
+use super::sink::{Ended, Gap, Sink, Want};
+use super::walk::{self, Item, Piece, Position};
+use super::{Run, Why};
+use crate::time::{ClockAnchor, Monotonic, Wall};
 
-/// A place where something is missing or damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The file.
-    pub piece: PathBuf,
-    /// Where in it.
-    pub offset: u64,
-    /// Bytes passed over there.
-    pub bytes: u64,
-    /// Events missing; `None` where that cannot be known.
-    pub events: Option<u64>,
-    /// The last moment known before it.
-    pub after: Option<Monotonic>,
-    /// The first moment known after it.
-    pub before: Option<Monotonic>,
-    /// Why, for people.
-    pub why: &'static str,
-}
-
-/// How a trace ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It was closed.
-    Cleanly {
-        /// Why recording ended.
-        why: Why,
-    },
-    /// It is being written.
-    Growing,
-    /// It was not closed: the last moment is the last whole frame's.
-    NotClosed {
-        /// Bytes after the last whole frame.
-        tail: u64,
-    },
-}
-
-/// What a reader wants to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// Everything.
-    Everything,
-    /// Not the single events: their frames are passed over unread.
-    NoEvents,
-}
-
-/// Takes what is read.
-pub trait Sink {
-    /// An event; its number counts from 0 over the whole trace.
-    fn event(&mut self, number: u64, event: &Event);
-    /// Anything else that a source said.
-    fn input(&mut self, input: Input);
-    /// The state of the fold as the recorder had it here. Only where reading begins with one.
-    fn checkpoint(&mut self, _checkpoint: Checkpoint) {}
-    /// Something is missing or damaged here.
-    fn gap(&mut self, _gap: &Gap) {}
-}
+/// Most ticks: 97 days at one a second, 128 MB. A longer trace is read up to there.
+const MOST_TICKS: usize = 1 << 23;
+/// Most gaps told one by one; the last then stands for all that follow.
+const MOST_GAPS: usize = 4096;
+/// Most places with a checkpoint; when there are more, every other is forgotten.
+const MOST_CHECKPOINTS: usize = 16_384;
 
 /// A place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
+    position: Position,
     ticks: usize,
+    /// Nothing was told from here yet: a state is of use.
+    is_fresh: bool,
 }
 
 impl Cursor {
@@ -77,12 +43,33 @@ impl Cursor {
     pub const fn ticks(&self) -> usize {
         self.ticks
     }
+
+    /// The number of the next event.
+    #[must_use]
+    pub const fn next_event(&self) -> u64 {
+        self.position.event
+    }
 }
 
 /// A trace, open.
 #[derive(Debug)]
 pub struct Trace {
+    path: PathBuf,
+    trace: u64,
+    pieces: Vec<Piece>,
     run: Run,
+    start: Position,
+    /// How far headers were looked at.
+    scanned: Position,
+    ticks: Vec<Monotonic>,
+    /// Events before each tick.
+    events_at: Vec<u64>,
+    first_event: Option<u64>,
+    checkpoints: Vec<Cursor>,
+    gaps: Vec<Gap>,
+    /// From the last frame, if that closes a piece.
+    closed: Option<Why>,
+    is_written: bool,
 }
 
 impl Trace {
@@ -91,8 +78,35 @@ impl Trace {
     /// # Errors
     ///
     /// It is no trace, or cannot be read.
-    pub fn open(_path: &Path) -> Result<Self> {
-        anyhow::bail!("not written yet")
+    pub fn open(path: &Path) -> Result<Self> {
+        // The pieces lie beside the file itself, not beside a link to it.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let newest = pieces::open(&path)?;
+        let trace = newest.trace;
+        let mut found = pieces::siblings(&path, trace, |piece| piece.sequence < newest.sequence)?;
+        found.push(newest);
+        let start = Position::start(found.first().is_some_and(|first| first.is_first));
+        let mut this = Self {
+            path,
+            trace,
+            pieces: Vec::new(),
+            run: Run::default(),
+            scanned: start.clone(),
+            start,
+            ticks: Vec::new(),
+            events_at: Vec::new(),
+            first_event: None,
+            checkpoints: Vec::new(),
+            gaps: Vec::new(),
+            closed: None,
+            is_written: false,
+        };
+        for piece in found {
+            this.add(piece);
+        }
+        this.scan()?;
+        this.read_run()?;
+        Ok(this)
     }
 
     /// What holds for the whole of it.
@@ -104,65 +118,100 @@ impl Trace {
     /// When each interval ended.
     #[must_use]
     pub fn ticks(&self) -> &[Monotonic] {
-        &[]
+        &self.ticks
     }
 
     /// Events since recording began: the number of the next.
     #[must_use]
     pub const fn events(&self) -> u64 {
-        0
+        self.scanned.event
     }
 
     /// The number of the first event there is: not 0 where older pieces were dropped.
     #[must_use]
-    pub const fn first_event(&self) -> u64 {
-        0
+    pub fn first_event(&self) -> u64 {
+        self.first_event.unwrap_or(0)
     }
 
     /// The last moment that is told.
     #[must_use]
     pub const fn last(&self) -> Option<Monotonic> {
-        None
+        self.scanned.last
     }
 
-    /// What of it is not whole, as far as headers show.
+    /// What of it is not whole, as far as headers show: a damaged payload is found when it is
+    /// read, and told to the [`Sink`].
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
-        &[]
+        &self.gaps
     }
 
     /// How it ends.
     #[must_use]
-    pub const fn ended(&self) -> Ended {
-        Ended::Growing
+    pub fn ended(&self) -> Ended {
+        let len = self.pieces.last().map_or(0, |piece| piece.len);
+        let tail = len.saturating_sub(self.scanned.offset);
+        match self.closed {
+            Some(why) if tail == 0 && why.is_final() => Ended::Cleanly { why },
+            Some(why) if tail == 0 => Ended::Continued { why },
+            _ if self.is_written => Ended::Growing,
+            _ => Ended::NotClosed { tail },
+        }
     }
 
-    /// Looks for what was written since; whether there was anything.
+    /// Looks for what was written since, also into newer pieces; whether there was anything.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn refresh(&mut self) -> Result<bool> {
-        Ok(false)
+        let before = (self.scanned.clone(), self.ended());
+        self.follow()?;
+        for piece in &mut self.pieces {
+            let metadata = piece.file.as_ref().and_then(|file| file.metadata().ok());
+            let Some(metadata) = metadata else { continue };
+            piece.len = metadata.len();
+            if metadata.nlink() == 0 {
+                piece.file = None;
+            }
+        }
+        self.scan()?;
+        Ok(before != (self.scanned.clone(), self.ended()))
     }
 
     /// The beginning.
     #[must_use]
-    pub const fn start(&self) -> Cursor {
-        Cursor { ticks: 0 }
+    pub fn start(&self) -> Cursor {
+        Cursor { position: self.start.clone(), ticks: 0, is_fresh: true }
     }
 
-    /// A place with a checkpoint, the last whose state is of this tick or an earlier one; else the
-    /// beginning.
+    /// A place with a checkpoint, the last whose state does not know this tick yet; else the
+    /// beginning. A checkpoint that cannot be read is none.
     #[must_use]
-    pub const fn cursor_for_tick(&self, _tick: usize) -> Cursor {
-        self.start()
+    pub fn cursor_before_tick(&self, tick: usize) -> Cursor {
+        let after = self.checkpoints.partition_point(|place| place.ticks <= tick);
+        let readable = |place: &&Cursor| {
+            let mut position = place.position.clone();
+            match position.next(&self.pieces, self.trace) {
+                Ok(Some(Item::Frame { header, at })) => {
+                    matches!(self.payload(&header, &at), Ok(Ok(_)))
+                }
+                _ => false,
+            }
+        };
+        self.checkpoints[..after]
+            .iter()
+            .rev()
+            .find(readable)
+            .cloned()
+            .unwrap_or_else(|| self.start())
     }
 
     /// The tick in whose interval the event of this number fell.
     #[must_use]
-    pub const fn tick_of_event(&self, _number: u64) -> Option<usize> {
-        None
+    pub fn tick_of_event(&self, number: u64) -> Option<usize> {
+        let tick = self.events_at.partition_point(|events| *events <= number);
+        (tick < self.events_at.len() && number >= self.first_event()).then_some(tick)
     }
 
     /// Reads what is next at the cursor, one frame at most; `false` at the end.
@@ -170,7 +219,180 @@ impl Trace {
     /// # Errors
     ///
     /// A file cannot be read. Damage is no error: it is told as a gap.
-    pub fn read(&self, _cursor: &mut Cursor, _want: Want, _sink: &mut dyn Sink) -> Result<bool> {
-        Ok(false)
+    pub fn read(&self, cursor: &mut Cursor, want: Want, sink: &mut dyn Sink) -> Result<bool> {
+        let next = cursor.position.next(&self.pieces, self.trace);
+        match next.with_context(|| self.cannot_read(&cursor.position))? {
+            None => return Ok(false),
+            Some(Item::Gap(gap)) => sink.gap(&gap),
+            Some(Item::Frame { header, at }) => {
+                if header.kind == Kind::Sample {
+                    cursor.ticks += 1;
+                }
+                let is_fresh = cursor.is_fresh;
+                cursor.is_fresh &= header.kind == Kind::Host;
+                let skipped = match header.kind {
+                    Kind::Events => want == Want::NoEvents,
+                    // Of use only to who begins here, and only in a trace without a beginning.
+                    Kind::Host => !is_fresh || header.sequence == 0,
+                    Kind::Checkpoint => !is_fresh,
+                    Kind::Sample => false,
+                    Kind::End | Kind::Unknown(_) => true,
+                };
+                if !skipped {
+                    let told = match self.payload(&header, &at)? {
+                        Ok(payload) => deliver(&header, &payload, sink),
+                        Err(why) => Err((u64::from(header.events), why)),
+                    };
+                    if let Err((missing, why)) = told {
+                        sink.gap(&self.gap_at(&header, &at, missing, why));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn gap_at(&self, header: &FrameHeader, at: &Position, events: u64, why: &'static str) -> Gap {
+        Gap {
+            piece: self.pieces.get(at.piece).map(|piece| piece.path.clone()).unwrap_or_default(),
+            offset: at.offset,
+            bytes: header.size(),
+            events: Some(events),
+            after: at.last,
+            before: Some(Monotonic(header.last_ns)),
+            why,
+        }
+    }
+
+    /// The payload of a frame, or why it is not to be had.
+    fn payload(
+        &self,
+        header: &FrameHeader,
+        at: &Position,
+    ) -> Result<std::result::Result<Vec<u8>, &'static str>> {
+        let file = self.pieces.get(at.piece).and_then(|piece| piece.file.as_ref());
+        let Some(file) = file else { return Ok(Err("dropped for room")) };
+        let mut stored = vec![0; header.stored_len as usize];
+        let place = at.offset.saturating_add(FRAME_HEADER as u64);
+        let got =
+            walk::read_some(file, &mut stored, place).with_context(|| self.cannot_read(at))?;
+        stored.truncate(got);
+        Ok(header.open(stored))
+    }
+
+    fn cannot_read(&self, at: &Position) -> String {
+        let path = self.pieces.get(at.piece).map_or(&self.path, |piece| &piece.path);
+        format!("cannot read {}", path.display())
+    }
+
+    fn add(&mut self, found: Found) {
+        if found.headless {
+            self.push_gap(Gap {
+                piece: found.piece.path.clone(),
+                offset: 0,
+                bytes: FILE_HEADER as u64,
+                events: Some(0),
+                after: None,
+                before: None,
+                why: "the file's header is damaged",
+            });
+        }
+        self.pieces.push(found.piece);
+    }
+
+    /// Looks at the headers of what was not looked at yet.
+    fn scan(&mut self) -> Result<()> {
+        while self.ticks.len() < MOST_TICKS {
+            let next = self.scanned.next(&self.pieces, self.trace);
+            match next.with_context(|| self.cannot_read(&self.scanned))? {
+                None => break,
+                Some(Item::Gap(gap)) => self.push_gap(gap),
+                Some(Item::Frame { header, at }) => self.note(&header, at)?,
+            }
+        }
+        let newest: Option<&File> = self.pieces.last().and_then(|piece| piece.file.as_ref());
+        self.is_written = newest.is_some_and(pieces::is_written);
+        Ok(())
+    }
+
+    fn note(&mut self, header: &FrameHeader, at: Position) -> Result<()> {
+        self.first_event.get_or_insert(header.events_before);
+        self.closed = None;
+        match header.kind {
+            Kind::Sample => {
+                self.ticks.push(Monotonic(header.last_ns));
+                self.events_at.push(header.events_before);
+            }
+            Kind::Checkpoint if header.flags & CARRIED == 0 => {
+                self.checkpoints.push(Cursor {
+                    position: at,
+                    ticks: self.ticks.len(),
+                    is_fresh: true,
+                });
+                if self.checkpoints.len() > MOST_CHECKPOINTS {
+                    let mut index = 0;
+                    self.checkpoints.retain(|_| {
+                        index += 1;
+                        index % 2 == 0
+                    });
+                }
+            }
+            Kind::End => {
+                if let Ok(payload) = self.payload(header, &at)? {
+                    let end = serde_json::from_slice::<EndRecord>(&payload);
+                    self.closed = end.ok().map(|end| end.why);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push_gap(&mut self, gap: Gap) {
+        if self.gaps.len() < MOST_GAPS {
+            self.gaps.push(gap);
+        } else if let Some(last) = self.gaps.last_mut() {
+            last.bytes = last.bytes.saturating_add(gap.bytes);
+            last.events = last.events.zip(gap.events).map(|(a, b)| a.saturating_add(b));
+            last.before = gap.before;
+        }
+    }
+
+    /// The run of the first host frame that can be read. Without one the moments are still right:
+    /// each sample tells both clocks.
+    fn read_run(&mut self) -> Result<()> {
+        let mut position = self.start.clone();
+        let mut clocks = None;
+        while let Ok(Some(item)) = position.next(&self.pieces, self.trace) {
+            let Item::Frame { header, at } = item else { continue };
+            match header.kind {
+                Kind::Host => {
+                    let payload = self.payload(&header, &at)?.ok();
+                    if let Some(run) = payload.and_then(|payload| Run::decode(&payload).ok()) {
+                        self.run = run;
+                        return Ok(());
+                    }
+                    self.push_gap(self.gap_at(
+                        &header,
+                        &at,
+                        0,
+                        "what it says of the host and the run is damaged",
+                    ));
+                }
+                Kind::Sample if clocks.is_none() => {
+                    let payload = self.payload(&header, &at)?.ok();
+                    let sample = payload
+                        .and_then(|payload| serde_json::from_slice::<SampleRecord>(&payload).ok());
+                    clocks = sample.map(|sample| ClockAnchor {
+                        monotonic: Monotonic(sample.at_ns),
+                        wall: Wall(sample.wall_ns),
+                    });
+                }
+                _ => {}
+            }
+        }
+        self.run.anchor = clocks.unwrap_or_default();
+        self.run.began = self.ticks.first().copied().unwrap_or_default();
+        Ok(())
     }
 }

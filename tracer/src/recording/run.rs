@@ -101,6 +101,13 @@ pub enum Why {
     Other,
 }
 
+impl Why {
+    /// Whether recording was over, rather than going on in another piece.
+    pub(super) const fn is_final(self) -> bool {
+        !matches!(self, Self::Size | Self::Asked | Self::Deleted)
+    }
+}
+
 /// The JSON of a [`Run`].
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -3,15 +3,15 @@
 //! The records here are the file's own, not the domain's types with a derive: those may change
 //! from one day to the next, these only by adding names. What is 0 or absent is left out.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+mod diag;
 
+use std::collections::BTreeMap;
+
+use diag::DiagRecord;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, Number};
-use crate::event::{
-    DiagSample, DiagService, Group, Input, Lost, Network, OwnCost, Owner, Service, Totals,
-};
+use crate::event::{Group, Input, Lost, OwnCost, Owner, Service, Totals};
 use crate::gauges::{
     Bytes, Gauges, Limits, MemLimits, Pages, ProtocolMemory, SocketCounts, TCP, TCP_EXT,
 };
@@ -47,7 +47,7 @@ impl SampleRecord {
         let mut record = Self { wall_ns: wall.0, events, ..Self::default() };
         for input in inputs {
             match input {
-                Input::Event(_) => {}
+                Input::Event(_) | Input::Gap(_) => {}
                 Input::Totals(totals) => record.totals = Some(TotalsRecord::of(totals)),
                 Input::Gauges(gauges) => {
                     let before = record.gauges.replace(GaugesRecord::of(gauges));
@@ -296,89 +296,6 @@ impl GroupRecord {
             alive: self.alive,
             counters: names::words(&self.counters),
         })
-    }
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct DiagRecord {
-    services: Vec<DiagServiceRecord>,
-    fin_wait2_minisockets: u64,
-    has_time_wait: bool,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct DiagServiceRecord {
-    port: u16,
-    direction: String,
-    orphans: u64,
-    orphan_bytes: u64,
-    fin_wait2_minisockets: u64,
-    time_wait: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    peers: Vec<PeerRecord>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct PeerRecord {
-    /// The network's first address; IPv4 networks are /24, IPv6 /64.
-    network: IpAddr,
-    orphans: u64,
-    bytes: u64,
-}
-
-impl DiagRecord {
-    fn of(sample: &DiagSample) -> Self {
-        Self {
-            services: sample
-                .services
-                .iter()
-                .map(|(service, seen)| DiagServiceRecord {
-                    port: service.port,
-                    direction: names::direction(service.direction).to_owned(),
-                    orphans: seen.orphans,
-                    orphan_bytes: seen.orphan_bytes,
-                    fin_wait2_minisockets: seen.fin_wait2_minisockets,
-                    time_wait: seen.time_wait,
-                    peers: seen
-                        .peers
-                        .iter()
-                        .map(|(network, (orphans, bytes))| PeerRecord {
-                            network: network.0,
-                            orphans: *orphans,
-                            bytes: *bytes,
-                        })
-                        .collect(),
-                })
-                .collect(),
-            fin_wait2_minisockets: sample.fin_wait2_minisockets,
-            has_time_wait: sample.has_time_wait,
-        }
-    }
-
-    fn into_sample(self) -> DiagSample {
-        let services = self.services.into_iter().filter_map(|record| {
-            let service = service(record.port, &record.direction)?;
-            let peers = record
-                .peers
-                .into_iter()
-                .map(|peer| (Network(peer.network), (peer.orphans, peer.bytes)))
-                .collect();
-            let seen = DiagService {
-                orphans: record.orphans,
-                orphan_bytes: record.orphan_bytes,
-                fin_wait2_minisockets: record.fin_wait2_minisockets,
-                time_wait: record.time_wait,
-                peers,
-            };
-            Some((service, seen))
-        });
-        DiagSample {
-            services: services.collect(),
-            fin_wait2_minisockets: self.fin_wait2_minisockets,
-            has_time_wait: self.has_time_wait,
-        }
     }
 }
 

@@ -1,12 +1,37 @@
 //! Takes events and samples in and hands frames to the thread that writes them.
+//!
+//! What is handed over waits in a queue of a few frames: a disk that cannot keep up makes us wait,
+//! then the kernel's ring runs full, which counts what it loses. Memory is never the buffer.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow, bail};
 
+use super::disk::{Disk, Frame, Message};
+use super::events::EventsEncoder;
+use super::frame::Kind;
+use super::payload::encode_checkpoint;
+use super::sample::SampleRecord;
 use super::{Checkpoint, Run, Why};
 use crate::event::{Event, Input};
+use crate::time::{Monotonic, Wall};
+
+/// Most events of a frame.
+const EVENTS_A_FRAME: usize = 65_536;
+/// A frame is sealed earlier when its events take so much.
+const BYTES_A_FRAME: usize = 8 << 20;
+/// Events between two looks at the clock.
+const EVENTS_A_LOOK: usize = 1024;
+/// Frames that may wait for the disk.
+const QUEUE: usize = 4;
+/// A checkpoint is due after so much time, or so many bytes on disk: what a seek has to read. A
+/// megabyte are a quarter of a million events, about 10 ms.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// How to record.
 #[derive(Clone, Debug)]
@@ -24,7 +49,7 @@ pub struct Options {
 /// What was written so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Events taken in.
+    /// Events written.
     pub events: u64,
     /// Bytes on disk, all pieces that are still there.
     pub bytes: u64,
@@ -43,14 +68,56 @@ pub struct Summary {
     pub path: PathBuf,
     /// How much.
     pub progress: Progress,
-    /// What happened on the way, for people.
+    /// What happened on the way and was not asked for yet, for people.
     pub notes: Vec<String>,
 }
 
+/// What the thread tells.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) progress: Progress,
+    pub(super) notes: Vec<String>,
+    /// Bytes written since the last checkpoint.
+    pub(super) since_checkpoint: u64,
+    /// The piece will be full before long.
+    pub(super) is_nearly_full: bool,
+}
+
+/// [`Told`], on both sides.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<Told>>);
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Told> {
+        // Plain numbers: a panic in between leaves them no worse than a moment earlier.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A recording that goes on.
-#[derive(Debug)]
 pub struct Writer {
-    progress: Progress,
+    /// `None` when nothing more is to come.
+    sender: Option<SyncSender<Message>>,
+    /// `None` once it has ended with an error and the error was told.
+    thread: Option<JoinHandle<Result<Summary>>>,
+    shared: Shared,
+    sync: Duration,
+    encoder: EventsEncoder,
+    /// Of the events that are not sealed: since when they wait, and their times.
+    waiting: Option<Waiting>,
+    events: u64,
+    /// The last moment that was told.
+    last: Monotonic,
+    has_baseline: bool,
+    wants_rotation: bool,
+    last_checkpoint: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Instant,
+    first: Monotonic,
+    last: Monotonic,
 }
 
 impl Writer {
@@ -59,8 +126,29 @@ impl Writer {
     /// # Errors
     ///
     /// The file is there already, somebody writes to it, or it cannot be made.
-    pub fn create(_options: Options, _run: Run) -> Result<Self> {
-        anyhow::bail!("not written yet")
+    pub fn create(options: Options, run: Run) -> Result<Self> {
+        let shared = Shared::default();
+        let sync = options.sync;
+        let has_baseline = run.baseline.is_some();
+        let disk = Disk::create(options, run, shared.clone())?;
+        let (sender, receiver) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("sockflow-disk".to_owned())
+            .spawn(move || disk.run(&receiver))
+            .context("cannot start the thread that writes the trace")?;
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+            shared,
+            sync,
+            encoder: EventsEncoder::new(),
+            waiting: None,
+            events: 0,
+            last: Monotonic(0),
+            has_baseline,
+            wants_rotation: false,
+            last_checkpoint: Instant::now(),
+        })
     }
 
     /// Takes an event in.
@@ -68,22 +156,84 @@ impl Writer {
     /// # Errors
     ///
     /// What went before could not be written.
-    pub fn event(&mut self, _event: &Event) -> Result<()> {
+    pub fn event(&mut self, event: &Event) -> Result<()> {
+        self.encoder.push(event);
+        self.events += 1;
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            since: Instant::now(),
+            first: event.at,
+            last: event.at,
+        });
+        waiting.first = waiting.first.min(event.at);
+        waiting.last = waiting.last.max(event.at);
+        let is_full =
+            self.encoder.len() >= EVENTS_A_FRAME || self.encoder.size_hint() >= BYTES_A_FRAME;
+        if is_full {
+            return self.seal();
+        }
+        if self.encoder.len().is_multiple_of(EVENTS_A_LOOK) {
+            return self.seal_if_due();
+        }
         Ok(())
     }
 
-    /// Ends an interval, with what was said in it; the last of it is the tick. `checkpoint` gives
-    /// the state after that tick; it is asked only when one is due.
+    /// Ends an interval, with what was said in it; the last of it is the tick.
     ///
     /// # Errors
     ///
     /// What went before could not be written.
-    pub fn sample(
-        &mut self,
-        _inputs: &[Input],
-        _checkpoint: &mut dyn FnMut() -> Option<Checkpoint>,
-    ) -> Result<()> {
+    pub fn sample(&mut self, inputs: &[Input]) -> Result<()> {
+        for input in inputs {
+            match input {
+                Input::Event(event) => self.event(event)?,
+                Input::Gauges(gauges) if !self.has_baseline => {
+                    self.has_baseline = true;
+                    self.send(Message::Baseline(gauges.clone()))?;
+                }
+                _ => {}
+            }
+        }
+        let Some(Input::Tick(at)) = inputs.last() else { bail!("an interval without an end") };
+        self.seal()?;
+        let sample = SampleRecord::of(inputs, wall(), self.events);
+        self.send(Message::Frame(Frame {
+            kind: Kind::Sample,
+            events: 0,
+            first_ns: at.0,
+            last_ns: at.0,
+            payload: serde_json::to_vec(&sample).context("cannot encode a sample")?,
+        }))?;
+        self.last = *at;
         Ok(())
+    }
+
+    /// To be called after a sample, when it has been folded: begins a new piece if one is due, and
+    /// keeps a checkpoint if one is. `checkpoint` gives the fold's state.
+    ///
+    /// # Errors
+    ///
+    /// What went before could not be written.
+    pub fn sampled(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
+        if self.wants_rotation || self.shared.lock().is_nearly_full {
+            let why = if self.wants_rotation { Why::Asked } else { Why::Size };
+            self.wants_rotation = false;
+            self.send(Message::Rotate(why))?;
+            // The new piece begins with a state of this very moment.
+            return self.checkpoint(&checkpoint());
+        }
+        self.checkpoint_if_due(checkpoint)
+    }
+
+    /// Keeps a checkpoint if one is due: to be called often, also within an interval, when all
+    /// events taken in have been folded. `checkpoint` gives the fold's state.
+    ///
+    /// # Errors
+    ///
+    /// What went before could not be written.
+    pub fn checkpoint_if_due(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
+        let is_due = self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY
+            || self.shared.lock().since_checkpoint >= CHECKPOINT_BYTES;
+        if is_due { self.checkpoint(&checkpoint()) } else { Ok(()) }
     }
 
     /// Seals events that have waited for as long as [`Options::sync`] allows. To be called often.
@@ -92,21 +242,29 @@ impl Writer {
     ///
     /// What went before could not be written.
     pub fn seal_if_due(&mut self) -> Result<()> {
+        if self.waiting.is_some_and(|waiting| waiting.since.elapsed() >= self.sync) {
+            self.seal()?;
+        }
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(self.failure());
+        }
         Ok(())
     }
 
     /// Asks for a new piece, which begins with the next sample.
-    pub fn rotate(&mut self) {}
+    pub const fn rotate(&mut self) {
+        self.wants_rotation = true;
+    }
 
     /// What was written so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.progress.clone()
+        self.shared.lock().progress.clone()
     }
 
     /// What happened since this was last asked, for people.
     pub fn take_notes(&mut self) -> Vec<String> {
-        Vec::new()
+        std::mem::take(&mut self.shared.lock().notes)
     }
 
     /// Ends the recording cleanly. Takes as long as what is not written yet needs.
@@ -114,7 +272,79 @@ impl Writer {
     /// # Errors
     ///
     /// Something could not be written.
-    pub fn finish(self, _why: Why) -> Result<Summary> {
-        Ok(Summary { path: PathBuf::new(), progress: self.progress, notes: Vec::new() })
+    pub fn finish(mut self, why: Why) -> Result<Summary> {
+        self.seal()?;
+        self.send(Message::Finish(why))?;
+        let Some(thread) = self.thread.take() else { return Err(self.failure()) };
+        thread.join().map_err(|_| anyhow!("the thread that writes the trace panicked"))?
     }
+
+    fn seal(&mut self) -> Result<()> {
+        let Some(waiting) = self.waiting.take() else { return Ok(()) };
+        self.last = self.last.max(waiting.last);
+        let events = u32::try_from(self.encoder.len()).context("too many events for a frame")?;
+        let mut payload = Vec::with_capacity(self.encoder.size_hint());
+        self.encoder.finish(&mut payload);
+        self.send(Message::Frame(Frame {
+            kind: Kind::Events,
+            events,
+            first_ns: waiting.first.0,
+            last_ns: waiting.last.0,
+            payload,
+        }))
+    }
+
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        // What it knows has to lie before it.
+        self.seal()?;
+        self.last_checkpoint = Instant::now();
+        // The thread sets it to 0 when this one is written; until then it is due no more.
+        self.shared.lock().since_checkpoint = 0;
+        self.send(Message::Frame(Frame {
+            kind: Kind::Checkpoint,
+            events: 0,
+            first_ns: self.last.0,
+            last_ns: self.last.0,
+            payload: encode_checkpoint(checkpoint, self.events),
+        }))
+    }
+
+    fn send(&mut self, message: Message) -> Result<()> {
+        if let Some(sender) = &self.sender
+            && sender.send(message).is_ok()
+        {
+            return Ok(());
+        }
+        Err(self.failure())
+    }
+
+    /// Why the thread ended, told once.
+    fn failure(&mut self) -> anyhow::Error {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error,
+            Some(Ok(Ok(_))) | None => anyhow!("recording has ended"),
+            Some(Err(_)) => anyhow!("the thread that writes the trace panicked"),
+        }
+    }
+}
+
+/// Without [`Writer::finish`], after an error or a panic: what was taken in is written, but the
+/// file does not say that it is whole.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.thread.is_none() {
+            return;
+        }
+        let _ = self.seal();
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The wall clock now.
+fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

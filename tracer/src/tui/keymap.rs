@@ -1,14 +1,17 @@
 //! The one table of keys: what each does, and what help and footer say about it.
 
+use jiff::SignedDuration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::message::Message;
+use crate::playback::transport::Command;
 
-/// A key with or without Ctrl.
+/// A key with or without Ctrl, or Shift where it gives no other character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     Plain(KeyCode),
     Ctrl(char),
+    Shift(KeyCode),
 }
 
 /// When a binding holds.
@@ -51,6 +54,11 @@ const fn typing(keys: &'static [Key], message: Message, help: &'static str) -> B
     Binding { mode: Mode::Typing, keys, message, help, hint: None }
 }
 
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+const SECOND_BACK: SignedDuration = SignedDuration::from_secs(-1);
+const LEAP: SignedDuration = SignedDuration::from_secs(30);
+const LEAP_BACK: SignedDuration = SignedDuration::from_secs(-30);
+
 /// All keys.
 #[rustfmt::skip]
 pub(crate) static BINDINGS: &[Binding] = &[
@@ -58,7 +66,24 @@ pub(crate) static BINDINGS: &[Binding] = &[
     command(&[char('q'), Key::Ctrl('c')], Message::Quit, Some("quit"), "quit"),
     command(&[code(KeyCode::Esc), code(KeyCode::Backspace)], Message::Back, Some("back"), "back: close what is open, then clear the row filter"),
     command(&[code(KeyCode::Enter)], Message::Open, Some("open"), "open the selected port or process; on a port's page its owner"),
-    command(&[char(' ')], Message::Pause, Some("pause"), "freeze the screen while counting goes on; again: go on"),
+    command(&[char(' ')], Message::Travel(Command::PlayPause), Some("pause"), "pause while counting goes on; again: go on, or play from where you went"),
+    command(&[char('t')], Message::Travel(Command::Step(1)), Some("step"), "the next moment"),
+    command(&[char('T')], Message::Travel(Command::Step(-1)), None, "the moment before"),
+    command(&[char(']')], Message::Travel(Command::NextMark), Some("anomaly"), "to the next anomaly"),
+    command(&[char('[')], Message::Travel(Command::PreviousMark), None, "to the anomaly before"),
+    command(&[char('b')], Message::GotoEdit, Some("goto"), "go to a time or place: 16:41:52, +30s, -5m, @12345 an event, !3 the third anomaly, max most orphans, start, end"),
+    command(&[char('L'), code(KeyCode::End)], Message::Travel(Command::Live), Some("newest"), "to the newest moment, and follow what comes"),
+    command(&[code(KeyCode::Home)], Message::Travel(Command::Start), None, "to the first moment there is"),
+    command(&[code(KeyCode::Right)], Message::Travel(Command::Seek(SECOND)), None, "a second on"),
+    command(&[code(KeyCode::Left)], Message::Travel(Command::Seek(SECOND_BACK)), None, "a second back"),
+    command(&[Key::Shift(KeyCode::Right)], Message::Travel(Command::Seek(LEAP)), None, "half a minute on"),
+    command(&[Key::Shift(KeyCode::Left)], Message::Travel(Command::Seek(LEAP_BACK)), None, "half a minute back"),
+    command(&[char('}')], Message::Travel(Command::Faster), None, "play faster, up to 100 times"),
+    command(&[char('{')], Message::Travel(Command::Slower), None, "play slower, down to a tenth"),
+    command(&[char('A')], Message::MarkA, None, "mark this moment as A; there again: forget it"),
+    command(&[char('B')], Message::MarkB, None, "mark this moment as B; there again: forget it"),
+    command(&[char('D')], Message::ShowDifferences, Some("A/B"), "what differs between A and B; without them the first moment and this one"),
+    command(&[char('e')], Message::ShowEvents, Some("events"), "the events before this moment"),
     command(&[char('/')], Message::FilterEdit, Some("filter"), "show rows with these words only: part of a port, name or pid; :443 is that port alone"),
     command(&[char('s'), char('>')], Message::SortNext, Some("sort"), "sort by the next column"),
     command(&[char('S'), char('<')], Message::SortPrevious, None, "sort by the previous column"),
@@ -73,8 +98,8 @@ pub(crate) static BINDINGS: &[Binding] = &[
     command(&[char('3')], Message::ShowProcess, None, "screen 3: the selected process"),
     command(&[char('j'), code(KeyCode::Down)], Message::SelectNext, None, "next row; scroll down"),
     command(&[char('k'), code(KeyCode::Up)], Message::SelectPrevious, None, "previous row; scroll up"),
-    command(&[char('g'), code(KeyCode::Home)], Message::SelectFirst, None, "first row"),
-    command(&[char('G'), code(KeyCode::End)], Message::SelectLast, None, "last row"),
+    command(&[char('g')], Message::SelectFirst, None, "first row"),
+    command(&[char('G')], Message::SelectLast, None, "last row"),
     command(&[code(KeyCode::PageDown), Key::Ctrl('f')], Message::PageDown, None, "ten rows down"),
     command(&[code(KeyCode::PageUp), Key::Ctrl('b')], Message::PageUp, None, "ten rows up"),
     command(&[Key::Ctrl('z')], Message::Suspend, None, "suspend to the shell; fg comes back"),
@@ -89,8 +114,11 @@ pub(crate) static BINDINGS: &[Binding] = &[
 /// What a key means in `mode`.
 pub(crate) fn message(event: KeyEvent, mode: Mode) -> Option<Message> {
     let control = event.modifiers.contains(KeyModifiers::CONTROL);
+    let shift = event.modifiers.contains(KeyModifiers::SHIFT);
     let key = match event.code {
         KeyCode::Char(character) if control => Key::Ctrl(character.to_ascii_lowercase()),
+        // Of characters Shift makes other ones; the terminal has done that.
+        other @ (KeyCode::Left | KeyCode::Right) if shift => Key::Shift(other),
         other => Key::Plain(other),
     };
     let bound = BINDINGS.iter().find(|binding| binding.mode == mode && binding.keys.contains(&key));
@@ -110,6 +138,7 @@ impl Key {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Ctrl(character) => format!("Ctrl-{}", character.to_ascii_uppercase()),
+            Self::Shift(code) => format!("Shift-{}", Self::Plain(code).name()),
             Self::Plain(KeyCode::Char(' ')) => String::from("Space"),
             Self::Plain(KeyCode::Char(character)) => character.to_string(),
             Self::Plain(KeyCode::BackTab) => String::from("Shift-Tab"),
@@ -121,6 +150,12 @@ impl Key {
 }
 
 impl Binding {
+    /// Whether it is about time: help has these together.
+    pub(crate) const fn is_travel(&self) -> bool {
+        use Message::{GotoEdit, MarkA, MarkB, ShowDifferences, ShowEvents, Travel};
+        matches!(self.message, Travel(_) | GotoEdit | MarkA | MarkB | ShowDifferences | ShowEvents)
+    }
+
     /// `j Down`.
     pub(crate) fn key_names(&self) -> String {
         let names: Vec<String> = self.keys.iter().map(|key| key.name()).collect();

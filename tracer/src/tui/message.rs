@@ -1,14 +1,13 @@
 //! What can happen to the screen, in its own terms: no keys, no signals.
 
-use std::sync::Arc;
-
-use crate::aggregate::snapshot::Snapshot;
+use crate::playback::Frame;
+use crate::playback::transport::Command;
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
-    /// The source has a newer snapshot.
-    Arrived(Arc<Snapshot>),
+    /// There is something else to show.
+    Arrived(Frame),
     /// The terminal has this many columns and rows now.
     Resized(u16, u16),
     SelectNext,
@@ -21,8 +20,13 @@ pub(crate) enum Message {
     Open,
     /// Out of whatever was opened last.
     Back,
-    /// Freeze the screen, or let it go on.
-    Pause,
+    /// To another moment, or another speed.
+    Travel(Command),
+    /// Type a place to go to.
+    GotoEdit,
+    /// Remember the moment that is shown, to compare it.
+    MarkA,
+    MarkB,
     SortNext,
     SortPrevious,
     InvertSort,
@@ -33,6 +37,8 @@ pub(crate) enum Message {
     ShowTop,
     ShowPort,
     ShowProcess,
+    ShowEvents,
+    ShowDifferences,
     Help,
     Trust,
     /// Type into the filter, or into the search of the help.
@@ -51,9 +57,11 @@ pub(crate) enum Message {
 }
 
 /// What the run loop has to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     Draw,
+    /// Ask whoever has the tape.
+    Send(Command),
     Suspend,
     Quit,
     TestPanic,

@@ -1,8 +1,9 @@
 //! The screen.
 //!
-//! [`run`] is the only thing that touches the terminal. It turns keys, signals and snapshots into
+//! [`run`] is the only thing that touches the terminal. It turns keys, signals and frames into
 //! messages (`message.rs`); `update.rs` applies them to the model (`model.rs`); `view/` draws the
-//! model. Both are pure, so a screen is a test and a story is a list of messages.
+//! model. Both are pure, so a screen is a test and a story is a list of messages. The screen holds
+//! no tape: it shows the [`Frame`] it was given last, and sends a [`Command`] to get another.
 
 #![forbid(unsafe_code)]
 
@@ -14,14 +15,13 @@ mod model;
 mod symbols;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod theme;
 mod update;
 mod view;
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,10 +29,11 @@ use futures_core::Stream as _;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{Event, EventStream, KeyEventKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
-use crate::aggregate::snapshot::Snapshot;
+use crate::playback::Frame;
+use crate::playback::transport::Command;
 use filter::Filter;
 use keymap::Mode;
 use message::{Effect, Message};
@@ -52,6 +53,8 @@ const TEST_PANIC: &str = "SOCKFLOW_TEST_PANIC";
 /// How the screen begins and looks.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is looked at, for line 1: `top`, `replay incident.sfl`.
+    pub title: String,
     /// What the row filter (`/`) holds at first.
     pub filter: String,
     /// The ports asked for: an empty screen says that it waits for them.
@@ -67,6 +70,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            title: String::from("top"),
             filter: String::new(),
             ports: Vec::new(),
             color: ColorChoice::Auto,
@@ -83,11 +87,12 @@ pub enum Exit {
     Quit,
     /// This signal came.
     Signal(i32),
-    /// There will be no more snapshots.
+    /// There will be no more frames.
     SourceEnded,
 }
 
-/// Shows snapshots until the user leaves, a signal comes or the source ends.
+/// Shows the newest of `frames` until the user leaves, a signal comes or the sender is gone;
+/// `send` gets what the user asks of the tape.
 ///
 /// The terminal is given back on every way out, a panic included. The handlers of SIGINT, SIGTERM,
 /// SIGHUP and SIGTSTP stay in place afterwards, because tokio never removes them.
@@ -95,7 +100,11 @@ pub enum Exit {
 /// # Errors
 ///
 /// If the terminal cannot be set up, read or written.
-pub async fn run(mut snapshots: Receiver<Arc<Snapshot>>, options: Options) -> anyhow::Result<Exit> {
+pub async fn run(
+    mut frames: Receiver<Option<Frame>>,
+    send: impl Fn(Command),
+    options: Options,
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot handle signals")?;
     let mut screen = Screen::enter().context("cannot set up the terminal")?;
     let mut events = EventStream::new();
@@ -125,14 +134,15 @@ pub async fn run(mut snapshots: Receiver<Arc<Snapshot>>, options: Options) -> an
                 next_frame = Instant::now() + FRAME;
                 None
             },
-            snapshot = snapshots.recv() => match snapshot {
-                Some(snapshot) => Some(Message::Arrived(snapshot)),
-                None => return Ok(Exit::SourceEnded),
+            news = frames.changed() => match news {
+                Ok(()) => frames.borrow_and_update().clone().map(Message::Arrived),
+                Err(_) => return Ok(Exit::SourceEnded),
             },
         };
         let Some(message) = message else { continue };
         match update::update(&mut model, message) {
             Effect::Draw => changed = true,
+            Effect::Send(command) => send(command),
             Effect::Quit => return Ok(Exit::Quit),
             Effect::Suspend => {
                 screen.suspend().context("cannot take the terminal back")?;
@@ -158,6 +168,7 @@ fn model(options: Options) -> Model {
         symbols: Symbols::choose(options.symbols, variable),
         zone: options.zone,
     });
+    model.title = options.title;
     model.filter = Filter::new(options.filter);
     model.wanted_ports = options.ports;
     model

@@ -8,7 +8,8 @@ use super::columns::{self, Column};
 use super::filter::Filter;
 use super::symbols::Symbols;
 use super::theme::Theme;
-use crate::aggregate::snapshot::{Direction, PortRow, ProcessRow, Snapshot};
+use crate::aggregate::snapshot::{Direction, PortRow, ProcessRow, Snapshot, SourceKind};
+use crate::playback::{Frame, Mode};
 
 /// How things look; never changes while running.
 #[derive(Clone, Debug)]
@@ -50,6 +51,25 @@ impl ProcessKey {
 pub(crate) enum Page {
     Port(PortKey),
     Process(ProcessKey),
+    /// The events before the moment.
+    Events,
+    /// What differs between A and B.
+    Differences,
+}
+
+/// A moment to compare.
+#[derive(Clone, Debug)]
+pub(crate) struct Marked {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) event_number: u64,
+}
+
+/// A place that is being typed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GotoPrompt {
+    pub(crate) text: String,
+    /// Why Enter did not go there.
+    pub(crate) problem: Option<String>,
 }
 
 /// What lies over the screen.
@@ -87,10 +107,14 @@ pub(crate) struct Model {
     pub(crate) looks: Looks,
     pub(crate) width: u16,
     pub(crate) height: u16,
-    /// The newest snapshot, shown or not.
-    pub(crate) latest: Option<Arc<Snapshot>>,
-    /// The snapshot that `Space` froze.
-    pub(crate) frozen: Option<Arc<Snapshot>>,
+    /// What is looked at, in a word or two: `top`, `replay incident.sfl`.
+    pub(crate) title: String,
+    /// The moment on screen.
+    pub(crate) frame: Option<Frame>,
+    /// The moments to compare: A and B.
+    pub(crate) marks: [Option<Marked>; 2],
+    /// The place that is being typed.
+    pub(crate) goto: Option<GotoPrompt>,
     /// The way from `top` to what is shown, without `top`.
     pub(crate) pages: Vec<Page>,
     pub(crate) overlay: Option<Overlay>,
@@ -115,8 +139,10 @@ impl Model {
             looks,
             width: 0,
             height: 0,
-            latest: None,
-            frozen: None,
+            title: String::from("top"),
+            frame: None,
+            marks: [None, None],
+            goto: None,
             pages: Vec::new(),
             overlay: None,
             scroll: 0,
@@ -141,14 +167,24 @@ impl Model {
 
     /// The snapshot on screen.
     pub(crate) fn shown(&self) -> Option<&Snapshot> {
-        self.frozen.as_deref().or(self.latest.as_deref())
+        self.frame.as_ref().map(|frame| &*frame.view.snapshot)
     }
 
-    /// How far the frozen snapshot is behind the newest, seconds; `None` unless paused.
-    pub(crate) fn paused_s(&self) -> Option<f64> {
-        let frozen = self.frozen.as_deref()?;
-        let latest = self.latest.as_deref().map_or(frozen.time.0, |it| it.time.0);
-        Some(latest.saturating_sub(frozen.time.0).max(0) as f64 / 1e9)
+    /// Whether the newest moment of a running host is on screen, as it comes.
+    pub(crate) fn is_now(&self) -> bool {
+        self.frame.as_ref().is_none_or(|frame| {
+            frame.mode == Mode::Live && frame.view.snapshot.source == SourceKind::Live
+        })
+    }
+
+    /// The host in a title: `this host`, or the name of the one a trace is of.
+    pub(crate) fn host(&self) -> String {
+        match self.shown() {
+            Some(shown) if shown.source == SourceKind::Trace && !shown.host.name.is_empty() => {
+                self.looks.symbols.cut(&self.looks.symbols.clean(&shown.host.name), 24)
+            }
+            _ => String::from("this host"),
+        }
     }
 
     pub(crate) fn page(&self) -> Option<&Page> {

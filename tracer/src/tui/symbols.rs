@@ -133,6 +133,29 @@ impl Symbols {
         self.pick("⣿", "#")
     }
 
+    /// The moment on screen, on the ruler.
+    pub(crate) const fn here(self) -> &'static str {
+        self.pick("◆", "O")
+    }
+    /// The ruler's line for ok, WARN, CRIT, and what is not read yet.
+    pub(crate) const fn tracks(self) -> &'static str {
+        self.pick("─ ═ ━ ┈", "- = # .")
+    }
+    pub(crate) const fn track(self, severity: Severity) -> &'static str {
+        match severity {
+            Severity::Ok | Severity::Note => self.pick("─", "-"),
+            Severity::Warn => self.pick("═", "="),
+            Severity::Crit => self.pick("━", "#"),
+        }
+    }
+    pub(crate) const fn track_unread(self) -> &'static str {
+        self.pick("┈", ".")
+    }
+    /// The ruler's ends; the second right one is that of what still grows.
+    pub(crate) const fn track_ends(self) -> (&'static str, &'static str, &'static str) {
+        self.pick(("├", "┤", "▶"), ("|", "|", ">"))
+    }
+
     /// What stands beside the severity word.
     pub(crate) const fn severity(self, severity: Severity) -> &'static str {
         match severity {

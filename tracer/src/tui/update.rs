@@ -1,11 +1,16 @@
 //! The only place where the model changes: a pure function of model and message.
 
+use std::sync::Arc;
+
 use super::columns;
 use super::message::{Effect, Message};
 use super::model::{
-    DEFAULT_ZOOM, Focus, Model, Overlay, Page, PortKey, ProcessKey, TableState, ZOOMS,
+    DEFAULT_ZOOM, Focus, GotoPrompt, Marked, Model, Overlay, Page, PortKey, ProcessKey, TableState,
+    ZOOMS,
 };
 use super::view;
+use crate::playback::goto::{Base, Found, Goto};
+use crate::playback::transport::Command;
 
 const PAGE_ROWS: usize = 10;
 
@@ -32,8 +37,8 @@ impl Step {
 /// Applies `message` and says what is to be done outside.
 pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
     match message {
-        Message::Arrived(snapshot) => {
-            model.latest = Some(snapshot);
+        Message::Arrived(frame) => {
+            model.frame = Some(frame);
             clamp_scroll(model);
         }
         Message::Resized(width, height) => {
@@ -48,12 +53,13 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
         Message::PageUp => step(model, Step::Up(PAGE_ROWS)),
         Message::Open => open(model),
         Message::Back => back(model),
-        Message::Pause => {
-            model.frozen = match model.frozen {
-                Some(_) => None,
-                None => model.latest.clone(),
-            };
+        Message::Travel(command) => return Effect::Send(command),
+        Message::GotoEdit => {
+            model.goto = Some(GotoPrompt::default());
+            model.typing = true;
         }
+        Message::MarkA => mark(model, 0),
+        Message::MarkB => mark(model, 1),
         Message::SortNext => sort(model, 1),
         Message::SortPrevious => sort(model, -1),
         Message::InvertSort => match model.focus {
@@ -78,6 +84,8 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
             let page = selected_process(model).map(Page::Process);
             go(model, page.into_iter().collect());
         }
+        Message::ShowEvents => page(model, Page::Events),
+        Message::ShowDifferences => page(model, Page::Differences),
         Message::Help => toggle(model, Overlay::Help),
         Message::Trust => toggle(model, Overlay::Trust),
         Message::FilterEdit => {
@@ -91,17 +99,75 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
             text.pop();
         }),
         Message::EraseAll => edit(model, String::clear),
-        Message::Accept => model.typing = false,
+        Message::Accept => return accept(model),
         Message::Cancel => {
-            edit(model, String::clear);
+            if model.goto.take().is_none() {
+                edit(model, String::clear);
+            }
             model.typing = false;
         }
         Message::Suspend => return Effect::Suspend,
         Message::Quit => return Effect::Quit,
         Message::TestPanic => return Effect::TestPanic,
     }
-    // While paused, a newer snapshot still changes how old the shown one is.
     Effect::Draw
+}
+
+/// Takes what was typed; a place that is wrong stays, and says why.
+fn accept(model: &mut Model) -> Effect {
+    let Some(prompt) = &mut model.goto else {
+        model.typing = false;
+        return Effect::Draw;
+    };
+    if prompt.text.trim().is_empty() {
+        model.goto = None;
+        model.typing = false;
+        return Effect::Draw;
+    }
+    let place = Goto::parse(&prompt.text);
+    let wrong = match (&place, &model.frame) {
+        (Err(why), _) => Some(why.clone()),
+        (Ok(place), Some(frame)) => {
+            let base = Base::Moment(frame.position);
+            // Where an event is only the tape knows: it answers later.
+            let found = place.find(&frame.timeline, base, &model.looks.zone, |_| Some(0));
+            if let Found::Nowhere(why) = found { Some(why) } else { None }
+        }
+        (Ok(_), None) => None,
+    };
+    prompt.problem = wrong;
+    match place {
+        Ok(place) if prompt.problem.is_none() => {
+            model.goto = None;
+            model.typing = false;
+            Effect::Send(Command::Goto(place))
+        }
+        _ => Effect::Draw,
+    }
+}
+
+/// Remembers the moment on screen; the same moment again is forgotten.
+fn mark(model: &mut Model, which: usize) {
+    let (Some(frame), Some(mark)) = (&model.frame, model.marks.get_mut(which)) else {
+        return;
+    };
+    let snapshot = &frame.view.snapshot;
+    let again = mark.as_ref().is_some_and(|it| it.snapshot.time == snapshot.time);
+    *mark = (!again)
+        .then(|| Marked { snapshot: Arc::clone(snapshot), event_number: frame.view.event_number });
+    clamp_scroll(model);
+}
+
+/// Opens a page that needs no row; the same key closes it.
+fn page(model: &mut Model, page: Page) {
+    model.overlay = None;
+    model.scroll = 0;
+    if model.page() == Some(&page) {
+        model.pages.pop();
+    } else {
+        model.pages.retain(|it| *it != page);
+        model.pages.push(page);
+    }
 }
 
 /// Rows of the focused table, or lines of whatever lies over it.
@@ -134,7 +200,7 @@ fn open(model: &mut Model) {
             Focus::Processes => selected_process(model).map(Page::Process),
         },
         Some(Page::Port(key)) => owner_of(model, *key).map(Page::Process),
-        Some(Page::Process(_)) => None,
+        Some(Page::Process(_) | Page::Events | Page::Differences) => None,
     };
     if let Some(page) = page {
         // The row stays the selected one on the way back, wherever it has moved meanwhile.
@@ -143,7 +209,7 @@ fn open(model: &mut Model) {
             Page::Process(key) if model.pages.is_empty() => {
                 model.processes.selected = Some(key.clone());
             }
-            Page::Process(_) => {}
+            Page::Process(_) | Page::Events | Page::Differences => {}
         }
         model.pages.push(page);
         model.scroll = 0;
@@ -184,7 +250,10 @@ fn sort(model: &mut Model, by: isize) {
 }
 
 fn edit(model: &mut Model, change: impl FnOnce(&mut String)) {
-    if model.overlay == Some(Overlay::Help) {
+    if let Some(prompt) = &mut model.goto {
+        change(&mut prompt.text);
+        prompt.problem = None;
+    } else if model.overlay == Some(Overlay::Help) {
         change(&mut model.help_search);
         clamp_scroll(model);
     } else {

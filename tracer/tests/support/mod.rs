@@ -274,6 +274,23 @@ pub(crate) fn under_pressure() -> bool {
     row[column] == "yes"
 }
 
+/// A folder that is gone after the test.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Puts a setting of the host back when dropped. Storm does so itself; this is for when it cannot.
 pub(crate) struct Keep {
     path: PathBuf,

@@ -1,16 +1,12 @@
 //! bpf-linker: turns the compiler's bitcode into one BPF object with BTF.
 //!
-//! Debian does not package it, so it is built once into the cache folder, under a name with its
-//! version: another version of sockflow may want another one.
+//! Debian does not package it, so it is built, see [`built`].
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::shell;
-use crate::workspace::cache;
+use super::built;
 
 /// The version that `tracer-ebpf/prebuilt` is linked with.
 pub(crate) const VERSION: &str = "0.13.0";
@@ -25,8 +21,7 @@ pub(crate) fn llvm_prefix() -> PathBuf {
 
 /// The linker, if it was installed before.
 pub(crate) fn find() -> Result<Option<PathBuf>> {
-    let linker = home()?.join("bin/bpf-linker");
-    Ok(linker.is_file().then_some(linker))
+    built::find("bpf-linker", VERSION)
 }
 
 /// The linker, built now if need be.
@@ -38,39 +33,9 @@ pub(super) fn install() -> Result<PathBuf> {
     if !llvm.join("bin/llvm-config").is_file() {
         bail!("no LLVM 22 in {}", llvm.display());
     }
-    let home = home()?;
-    let cache = cache()?;
-    fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    // Built aside and then renamed: an interrupted build leaves nothing that looks finished.
-    let aside = cache.join(format!("bpf-linker.{}.partial", process::id()));
-    let built = build(&aside, &llvm).and_then(|()| {
-        if find()?.is_none() {
-            let _ = fs::remove_dir_all(&home);
-        }
-        fs::rename(&aside, &home).context("cannot move bpf-linker in place")
-    });
-    let _ = fs::remove_dir_all(&aside);
-    // Somebody else's build may have come first, which is as good.
-    match find()? {
-        Some(linker) => Ok(linker),
-        None => {
-            Err(built.err().unwrap_or_else(|| anyhow::anyhow!("cargo installed no bpf-linker")))
-        }
-    }
-}
-
-fn build(root: &Path, llvm: &Path) -> Result<()> {
-    shell::run(
-        shell::cargo()
-            .args(["install", "bpf-linker", "--version", VERSION, "--locked"])
-            .args(["--no-default-features", "--features", "llvm-22", "--root"])
-            .arg(root)
-            .env("LLVM_PREFIX", llvm)
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("RUSTFLAGS"),
-    )
-}
-
-fn home() -> Result<PathBuf> {
-    Ok(cache()?.join(format!("bpf-linker-{VERSION}")))
+    built::install("bpf-linker", VERSION, |install| {
+        install
+            .args(["--no-default-features", "--features", "llvm-22"])
+            .env("LLVM_PREFIX", llvm_prefix());
+    })
 }

@@ -4,6 +4,8 @@
 //! live tests need these.
 
 mod apt;
+mod built;
+pub(crate) mod fuzzer;
 pub(crate) mod linker;
 
 use anyhow::Result;

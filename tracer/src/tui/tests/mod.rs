@@ -3,9 +3,9 @@
 pub(crate) mod fixture;
 mod pictures;
 mod property;
+pub(crate) mod replay;
+mod replaying;
 mod stories;
-
-use std::sync::Arc;
 
 use jiff::tz::{Offset, TimeZone};
 use ratatui::buffer::Buffer;
@@ -17,6 +17,7 @@ use super::symbols::Symbols;
 use super::theme::Theme;
 use super::{update, view};
 use crate::aggregate::snapshot::Snapshot;
+use crate::playback::Frame;
 
 /// UTF-8, in colour, eight hours east.
 pub(crate) fn looks() -> Looks {
@@ -29,16 +30,33 @@ pub(crate) fn looks() -> Looks {
 
 /// A model that shows `snapshot` on a terminal of this size.
 fn model(snapshot: Snapshot, size: (u16, u16), symbols: Symbols) -> Model {
+    model_of(replay::live(snapshot), size, symbols)
+}
+
+/// A model that shows `frame` on a terminal of this size.
+fn model_of(frame: Frame, size: (u16, u16), symbols: Symbols) -> Model {
     let mut model = Model::new(looks());
     model.looks.symbols = symbols;
-    tell(&mut model, [Message::Resized(size.0, size.1), Message::Arrived(Arc::new(snapshot))]);
+    tell(&mut model, [Message::Resized(size.0, size.1), Message::Arrived(frame)]);
     model
+}
+
+/// The newest snapshot of a live screen.
+fn arrived(snapshot: Snapshot) -> Message {
+    Message::Arrived(replay::live(snapshot))
 }
 
 fn tell(model: &mut Model, messages: impl IntoIterator<Item = Message>) {
     for message in messages {
         update::update(model, message);
     }
+}
+
+/// A frame on a screen of this size, for tests of those who make frames.
+pub(crate) fn screen(frame: Frame, width: u16, height: u16) -> String {
+    let mut model = model_of(frame, (width, height), Symbols::UTF8);
+    model.looks.zone = TimeZone::UTC;
+    picture(&model)
 }
 
 /// What is on screen, as cells.
@@ -76,17 +94,17 @@ fn picture(model: &Model) -> String {
 fn preview() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let exit = runtime.block_on(async {
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (sender, receiver) = tokio::sync::watch::channel(None);
         tokio::spawn(async move {
             for second in 0..43 {
-                let next = Arc::new(fixture::later(second));
-                if sender.send(next).await.is_err() {
+                let next = replay::live(fixture::later(second));
+                if sender.send(Some(next)).is_err() {
                     return;
                 }
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         });
-        super::run(receiver, super::Options::default()).await
+        super::run(receiver, |_| (), super::Options::default()).await
     });
     println!("{exit:?}");
 }

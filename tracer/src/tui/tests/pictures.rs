@@ -9,7 +9,7 @@ use crate::tui::model::Model;
 use crate::tui::symbols::Symbols;
 use crate::tui::theme::Theme;
 
-const SIZES: [(u16, u16); 5] = [(40, 8), (60, 15), (80, 24), (120, 40), (200, 50)];
+pub(super) const SIZES: [(u16, u16); 5] = [(40, 8), (60, 15), (80, 24), (120, 40), (200, 50)];
 
 /// One picture for each size and glyph set.
 fn everywhere(name: &str, snapshot: &Snapshot, messages: &[Message]) {
@@ -94,7 +94,7 @@ fn nothing_yet_looks_deliberate() {
 #[test]
 fn before_the_first_snapshot_there_is_a_screen() {
     let mut model = model(fixture::empty(), (80, 24), Symbols::UTF8);
-    model.latest = None;
+    model.frame = None;
     assert_snapshot!("waiting_80x24", picture(&model));
 }
 

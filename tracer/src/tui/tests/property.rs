@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{fixture, model, picture, tell};
+use super::{fixture, model_of, picture, replay, tell};
 use crate::aggregate::snapshot::*;
+use crate::playback::{Frame, Mode as TapeMode, Point, Timeline};
 use crate::time::Wall;
 use crate::tui::keymap::{BINDINGS, Mode};
 use crate::tui::message::Message;
@@ -88,12 +89,65 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         })
 }
 
+/// Any moment of any tape: unsorted, half read, with marks and events that make no sense.
+fn frame() -> impl Strategy<Value = Frame> {
+    (
+        snapshot(),
+        prop::collection::vec(any::<i64>(), 0..60),
+        (0usize..70, 0usize..70, number()),
+        prop::collection::vec((any::<i64>(), any::<String>()), 0..9),
+        (any::<bool>(), any::<bool>(), 0u8..3, any::<bool>()),
+        (any::<Option<String>>(), prop::collection::vec(any::<u64>(), 0..20)),
+    )
+        .prop_map(
+            |(mut snapshot, mut times, (points, at, number), marks, flags, (refused, odd))| {
+                let (growing, sorted, mode, live) = flags;
+                if sorted {
+                    times.sort_unstable();
+                }
+                if !live {
+                    snapshot.source = SourceKind::Trace;
+                }
+                let mut events = replay::stopped().view.events.to_vec();
+                events.truncate(odd.len());
+                for (event, at) in events.iter_mut().zip(&odd) {
+                    event.at = crate::time::Monotonic(*at);
+                }
+                let mut frame = replay::live(snapshot);
+                frame.timeline = Arc::new(Timeline {
+                    moments: times.iter().map(|at| Wall(*at)).collect(),
+                    points: vec![Point { orphans: number, severity: Severity::Warn }; points],
+                    marks: marks
+                        .iter()
+                        .map(|(at, text)| Anomaly {
+                            time: Wall(*at),
+                            severity: Severity::Crit,
+                            kind: "orphan-kill",
+                            port: None,
+                            text: text.clone(),
+                        })
+                        .collect(),
+                    growing,
+                    gaps: marks.into_iter().map(|(_, text)| text).collect(),
+                });
+                frame.position = at;
+                frame.mode =
+                    [TapeMode::Live, TapeMode::Paused, TapeMode::Playing][usize::from(mode)];
+                frame.refused = refused;
+                frame.view.event_number = number;
+                frame.view.events = Arc::new(events);
+                frame
+            },
+        )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let bindings = BINDINGS.iter().filter(|it| it.mode == Mode::Command);
     let all: Vec<Message> = bindings.map(|it| it.message.clone()).collect();
     prop_oneof![
         4 => prop::sample::select(all),
         1 => any::<char>().prop_map(Message::Type),
+        1 => prop::sample::select(vec![Message::Accept, Message::Cancel, Message::GotoEdit]),
         1 => (0u16..250, 0u16..80).prop_map(|(width, height)| Message::Resized(width, height)),
     ]
 }
@@ -103,20 +157,20 @@ proptest! {
 
     #[test]
     fn nothing_panics(
-        first in snapshot(),
-        second in snapshot(),
+        first in frame(),
+        second in frame(),
         size in (0u16..250, 0u16..80),
         messages in prop::collection::vec(message(), 0..12),
         utf8 in any::<bool>(),
     ) {
         let symbols = if utf8 { Symbols::UTF8 } else { Symbols::ASCII };
-        let mut model = model(first, size, symbols);
+        let mut model = model_of(first, size, symbols);
         picture(&model);
         for message in messages {
             tell(&mut model, [message]);
             picture(&model);
         }
-        tell(&mut model, [Message::Arrived(Arc::new(second))]);
+        tell(&mut model, [Message::Arrived(second)]);
         let picture = picture(&model);
         prop_assert!(utf8 || picture.is_ascii(), "{picture}");
     }
@@ -132,13 +186,25 @@ fn every_size_works() {
         vec![Message::Help],
         vec![Message::Trust],
     ] {
-        let mut model = model(fixture::crisis(), (0, 0), Symbols::UTF8);
-        tell(&mut model, messages);
-        for width in (0..130).chain([179, 180, 249]) {
-            for height in [0, 1, 2, 3, 5, 7, 8, 9, 12, 17, 23, 24, 29, 30, 44, 45, 80] {
-                tell(&mut model, [Message::Resized(width, height)]);
-                super::buffer(&model);
-            }
+        sizes(replay::live(fixture::crisis()), messages, 1);
+    }
+    for messages in [
+        vec![],
+        vec![Message::ShowEvents],
+        vec![Message::ShowDifferences],
+        vec![Message::GotoEdit, Message::Accept],
+    ] {
+        sizes(replay::damaged(), messages, 3);
+    }
+}
+
+fn sizes(frame: Frame, messages: Vec<Message>, step: usize) {
+    let mut model = model_of(frame, (0, 0), Symbols::UTF8);
+    tell(&mut model, messages);
+    for width in (0..130).step_by(step).chain([179, 180, 249]) {
+        for height in [0, 1, 2, 3, 5, 7, 8, 9, 12, 17, 23, 24, 29, 30, 44, 45, 80] {
+            tell(&mut model, [Message::Resized(width, height)]);
+            super::buffer(&model);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What somebody does, and what they see.
 
-use std::sync::Arc;
-
 use insta::assert_snapshot;
 
-use super::{fixture, model, picture, tell};
+use super::{arrived, fixture, model, picture, replay, tell};
+use crate::playback::transport::Command;
 use crate::tui::message::{Effect, Message};
 use crate::tui::model::{Focus, Model, PortKey};
 use crate::tui::symbols::Symbols;
@@ -51,10 +50,10 @@ fn the_selection_is_a_service_not_a_place() {
     assert_eq!(selected(&model), 443, "after sorting");
     let mut next = fixture::later(1);
     next.ports.reverse();
-    tell(&mut model, [Message::Arrived(Arc::new(next.clone()))]);
+    tell(&mut model, [arrived(next.clone())]);
     assert_eq!(selected(&model), 443, "after a snapshot");
     next.ports.retain(|row| row.port != 443);
-    tell(&mut model, [Message::Arrived(Arc::new(next))]);
+    tell(&mut model, [arrived(next)]);
     assert_eq!(model.port_rows()[0].port, selected(&model), "gone: the first");
 }
 
@@ -111,20 +110,20 @@ fn drilling_leaves_a_trail() {
 fn a_service_that_vanishes_leaves_a_page_that_says_so() {
     let mut model = begin();
     tell(&mut model, [Message::Open]);
-    let empty = Arc::new(fixture::empty());
-    tell(&mut model, [Message::Arrived(empty)]);
+    tell(&mut model, [arrived(fixture::empty())]);
     assert_snapshot!("story_port_gone", picture(&model));
 }
 
 #[test]
 fn pausing_freezes_the_screen_and_says_how_old_it_is() {
     let mut model = begin();
-    let arrive = |seconds| Message::Arrived(Arc::new(fixture::later(seconds)));
-    tell(&mut model, [Message::Pause, arrive(1), arrive(12)]);
-    assert_eq!(model.paused_s(), Some(12.0));
+    let space = Message::Travel(Command::PlayPause);
+    assert_eq!(update(&mut model, space), Effect::Send(Command::PlayPause));
+    for seconds in [1, 12] {
+        tell(&mut model, [Message::Arrived(replay::frozen(fixture::crisis(), seconds))]);
+    }
     assert_snapshot!("story_paused", picture(&model));
-    tell(&mut model, [Message::Pause]);
-    assert_eq!(model.paused_s(), None);
+    tell(&mut model, [arrived(fixture::later(12))]);
     assert!(picture(&model).contains("16:42:22"), "the newest is shown");
 }
 
@@ -190,5 +189,5 @@ fn leaving_and_stopping_are_for_the_loop() {
     let mut model = begin();
     assert_eq!(update(&mut model, Message::Quit), Effect::Quit);
     assert_eq!(update(&mut model, Message::Suspend), Effect::Suspend);
-    assert_eq!(update(&mut model, Message::Pause), Effect::Draw);
+    assert_eq!(update(&mut model, Message::Help), Effect::Draw);
 }

@@ -10,7 +10,7 @@ use super::raster::{BRAILLE, Raster};
 use crate::aggregate::snapshot::{PortRow, Snapshot};
 use crate::format;
 use crate::sanitize::width;
-use crate::tui::model::Looks;
+use crate::tui::model::{Looks, Model};
 
 /// What to draw.
 pub(crate) struct Chart {
@@ -23,6 +23,8 @@ pub(crate) struct Chart {
     growth: Option<f64>,
     /// Seconds of history on screen.
     span_s: f64,
+    /// What the newest point is: now, or the time of another moment.
+    end: String,
 }
 
 /// Columns of the labels on the left.
@@ -48,6 +50,7 @@ impl Chart {
             limit: orphans.limit,
             growth: orphans.limit_in_s.map(|_| orphans.growth_per_s),
             span_s,
+            end: String::from("now"),
         }
     }
 
@@ -67,7 +70,17 @@ impl Chart {
             limit: snapshot.orphans.limit,
             growth: None,
             span_s,
+            end: String::from("now"),
         }
+    }
+
+    /// The chart of what `model` shows: where that is not the present, the axis says which time.
+    #[must_use]
+    pub(crate) fn ending(mut self, model: &Model) -> Self {
+        if let Some(shown) = model.shown().filter(|_| !model.is_now()) {
+            self.end = shown.time.clock(&model.looks.zone);
+        }
+        self
     }
 
     /// `last 5 m`, and the limit if it is not in the picture.
@@ -286,8 +299,8 @@ impl Chart {
         let start = start.trim_end_matches("00s").to_owned();
         put(buf, area, 0, &Line::from(span(start.clone(), dim)));
         let (history, rest) = split_left(area, past);
-        if usize::from(past) > start.len() + 4 {
-            put_right(buf, history, 0, &Line::from(span("now", dim)));
+        if usize::from(past) > start.len() + 1 + self.end.len() {
+            put_right(buf, history, 0, &Line::from(span(self.end.clone(), dim)));
         }
         let ahead = self.span_s * f64::from(future) / f64::from(past.max(1));
         let end = format!("+{}", format::duration(ahead.round()).replace(' ', ""));

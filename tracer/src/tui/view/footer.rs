@@ -4,18 +4,60 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::paint::{put, put_right, span};
+use super::paint::{put, put_right, span, split_left};
+use crate::playback;
+use crate::playback::goto::FORMS;
+use crate::playback::transport::Command;
 use crate::sanitize::width;
 use crate::tui::keymap::{BINDINGS, Mode};
 use crate::tui::message::Message;
-use crate::tui::model::{Focus, Model, Overlay, Page};
+use crate::tui::model::{Focus, GotoPrompt, Model, Overlay, Page};
 
 pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
-    if model.typing {
-        prompt(model, area, buf);
-    } else {
-        put(buf, area, 0, &hints(model, usize::from(area.width)));
+    match (&model.goto, model.typing) {
+        (Some(typed), _) => goto(model, typed, area, buf),
+        (None, true) => prompt(model, area, buf),
+        (None, false) => keys(model, area, buf),
     }
+}
+
+/// What the last command could not do, and the keys.
+fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
+    let refused = model.frame.as_ref().and_then(|frame| frame.refused.as_deref());
+    let Some(refused) = refused else {
+        put(buf, area, 0, &hints(model, usize::from(area.width)));
+        return;
+    };
+    let looks = &model.looks;
+    let text = looks.symbols.cut(
+        &looks.symbols.clean(refused),
+        usize::from(area.width) - 2.min(usize::from(area.width)),
+    );
+    let note = Line::from(span(format!(" {text} "), looks.theme.invalid));
+    let (_, rest) = split_left(area, u16::try_from(note.width()).unwrap_or(u16::MAX));
+    put(buf, area, 0, &note);
+    put(buf, rest, 0, &hints(model, usize::from(rest.width)));
+}
+
+/// The place that is typed, and what could be, or why it is wrong.
+fn goto(model: &Model, typed: &GotoPrompt, area: Rect, buf: &mut Buffer) {
+    let theme = &model.looks.theme;
+    let symbols = model.looks.symbols;
+    let line = Line::from(vec![
+        span(" go to ", theme.prompt),
+        span(symbols.clean(&typed.text), theme.strong),
+        span(symbols.cursor(), theme.prompt),
+    ]);
+    let room = usize::from(area.width).saturating_sub(line.width() + 2);
+    put(buf, area, 0, &line);
+    let (note, style) = match &typed.problem {
+        Some(problem) => (symbols.cut(&symbols.clean(problem), room), theme.invalid),
+        None => {
+            let fitting = (0..=FORMS.len()).rev().map(|many| FORMS[..many].join("  "));
+            (fitting.into_iter().find(|it| width(it) <= room).unwrap_or_default(), theme.dim)
+        }
+    };
+    put_right(buf, area, 0, &Line::from(span(format!("{note} "), style)));
 }
 
 fn prompt(model: &Model, area: Rect, buf: &mut Buffer) {
@@ -66,6 +108,10 @@ fn hints(model: &Model, cells: usize) -> Line<'static> {
             continue;
         }
         let key = binding.keys.first().map_or(String::new(), |key| key.name());
+        let hint = match (&binding.message, model.frame.as_ref().map(|frame| frame.mode)) {
+            (Message::Travel(Command::PlayPause), Some(playback::Mode::Paused)) => "play",
+            _ => hint,
+        };
         let cost = width(&key) + width(hint) + 3;
         if used + cost > cells + 1 {
             continue;
@@ -84,9 +130,15 @@ fn applies(model: &Model, message: &Message) -> bool {
         Message::Back => !on_top || !model.filter.is_empty(),
         Message::SortNext | Message::FocusNext => on_top,
         Message::FilterEdit => on_top || model.overlay == Some(Overlay::Help),
-        // A process leads nowhere and has no chart.
+        // Other pages lead nowhere and have no chart.
         Message::Open | Message::ZoomIn => {
-            model.overlay.is_none() && !matches!(model.page(), Some(Page::Process(_)))
+            model.overlay.is_none() && matches!(model.page(), None | Some(Page::Port(_)))
+        }
+        Message::Travel(Command::PlayPause) => true,
+        // Whoever looks at the present has other worries; help names them all the same.
+        Message::Travel(_) | Message::GotoEdit | Message::ShowDifferences => !model.is_now(),
+        Message::ShowEvents => {
+            model.frame.as_ref().is_some_and(|frame| !frame.view.events.is_empty())
         }
 
         _ => true,

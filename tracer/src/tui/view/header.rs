@@ -8,6 +8,7 @@ use ratatui::text::Line;
 use super::paint::{put, span, wrap};
 use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
 use crate::format;
+use crate::playback::{Mode, Speed, Timeline};
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, ports};
 use crate::tui::model::{Looks, Model, Page};
@@ -31,9 +32,13 @@ impl Segment {
 pub(crate) fn identity(model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &model.looks.theme;
     let path = crumbs(model);
-    // Where one has gone is worth more than the name of the tool.
+    // Where one has gone is worth more than the name of the tool, and so is a file.
     let (keep, short) = match path.as_slice() {
         [.., last] if path.len() > 1 => (8, last.clone()),
+        _ if model.title.contains(' ') => {
+            let symbols = model.looks.symbols;
+            (6, symbols.cut(&symbols.clean(&model.title), 28))
+        }
         _ => (3, String::from("sockflow")),
     };
     let long = path.join(model.looks.symbols.crumb());
@@ -59,14 +64,17 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
     let long = if cells >= 110 { format!("{host} ({kernel})") } else { host.clone().into_owned() };
     segments.push(Segment::new(5, theme.text, long, host));
 
-    let clock = snapshot.time.clock(&model.looks.zone);
-    let long = if cells >= 110 {
-        format!("{clock} {}", format::offset(snapshot.time, &model.looks.zone))
-    } else {
-        clock.clone()
-    };
-    segments.push(Segment::new(7, theme.text, long, clock));
+    segments.push(clock(model, snapshot, cells));
     segments.push(mode(model, snapshot));
+    if let Some(frame) = &model.frame {
+        if frame.view.event_number > 0 {
+            let address = format!("@{}", frame.view.event_number);
+            segments.push(Segment::new(5, theme.text, format!("event {address}"), address));
+        }
+        if let Some(word) = gaps(&frame.timeline) {
+            segments.push(Segment::new(9, theme.lost, word.clone(), word));
+        }
+    }
 
     let events = format::short(snapshot.own_cost.events_per_s);
     segments.push(Segment::new(
@@ -80,6 +88,10 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
         let drift = format!("drift {:+}", snapshot.orphans.drift);
         segments.push(Segment::new(8, theme.lost, drift.clone(), drift));
     }
+    // What recording cost once is no news.
+    if snapshot.source == SourceKind::Trace {
+        return segments;
+    }
     let cpu = snapshot.own_cost.cpu_percent;
     let long = if cells >= 160 {
         let rss = format::bytes(snapshot.own_cost.rss_bytes);
@@ -91,19 +103,65 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
     segments
 }
 
-/// `LIVE 1s`, `TRACE`, or how far the frozen screen is behind.
+/// The time of the moment; of another day's with the day.
+fn clock(model: &Model, snapshot: &Snapshot, cells: u16) -> Segment {
+    let zone = &model.looks.zone;
+    let clock = snapshot.time.clock(zone);
+    let offset = format::offset(snapshot.time, zone);
+    let long = match (snapshot.source, cells) {
+        (SourceKind::Live, 110..) => format!("{clock} {offset}"),
+        (SourceKind::Trace, 110..) => {
+            let millis = snapshot.time.0.rem_euclid(1_000_000_000) / 1_000_000;
+            format!("{} {clock}.{millis:03} {offset}", format::day(snapshot.time, zone))
+        }
+        _ => clock.clone(),
+    };
+    Segment::new(7, model.looks.theme.text, long, clock)
+}
+
+/// `LIVE 1s`, `PAUSED -12s`, `REPLAY x4`.
 fn mode(model: &Model, snapshot: &Snapshot) -> Segment {
     let theme = &model.looks.theme;
-    if let Some(age) = model.paused_s() {
-        let long = format!(" PAUSED, {} old ", format::duration(age));
-        return Segment::new(9, theme.paused, long, "PAUSED");
-    }
-    match snapshot.source {
-        SourceKind::Live => {
-            let every = format::duration(snapshot.interval_s).replace(' ', "");
+    let Some(frame) = &model.frame else {
+        return Segment::new(9, theme.live, "LIVE", "LIVE");
+    };
+    // How far the newest is away matters only while there is a newest.
+    let behind = match frame.behind_s() {
+        age if frame.timeline.growing && age > 0.0 => format!(" -{}", brief(age)),
+        _ => String::new(),
+    };
+    match frame.mode {
+        Mode::Live if snapshot.source == SourceKind::Live => {
+            let every = brief(snapshot.interval_s);
             Segment::new(9, theme.live, format!("LIVE {every}"), "LIVE")
         }
-        SourceKind::Trace => Segment::new(9, theme.live, "TRACE", "TRACE"),
+        Mode::Live => Segment::new(9, theme.live, "LIVE", "LIVE"),
+        Mode::Paused => {
+            let speed = match frame.speed {
+                speed if speed == Speed::default() => String::new(),
+                speed => format!(" {speed}"),
+            };
+            let short = format!("PAUSED{behind}");
+            Segment::new(9, theme.paused, format!(" PAUSED{behind}{speed} "), short)
+        }
+        Mode::Playing => {
+            let short = format!("REPLAY {}", frame.speed);
+            Segment::new(9, theme.paused, format!(" {short}{behind} "), short)
+        }
+    }
+}
+
+/// `2m10s`.
+fn brief(seconds: f64) -> String {
+    format::duration(seconds).replace(' ', "")
+}
+
+/// What of the trace is not whole: how many pieces.
+fn gaps(timeline: &Timeline) -> Option<String> {
+    match timeline.gaps.len() {
+        0 => None,
+        1 => Some(String::from("1 gap")),
+        many => Some(format!("{many} gaps")),
     }
 }
 
@@ -145,12 +203,14 @@ fn crumbs(model: &Model) -> Vec<String> {
     let none = crate::aggregate::snapshot::FidelityTable::new();
     // Names here are places, not measurements: no marks.
     let cells = Cells { symbols, fidelity: &none };
-    let mut path = vec![String::from("sockflow top")];
+    let mut path = vec![format!("sockflow {}", symbols.clean(&model.title))];
     for page in &model.pages {
         path.push(match page {
             Page::Port(key) if key.port == 0 => String::from("other"),
             Page::Port(key) => ports::place(key.port, key.direction, &cells),
             Page::Process(key) => process_name(model, key.pid, key.comm.as_deref()),
+            Page::Events => String::from("events"),
+            Page::Differences => String::from("A/B"),
         });
     }
     path

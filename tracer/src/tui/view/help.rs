@@ -11,7 +11,7 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let looks = &model.looks;
     let search = model.help_search.to_lowercase();
     let mut lines = Vec::new();
-    for (title, entries) in sections(looks) {
+    for (title, entries) in sections(looks, !model.is_now()) {
         let matching: Vec<&(String, String)> = entries
             .iter()
             .filter(|(key, text)| format!("{key} {text} {title}").to_lowercase().contains(&search))
@@ -56,17 +56,26 @@ fn entry(looks: &Looks, key: &str, text: &str, cells: usize) -> Vec<Line<'static
 
 type Section = (&'static str, Vec<(String, String)>);
 
-fn sections(looks: &Looks) -> Vec<Section> {
-    let keys = |mode: Mode| {
-        let bindings = BINDINGS.iter().filter(move |it| it.mode == mode);
+fn sections(looks: &Looks, travelling: bool) -> Vec<Section> {
+    let keys = |mode: Mode, travel: bool| {
+        let bindings = BINDINGS.iter();
+        let bindings = bindings.filter(move |it| it.mode == mode && it.is_travel() == travel);
         bindings.map(|it| (it.key_names(), it.help.to_owned())).collect()
     };
-    vec![
-        ("keys", keys(Mode::Command)),
-        ("while typing", keys(Mode::Typing)),
+    let mut general = vec![
+        ("keys", keys(Mode::Command, false)),
+        ("time: a trace, or the last minutes of a live screen", keys(Mode::Command, true)),
+    ];
+    // Whoever travels looks for those.
+    if travelling {
+        general.reverse();
+    }
+    let rest = [
+        ("while typing", keys(Mode::Typing, false)),
         ("marks", owned(&marks(looks))),
         ("words", owned(&WORDS)),
-    ]
+    ];
+    general.into_iter().chain(rest).collect()
 }
 
 fn owned(entries: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -74,7 +83,7 @@ fn owned(entries: &[(&str, &str)]) -> Vec<(String, String)> {
     entries.iter().map(own).collect()
 }
 
-fn marks(looks: &Looks) -> [(&'static str, &'static str); 7] {
+fn marks(looks: &Looks) -> [(&'static str, &'static str); 11] {
     use crate::aggregate::snapshot::Fidelity;
     let symbols = looks.symbols;
     [
@@ -90,6 +99,13 @@ fn marks(looks: &Looks) -> [(&'static str, &'static str); 7] {
         ("lost N", "in line 1: what was not counted, by kind; w says what that affects"),
         ("drift N", "in line 1: our orphans minus the kernel's, when they differ"),
         ("L P", "on the tcp_mem bar: pressure ends below L and begins at P; the end is high"),
+        ("n w C X", "on the ruler: an anomaly; NOTE, WARN, CRIT, the kernel kills orphans"),
+        (symbols.here(), "on the ruler: the moment on screen; A and B are the marks"),
+        (symbols.tracks(), "the ruler's line: nothing, WARN, CRIT, not read yet"),
+        (
+            "gap",
+            "in line 1: what of the trace is not whole; w says what. The ruler has holes there",
+        ),
         (symbols.outward(), "before a port: a service we connect to; without it we accept"),
     ]
 }

@@ -1,6 +1,8 @@
 //! What the model looks like: a pure function of it into a buffer.
 
 mod chart;
+mod differences;
+mod events;
 mod footer;
 mod funnel;
 mod gauges;
@@ -13,6 +15,7 @@ mod ports;
 mod process;
 mod raster;
 mod recent;
+mod ruler;
 mod table;
 mod top;
 mod trust;
@@ -57,6 +60,7 @@ struct Parts {
     identity: Rect,
     verdict: Rect,
     verdict_lines: Vec<Line<'static>>,
+    ruler: Rect,
     body: Rect,
     footer: Rect,
 }
@@ -71,7 +75,8 @@ impl Parts {
             let (verdict, rest) = split_top(area, used);
             // Whatever is left says whether to believe it.
             let (_, identity) = split_bottom(rest, 1);
-            return Self { class, identity, verdict, verdict_lines, body: none, footer: none };
+            let (ruler, body, footer) = (none, none, none);
+            return Self { class, identity, verdict, verdict_lines, ruler, body, footer };
         }
         // Cut off, the sentence would lose its end, and that is the time that is left.
         let rows = if area.width < 80 { 3 } else { 2 };
@@ -79,8 +84,9 @@ impl Parts {
         let used = u16::try_from(verdict_lines.len()).unwrap_or(1);
         let (identity, rest) = split_top(area, 1);
         let (verdict, rest) = split_top(rest, used);
+        let (ruler, rest) = split_top(rest, ruler::rows(model, class, rest.height));
         let (body, footer) = split_bottom(rest, 1);
-        Self { class, identity, verdict, verdict_lines, body, footer }
+        Self { class, identity, verdict, verdict_lines, ruler, body, footer }
     }
 }
 
@@ -90,6 +96,7 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     let parts = Parts::of(model, area);
     header::identity(model, parts.identity, buf);
     put_all(buf, parts.verdict, &parts.verdict_lines);
+    ruler::draw(model, parts.ruler, buf);
     footer::draw(model, parts.footer, buf);
     if parts.class == Class::Verdict {
         return;
@@ -122,6 +129,8 @@ fn page_of(model: &Model, page: &Page, body: Rect) -> page::Contents {
     match page {
         Page::Port(key) => port::contents(model, *key, body),
         Page::Process(key) => process::contents(model, key, body),
+        Page::Events => events::contents(model, body),
+        Page::Differences => differences::contents(model, body),
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Contents {
     /// The chart and its title.
     pub(crate) chart: Option<(Chart, String)>,
     pub(crate) panels: Vec<Panel>,
+    /// Whether panels have the whole width, one below the other.
+    pub(crate) one_column: bool,
 }
 
 const GAP: u16 = 3;
@@ -36,11 +38,18 @@ const fn columns(body: Rect) -> u16 {
 
 /// The width of a panel in `body`.
 pub(crate) fn panel_width(body: Rect) -> usize {
-    let columns = columns(body);
+    width_of(body, columns(body))
+}
+
+fn width_of(body: Rect, columns: u16) -> usize {
     usize::from(body.width.saturating_sub(GAP * (columns - 1) + 2) / columns)
 }
 
 impl Contents {
+    const fn columns(&self, body: Rect) -> u16 {
+        if self.one_column { 1 } else { columns(body) }
+    }
+
     /// Where the chart goes, and what is left.
     fn split(&self, body: Rect) -> (Rect, Rect) {
         let none = Rect { height: 0, ..body };
@@ -52,8 +61,9 @@ impl Contents {
 
     /// The panels stacked in columns: in order, each column about as high as the next.
     fn stacks(&self, looks: &Looks, body: Rect) -> Vec<Vec<Line<'static>>> {
-        let cells = panel_width(body);
-        let columns = usize::from(columns(body));
+        let columns = self.columns(body);
+        let cells = width_of(body, columns);
+        let columns = usize::from(columns);
         let heights: Vec<usize> = self.panels.iter().map(|it| it.lines.len() + 2).collect();
         let mut ends = best_split(&heights, columns).into_iter();
         let mut end = ends.next();
@@ -77,9 +87,9 @@ impl Contents {
 
     pub(crate) fn scroll_limit(&self, body: Rect) -> usize {
         let (_, area) = self.split(body);
-        let cells = columns(body);
+        let columns = self.columns(body);
         let heights: Vec<usize> = self.panels.iter().map(|it| it.lines.len() + 2).collect();
-        let tallest = tallest(&heights, &best_split(&heights, usize::from(cells)));
+        let tallest = tallest(&heights, &best_split(&heights, usize::from(columns)));
         over(tallest.saturating_sub(1), area.height)
     }
 
@@ -101,7 +111,8 @@ impl Contents {
         let mut rest = shown;
         rest.x += 1.min(rest.width);
         rest.width = rest.width.saturating_sub(1);
-        let cells = u16::try_from(panel_width(body)).unwrap_or(u16::MAX);
+        let cells = width_of(body, self.columns(body));
+        let cells = u16::try_from(cells).unwrap_or(u16::MAX);
         for stack in &stacks {
             let (column, after) = split_left(rest, cells);
             put_all(buf, column, &stack[scroll.min(stack.len())..]);

@@ -23,11 +23,12 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
     let looks = &model.looks;
     let cells = panel_width(body);
     let (Some(snapshot), Some(row)) = (model.shown(), model.find_port(key)) else {
-        return gone(looks, &format!("no connection on port {} any more", key.port), cells);
+        let when = if model.is_now() { "any more" } else { "at this moment" };
+        return gone(looks, &format!("no connection on port {} {when}", key.port), cells);
     };
     let write = Writer::new(looks, snapshot, cells);
     let place = ports::place(key.port, key.direction, &write.cells);
-    let chart = Chart::of_port(snapshot, row, model.zoom_s());
+    let chart = Chart::of_port(snapshot, row, model.zoom_s()).ending(model);
     Contents {
         chart: Some((chart, format!("orphans of {place}"))),
         panels: vec![
@@ -40,6 +41,7 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
             write.states(&row.states, true),
             write.totals(&row.totals),
         ],
+        one_column: false,
     }
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn gone(looks: &Looks, text: &str, cells: usize) -> Contents {
     let line = |text| Line::from(span(text, looks.theme.dim));
     Contents {
         chart: None,
-        panels: vec![Panel { title: "gone", lines: lines.into_iter().map(line).collect() }],
+        panels: vec![Panel { title: "not there", lines: lines.into_iter().map(line).collect() }],
+        one_column: false,
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) fn contents(model: &Model, key: &ProcessKey, body: Rect) -> Contents 
     let cells = panel_width(body);
     let name = process_name(model, key.pid, key.comm.as_deref());
     let (Some(snapshot), Some(row)) = (model.shown(), model.find_process(key)) else {
-        let text = format!("{name} holds no socket and left no orphan any more");
+        let when = if model.is_now() { " any more" } else { " at this moment" };
+        let text = format!("{name} holds no socket and left no orphan{when}");
         return gone(&model.looks, &text, cells);
     };
     let write = Writer::new(&model.looks, snapshot, cells);
@@ -28,6 +29,7 @@ pub(crate) fn contents(model: &Model, key: &ProcessKey, body: Rect) -> Contents 
             write.states(&row.states, false),
             write.totals(&row.totals),
         ],
+        one_column: false,
     }
 }
 

@@ -9,7 +9,7 @@ use super::paint::{
     boxed, fact, put, put_all, put_right, rule, span, split_bottom, split_left, split_top,
 };
 use super::ports::{Frame, focused, ports_table, processes_table};
-use super::{Class, funnel, gauges, recent};
+use super::{Class, events, funnel, gauges, recent};
 use crate::format;
 use crate::sanitize::width;
 use crate::tui::model::Model;
@@ -62,8 +62,26 @@ fn compact(model: &Model, area: Rect, buf: &mut Buffer) {
 
 fn news_below(model: &Model, area: Rect, buf: &mut Buffer) {
     let (title, news) = split_top(area, 1);
-    put(buf, title, 0, &rule(&model.looks, "recent", usize::from(area.width), false));
-    recent::draw(model, news, buf);
+    put(buf, title, 0, &rule(&model.looks, news_title(model), usize::from(area.width), false));
+    draw_news(model, news, buf);
+}
+
+/// What lies before the moment: events where there are some, for the ruler has the anomalies.
+fn news_title(model: &Model) -> &'static str {
+    if shows_events(model) { events::TITLE } else { "recent" }
+}
+
+fn draw_news(model: &Model, area: Rect, buf: &mut Buffer) {
+    if shows_events(model) {
+        let lines = events::lines(model, usize::from(area.width), usize::from(area.height));
+        put_all(buf, area, &lines);
+    } else {
+        recent::draw(model, area, buf);
+    }
+}
+
+fn shows_events(model: &Model) -> bool {
+    !model.is_now() && model.frame.as_ref().is_some_and(|frame| !frame.view.events.is_empty())
 }
 
 /// Two columns of boxes.
@@ -84,7 +102,7 @@ fn columns(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
     funnel::tall(model, inner, buf);
 
     let (limits, rest) = split_top(rest, 5);
-    let inner = boxed(buf, looks, limits, "limits of this host", "", false);
+    let inner = boxed(buf, looks, limits, &format!("limits of {}", model.host()), "", false);
     gauges::draw(model, inner, buf);
 
     // The tables share what is left: ports first, they are the question.
@@ -99,9 +117,12 @@ fn columns(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
     } else {
         (right, Rect { width: 0, ..right })
     };
-    let inner = boxed(buf, looks, news, "recent", "", false);
-    recent::draw(model, inner, buf);
-    if wide {
+    let inner = boxed(buf, looks, news, news_title(model), "", false);
+    draw_news(model, inner, buf);
+    if wide && shows_events(model) {
+        let inner = boxed(buf, looks, counted, "recent", "", false);
+        recent::draw(model, inner, buf);
+    } else if wide {
         counters(model, counted, buf);
     }
 }
@@ -111,8 +132,8 @@ fn chart(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
     let Some(snapshot) = model.shown() else {
         return;
     };
-    let chart = Chart::of_host(snapshot, model.zoom_s());
-    let title = chart.title("orphans of this host");
+    let chart = Chart::of_host(snapshot, model.zoom_s()).ending(model);
+    let title = chart.title(&format!("orphans of {}", model.host()));
     let room = usize::from(area.width).saturating_sub(width(&title) + 10);
     let legend = chart.legend(looks, &snapshot.filter, room);
     let inner = match frame {

@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use super::header::kinds;
 use super::paint::{field, span, wrap};
-use crate::aggregate::snapshot::{Fidelity, Snapshot};
+use crate::aggregate::snapshot::{Fidelity, Snapshot, SourceKind};
 use crate::format;
 use crate::tui::model::{Looks, Model};
 
@@ -17,6 +17,16 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     lines.push(Line::default());
     lines.extend(losses(looks, snapshot, cells));
     lines.push(Line::default());
+    let gaps = model.frame.as_ref().map_or(&[] as &[_], |frame| &frame.timeline.gaps);
+    if !gaps.is_empty() {
+        lines.push(Line::from(span("gaps in the trace", looks.theme.title)));
+        for gap in gaps {
+            let text = looks.symbols.clean(gap);
+            let words = wrap(looks, &text, cells, 3).into_iter();
+            lines.extend(words.map(|text| Line::from(span(text, looks.theme.lost))));
+        }
+        lines.push(Line::default());
+    }
     lines.extend(cost(looks, snapshot, cells));
     lines
 }
@@ -99,9 +109,12 @@ fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>
 
 fn cost(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
     let cost = &snapshot.own_cost;
-    let mut lines = vec![Line::from(span("own cost", looks.theme.title))];
+    let (title, text) = match snapshot.source {
+        SourceKind::Live => ("own cost", "of one cpu, this process"),
+        SourceKind::Trace => ("what recording cost", "of one cpu, the process that recorded"),
+    };
+    let mut lines = vec![Line::from(span(title, looks.theme.title))];
     let cpu = format!("{:.1}%", cost.cpu_percent);
-    let text = "of one cpu, this process";
     lines.extend(entry(looks, "cpu", &cpu, false, text, cells));
     let memory = format::bytes(cost.rss_bytes);
     lines.extend(entry(looks, "memory", &memory, false, "resident", cells));

@@ -1,0 +1,226 @@
+//! A trace into the aggregator: what [`super::engine`] is for a live run.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
+use crate::aggregate::{Aggregator, Settings, checkpoint};
+use crate::event::{Event, Input};
+use crate::recording::{Checkpoint, Cursor, Gap, Run, Sink, Trace, Want};
+use crate::time::Monotonic;
+
+/// Events kept of those just before a moment.
+const EVENTS_KEPT: usize = 512;
+
+/// A trace on its way through the aggregator.
+pub struct Fold {
+    cursor: Cursor,
+    taker: Taker,
+    /// Ticks closer to each other than this are passed over, ns.
+    interval_ns: Option<u64>,
+    /// When the next tick is wanted.
+    next: Option<Monotonic>,
+}
+
+impl Fold {
+    /// From the beginning, with a snapshot every `interval`; of every sample without one.
+    #[must_use]
+    pub fn begin(trace: &Trace, interval: Option<Duration>) -> Self {
+        let recorded_s = trace.run().interval_s;
+        let interval = interval.filter(|interval| interval.as_secs_f64() > recorded_s * 1.01);
+        let mut settings = settings(trace.run());
+        if let Some(interval) = interval {
+            settings.interval_s = interval.as_secs_f64();
+        }
+        Self {
+            cursor: trace.start(),
+            taker: Taker::new(settings, trace.run()),
+            interval_ns: interval.map(|interval| interval.as_nanos() as u64),
+            next: None,
+        }
+    }
+
+    /// Up to but not including this tick, from the nearest checkpoint before it.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn before(trace: &Trace, tick: usize) -> Result<Self> {
+        let mut fold = Self::begin(trace, None);
+        fold.taker.keeps_events = true;
+        fold.cursor = trace.cursor_before_tick(tick);
+        fold.restore(trace)?;
+        while fold.cursor.ticks() < tick && fold.advance(trace, Want::Everything)? {}
+        Ok(fold)
+    }
+
+    /// Reads the checkpoint at the cursor; where this build cannot use it, from the beginning.
+    fn restore(&mut self, trace: &Trace) -> Result<()> {
+        if self.cursor == trace.start() {
+            return Ok(());
+        }
+        let from = self.cursor.ticks();
+        trace.read(&mut self.cursor, Want::NoEvents, &mut self.taker)?;
+        if !std::mem::take(&mut self.taker.restored) {
+            let keeps_events = self.taker.keeps_events;
+            *self = Self::begin(trace, None);
+            self.taker.keeps_events = keeps_events;
+            return Ok(());
+        }
+        // The state is the recorder's, which knows nothing of what became of the file.
+        let reached = from.checked_sub(1).and_then(|last| trace.ticks().get(last)).copied();
+        let before = |gap: &&Gap| gap.before.is_some() && gap.before <= reached;
+        let missing = trace.gaps().iter().filter(before).filter_map(|gap| gap.events).sum();
+        self.taker.aggregator.apply(Input::Gap(missing));
+        Ok(())
+    }
+
+    /// Ticks taken in, of all that the trace has: the index of the next.
+    #[must_use]
+    pub const fn ticks(&self) -> usize {
+        self.cursor.ticks()
+    }
+
+    /// Events taken in, of all that the trace has: the number of the next.
+    #[must_use]
+    pub const fn next_event(&self) -> u64 {
+        self.cursor.next_event()
+    }
+
+    /// Goes on to the next snapshot; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn next(&mut self, trace: &Trace, want: Want) -> Result<Option<Arc<Snapshot>>> {
+        Ok(self.advance(trace, want)?.then(|| self.taker.aggregator.snapshot()))
+    }
+
+    fn advance(&mut self, trace: &Trace, want: Want) -> Result<bool> {
+        while trace.read(&mut self.cursor, want, &mut self.taker)? {
+            let Some(at) = self.taker.ticked.take() else { continue };
+            let is_last = self.cursor.ticks() >= trace.ticks().len();
+            if is_last || self.is_due(at) {
+                self.taker.aggregator.apply(Input::Tick(at));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a snapshot is wanted at `at`: as `top` would have made it, the first at once.
+    fn is_due(&mut self, at: Monotonic) -> bool {
+        let Some(interval) = self.interval_ns else { return true };
+        let next = self.next.unwrap_or(at);
+        // A sample is taken a little after its time.
+        if at.0 + interval / 20 < next.0 {
+            return false;
+        }
+        let passed = at.0.saturating_sub(next.0) / interval + 1;
+        self.next = Some(Monotonic(next.0 + passed * interval));
+        true
+    }
+
+    /// The snapshot of the last tick.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.taker.aggregator.snapshot()
+    }
+
+    /// The last events read of those since [`Fold::before`], oldest first, and the number of the
+    /// next.
+    #[must_use]
+    pub fn events(&self) -> (Vec<Event>, u64) {
+        (self.taker.events.iter().cloned().collect(), self.taker.next_event)
+    }
+}
+
+/// What holds for the run of a trace.
+#[must_use]
+pub fn settings(run: &Run) -> Settings {
+    Settings {
+        source: SourceKind::Trace,
+        host: Host {
+            name: run.host.name.clone(),
+            kernel: run.host.kernel.clone(),
+            boot_id: run.host.boot_id.clone(),
+        },
+        anchor: run.anchor,
+        began: run.began,
+        fidelity: run.fidelity.clone(),
+        filter: run.filter.clone(),
+        filtered: run.filtered,
+        interval_s: run.interval_s,
+    }
+}
+
+/// Puts what is read into the aggregator; a tick is held back until it is known to be wanted.
+struct Taker {
+    aggregator: Aggregator,
+    baseline: crate::gauges::Gauges,
+    settings: Settings,
+    keeps_events: bool,
+    events: VecDeque<Event>,
+    next_event: u64,
+    ticked: Option<Monotonic>,
+    restored: bool,
+}
+
+impl Taker {
+    fn new(settings: Settings, run: &Run) -> Self {
+        let mut aggregator = Aggregator::new(settings.clone());
+        let baseline = run.baseline.clone().unwrap_or_default();
+        if run.baseline.is_some() {
+            aggregator.apply(Input::Gauges(baseline.clone()));
+        }
+        Self {
+            aggregator,
+            baseline,
+            settings,
+            keeps_events: false,
+            events: VecDeque::new(),
+            next_event: 0,
+            ticked: None,
+            restored: false,
+        }
+    }
+}
+
+impl Sink for Taker {
+    fn event(&mut self, number: u64, event: &Event) {
+        self.aggregator.event(event);
+        if self.keeps_events {
+            if self.events.len() == EVENTS_KEPT {
+                self.events.pop_front();
+            }
+            self.events.push_back(event.clone());
+        }
+        self.next_event = number + 1;
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Tick(at) => self.ticked = Some(at),
+            input => self.aggregator.apply(input),
+        }
+    }
+
+    fn checkpoint(&mut self, saved: Checkpoint) {
+        if saved.version != checkpoint::VERSION {
+            return;
+        }
+        let restored =
+            Aggregator::restore(self.settings.clone(), self.baseline.clone(), &saved.bytes);
+        if let Some(aggregator) = restored {
+            self.aggregator = aggregator;
+            self.restored = true;
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        self.aggregator.apply(Input::Gap(gap.events.unwrap_or(0)));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a recording says on stderr while it runs, where that is a terminal, and at its end.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use crate::aggregate::snapshot::{Lost, Snapshot};
+use crate::format::{bytes, count, duration};
+use crate::recording::Progress;
+
+/// The line that is written over again and again.
+pub(super) struct Line {
+    terminal: bool,
+    written: usize,
+    events: u64,
+    elapsed_s: f64,
+}
+
+impl Line {
+    pub(super) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), written: 0, events: 0, elapsed_s: 0.0 }
+    }
+
+    /// Elapsed, events, size, rate, lost.
+    pub(super) fn show(&mut self, snapshot: &Snapshot, progress: &Progress) {
+        if !self.terminal {
+            return;
+        }
+        let seconds = snapshot.elapsed_s - self.elapsed_s;
+        let rate = if seconds > 0.0 {
+            progress.events.saturating_sub(self.events) as f64 / seconds
+        } else {
+            0.0
+        };
+        (self.events, self.elapsed_s) = (progress.events, snapshot.elapsed_s);
+        let line = format!(
+            "recording {}: {} events, {}, {} events/s, lost {}",
+            duration(snapshot.elapsed_s),
+            count(progress.events),
+            bytes(progress.bytes),
+            count(rate as u64),
+            count(all(snapshot.lost)),
+        );
+        // Blanks over what a longer line has left.
+        let _ = write!(std::io::stderr(), "\r{line:<width$}", width = self.written);
+        self.written = line.len();
+    }
+
+    /// Room for something else.
+    pub(super) fn clear(&mut self) {
+        if self.written > 0 {
+            let _ = write!(std::io::stderr(), "\r{:width$}\r", "", width = self.written);
+            self.written = 0;
+        }
+    }
+}
+
+/// The last word.
+pub(super) fn summary(path: &Path, snapshot: &Snapshot, progress: &Progress) -> String {
+    let mut text = format!(
+        "sockflow: recorded {}: {} events, {}",
+        duration(snapshot.elapsed_s),
+        count(progress.events),
+        bytes(progress.bytes),
+    );
+    if progress.events > 0 {
+        let each = progress.bytes as f64 / progress.events as f64;
+        text.push_str(&format!(" ({each:.1} bytes an event)"));
+    }
+    if progress.pieces > 1 {
+        text.push_str(&format!(" in {} files", count(u64::from(progress.pieces))));
+    }
+    if progress.dropped_pieces > 0 {
+        let dropped = count(u64::from(progress.dropped_pieces));
+        text.push_str(&format!(", the oldest {dropped} of them dropped"));
+    }
+    text.push_str(&format!(", lost {}\n", count(all(snapshot.lost))));
+    text.push_str(&format!("look at it: sockflow replay {}", path.display()));
+    text
+}
+
+fn all(lost: Lost) -> u64 {
+    lost.detail + lost.untracked + lost.missed + lost.ungrouped
+}

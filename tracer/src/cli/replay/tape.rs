@@ -1,0 +1,188 @@
+//! A trace file as a tape.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::tz::TimeZone;
+
+use super::super::fold::Fold;
+use crate::aggregate::snapshot::Snapshot;
+use crate::error::Failure;
+use crate::format::{count, millis};
+use crate::playback::goto::{Base, Found, Goto};
+use crate::playback::{Point, Tape, Timeline, View};
+use crate::recording::{Ended, Gap, Trace, Want};
+use crate::time::Wall;
+
+/// How long a call of [`Tape::poll`] may read ahead for the ruler, so that keys are answered.
+const SURVEY_FOR: Duration = Duration::from_millis(20);
+/// How often a file that is still written is looked at.
+const REFRESH_EVERY: Duration = Duration::from_millis(200);
+
+/// A trace file, open.
+pub(super) struct FileTape {
+    trace: Trace,
+    zone: TimeZone,
+    timeline: Arc<Timeline>,
+    /// On its way through the whole trace, for the ruler; `None` where it has failed.
+    survey: Fold,
+    /// Where the last view was taken.
+    shown: Option<(Fold, View)>,
+    refreshed: Instant,
+}
+
+impl FileTape {
+    /// The tape of a trace; times in `zone`.
+    #[must_use]
+    pub(super) fn new(trace: Trace, zone: TimeZone) -> Self {
+        let survey = Fold::begin(&trace, None);
+        let mut tape = Self {
+            trace,
+            zone,
+            timeline: Arc::default(),
+            survey,
+            shown: None,
+            refreshed: Instant::now(),
+        };
+        tape.told_by_headers();
+        tape
+    }
+
+    /// What it was made of.
+    pub(super) fn into_parts(self) -> (Trace, TimeZone) {
+        (self.trace, self.zone)
+    }
+
+    /// The index of the moment that is meant, read ahead as far as it takes.
+    ///
+    /// # Errors
+    ///
+    /// There is no such moment; a file cannot be read.
+    pub(super) fn find(&mut self, place: &Goto) -> Result<usize> {
+        loop {
+            let Self { trace, timeline, zone, .. } = &*self;
+            let event = |number| trace.tick_of_event(number);
+            match place.find(timeline, Base::Edges, zone, event) {
+                Found::Moment(moment) => return Ok(moment),
+                Found::NotYet if self.survey()? => {}
+                Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
+                Found::Nowhere(why) => {
+                    return Err(Failure::usage(why)
+                        .hint("look at all of it: leave `--at` out")
+                        .into());
+                }
+            }
+        }
+    }
+
+    /// What the headers of the frames say of the whole.
+    fn told_by_headers(&mut self) {
+        let anchor = self.trace.run().anchor;
+        let timeline = Arc::make_mut(&mut self.timeline);
+        let known = timeline.moments.len();
+        timeline.moments.extend(self.trace.ticks()[known..].iter().map(|tick| anchor.wall(*tick)));
+        timeline.growing = matches!(self.trace.ended(), Ended::Growing);
+        let gaps = self.trace.gaps().iter();
+        timeline.gaps = gaps.map(|gap| told(gap, &self.trace, &self.zone)).collect();
+    }
+
+    /// Reads ahead for a while; whether anything was read.
+    fn survey(&mut self) -> Result<bool> {
+        let began = Instant::now();
+        let mut points = Vec::new();
+        let mut last: Option<Arc<Snapshot>> = None;
+        while began.elapsed() < SURVEY_FOR
+            && let Some(snapshot) = self.survey.next(&self.trace, Want::NoEvents)?
+        {
+            points.push(Point {
+                orphans: snapshot.orphans.host,
+                severity: snapshot.verdict.severity,
+            });
+            last = Some(snapshot);
+        }
+        let Some(last) = last else { return Ok(false) };
+        let timeline = Arc::make_mut(&mut self.timeline);
+        timeline.points.extend(points);
+        // The log is bounded and its last entries may still be told anew; older marks stay.
+        if let Some(first) = last.anomalies.first() {
+            timeline.marks.retain(|mark| mark.time < first.time);
+            timeline.marks.extend(last.anomalies.iter().cloned());
+        }
+        Ok(true)
+    }
+}
+
+impl Tape for FileTape {
+    fn timeline(&self) -> Arc<Timeline> {
+        Arc::clone(&self.timeline)
+    }
+
+    fn view(&mut self, moment: usize) -> Result<View> {
+        if let Some((fold, view)) = &self.shown
+            && fold.ticks() == moment + 1
+        {
+            return Ok(view.clone());
+        }
+        let mut fold = match self.shown.take() {
+            Some((fold, _)) if fold.ticks() <= moment && is_near(&self.trace, &fold, moment) => {
+                fold
+            }
+            _ => Fold::before(&self.trace, moment)?,
+        };
+        let mut snapshot = None;
+        while fold.ticks() <= moment
+            && let Some(next) = fold.next(&self.trace, Want::Everything)?
+        {
+            snapshot = Some(next);
+        }
+        let (events, event_number) = fold.events();
+        let snapshot = snapshot.unwrap_or_else(|| fold.snapshot());
+        let anchor = self.trace.run().anchor;
+        let view = View { snapshot, events: Arc::new(events), event_number, anchor };
+        self.shown = Some((fold, view.clone()));
+        Ok(view)
+    }
+
+    fn moment_of_event(&mut self, number: u64) -> Option<usize> {
+        self.trace.tick_of_event(number)
+    }
+
+    fn poll(&mut self) -> Result<bool> {
+        let mut news = false;
+        if self.timeline.growing && self.refreshed.elapsed() >= REFRESH_EVERY {
+            self.refreshed = Instant::now();
+            if self.trace.refresh()? {
+                self.told_by_headers();
+                news = true;
+            }
+        }
+        Ok(self.survey()? || news)
+    }
+}
+
+/// Whether going on from `fold` is no longer than from the nearest checkpoint.
+fn is_near(trace: &Trace, fold: &Fold, moment: usize) -> bool {
+    let checkpoint = trace.cursor_before_tick(moment);
+    checkpoint.next_event() <= fold.next_event()
+}
+
+/// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.
+pub(super) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
+    let anchor = trace.run().anchor;
+    let clock = |at| -> String { Wall::clock(anchor.wall(at), zone) };
+    let place = match (gap.after, gap.before) {
+        (Some(after), _) => format!("after {}", clock(after)),
+        (None, Some(before)) => format!("before {}", clock(before)),
+        (None, None) => format!("at byte {}", count(gap.offset)),
+    };
+    let mut missing = vec![format!("{} bytes", count(gap.bytes))];
+    missing.push(gap.events.map_or_else(
+        || "an unknown number of events".to_owned(),
+        |events| format!("{} events", count(events)),
+    ));
+    if let (Some(after), Some(before)) = (gap.after, gap.before) {
+        missing.push(millis(before.seconds_since(after) * 1e3));
+    }
+    format!("{} {place}: {} missing", gap.why, missing.join(", "))
+}

@@ -1,0 +1,83 @@
+//! What the payloads of frames say.
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::{FrameHeader, Kind};
+use super::sample::SampleRecord;
+use super::sink::Sink;
+use super::{Checkpoint, Run, Why, events};
+use crate::event::Input;
+
+/// The payload of a frame that ends a piece.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct EndRecord {
+    pub(super) why: Why,
+    /// Frames of the trace before this one, over all pieces.
+    pub(super) frames: u64,
+    /// Events of the trace, over all pieces.
+    pub(super) events: u64,
+    /// Pieces dropped for room.
+    pub(super) dropped_pieces: u32,
+}
+
+/// Tells what a payload says; where something is missing then, how many events, and why.
+pub(super) fn deliver(
+    header: &FrameHeader,
+    payload: &[u8],
+    sink: &mut dyn Sink,
+) -> Result<(), (u64, &'static str)> {
+    const MALFORMED: &str = "its content is malformed";
+    let expected = u64::from(header.events);
+    match header.kind {
+        Kind::Events => {
+            if events::count(payload) != Ok(expected) {
+                return Err((expected, MALFORMED));
+            }
+            let mut delivered = 0;
+            let decoded = events::decode(payload, |event| {
+                sink.event(header.events_before.saturating_add(delivered), event);
+                delivered += 1;
+            });
+            decoded.map_err(|_| (expected.saturating_sub(delivered), MALFORMED))?;
+        }
+        Kind::Sample => {
+            let sample: SampleRecord =
+                serde_json::from_slice(payload).map_err(|_| (0, MALFORMED))?;
+            sample.into_inputs(|input| sink.input(input));
+        }
+        Kind::Host => {
+            let run = Run::decode(payload).map_err(|_| (0, MALFORMED))?;
+            if let Some(gauges) = run.baseline {
+                sink.input(Input::Gauges(gauges));
+            }
+        }
+        Kind::Checkpoint => {
+            let (of_event, checkpoint) = decode_checkpoint(payload).ok_or((0, MALFORMED))?;
+            sink.checkpoint(checkpoint);
+            // Carried over from a piece that is gone: what was between is gone too.
+            let missing = header.events_before.saturating_sub(of_event);
+            if missing > 0 {
+                return Err((missing, "older pieces were dropped for room"));
+            }
+        }
+        Kind::End | Kind::Unknown(_) => {}
+    }
+    Ok(())
+}
+
+/// The payload of a checkpoint frame: the state after so many events of the trace.
+pub(super) fn encode_checkpoint(checkpoint: &Checkpoint, of_event: u64) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(12 + checkpoint.bytes.len());
+    payload.extend_from_slice(&checkpoint.version.to_le_bytes());
+    payload.extend_from_slice(&of_event.to_le_bytes());
+    payload.extend_from_slice(&checkpoint.bytes);
+    payload
+}
+
+fn decode_checkpoint(payload: &[u8]) -> Option<(u64, Checkpoint)> {
+    let (version, rest) = payload.split_first_chunk()?;
+    let (of_event, bytes) = rest.split_first_chunk()?;
+    let checkpoint = Checkpoint { version: u32::from_le_bytes(*version), bytes: bytes.to_vec() };
+    Some((u64::from_le_bytes(*of_event), checkpoint))
+}

@@ -1,0 +1,165 @@
+//! What is said to the writer is what the reader says.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use tracer_common::counters::{GROUP_WORDS, GroupCounters};
+
+use crate::event::{
+    DiagSample, DiagService, Direction, Group, Input, Lost, Network, OwnCost, Owner, Service,
+    Totals,
+};
+use crate::gauges::{
+    Bytes, Gauges, Limits, MemLimits, Pages, ProtocolMemory, SocketCounts, TCP, TCP_EXT,
+};
+use crate::recording::sample::SampleRecord;
+use crate::time::{Monotonic, Wall};
+
+fn service() -> impl Strategy<Value = Service> {
+    (any::<u16>(), any::<bool>()).prop_map(|(port, incoming)| Service {
+        port,
+        direction: if incoming { Direction::In } else { Direction::Out },
+    })
+}
+
+fn words() -> impl Strategy<Value = GroupCounters> {
+    let word = prop_oneof![Just(0), 0..10_u64, any::<u64>(), Just(u64::MAX)];
+    vec(word, GROUP_WORDS).prop_map(|words| {
+        let mut counters = GroupCounters::default();
+        counters.words.copy_from_slice(&words);
+        counters
+    })
+}
+
+fn group() -> impl Strategy<Value = Group> {
+    let owner = option::of((any::<u32>(), any::<String>()));
+    (service(), owner, any::<u32>(), option::of(any::<String>()), any::<bool>(), words()).prop_map(
+        |(service, owner, owner_start_ticks, cgroup, alive, counters)| Group {
+            service,
+            owner: owner.map(|(pid, comm)| Owner { pid, comm }),
+            owner_start_ticks,
+            cgroup,
+            alive,
+            counters,
+        },
+    )
+}
+
+fn totals() -> impl Strategy<Value = Totals> {
+    let fin_wait1 = btree_map(service(), vec(any::<(u32, u64)>(), 0..4), 0..3);
+    let lost = any::<(u64, u64, u64, u64)>();
+    (vec(group(), 0..4), any::<u64>(), fin_wait1, lost).prop_map(
+        |(groups, orphans_outside, fin_wait1, (detail, untracked, missed, ungrouped))| Totals {
+            groups,
+            orphans_outside,
+            fin_wait1,
+            lost: Lost { detail, untracked, missed, ungrouped },
+        },
+    )
+}
+
+fn named(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<&'static str, u64>> {
+    btree_map(prop::sample::select(names), any::<u64>(), 0..5)
+}
+
+fn gauges() -> impl Strategy<Value = Gauges> {
+    let number = || option::of(any::<u64>());
+    let sockets = (number(), number(), number(), number(), number(), number());
+    let mem = option::of(any::<(u64, u64, u64)>());
+    let rest = (number(), option::of(any::<bool>()), number(), mem, number(), any::<u64>());
+    (sockets, rest, named(&TCP_EXT), named(&TCP)).prop_map(|(sockets, rest, tcp_ext, tcp)| {
+        let (inuse, inuse6, orphan, tw, alloc, mem) = sockets;
+        let (pages, pressure, max_orphans, tcp_mem, max_tw_buckets, page) = rest;
+        Gauges {
+            sockets: SocketCounts { inuse, inuse6, orphan, tw, alloc, mem: mem.map(Pages) },
+            memory: ProtocolMemory { pages: pages.map(Pages), pressure },
+            tcp_ext,
+            tcp,
+            limits: Limits {
+                max_orphans,
+                tcp_mem: tcp_mem.map(|(low, pressure, high)| MemLimits {
+                    low: Pages(low),
+                    pressure: Pages(pressure),
+                    high: Pages(high),
+                }),
+                max_tw_buckets,
+                page: Bytes(page),
+            },
+        }
+    })
+}
+
+fn diag() -> impl Strategy<Value = DiagSample> {
+    let peers = btree_map(any::<IpAddr>().prop_map(Network), any::<(u64, u64)>(), 0..4);
+    let seen = (any::<(u64, u64, u64, u64)>(), peers).prop_map(
+        |((orphans, orphan_bytes, fin_wait2_minisockets, time_wait), peers)| DiagService {
+            orphans,
+            orphan_bytes,
+            fin_wait2_minisockets,
+            time_wait,
+            peers,
+        },
+    );
+    (btree_map(service(), seen, 0..3), any::<u64>(), any::<bool>()).prop_map(
+        |(services, fin_wait2_minisockets, has_time_wait)| DiagSample {
+            services,
+            fin_wait2_minisockets,
+            has_time_wait,
+        },
+    )
+}
+
+prop_compose! {
+    /// An interval as a live source tells it: in the first, gauges from before it as well.
+    fn interval()(
+        first in option::of(gauges()),
+        gauges in gauges(),
+        totals in totals(),
+        diag in option::of(diag()),
+        cpu_percent in -1e300..1e300_f64,
+        events_per_s in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL,
+        rss_bytes in any::<u64>(),
+        at in any::<u64>(),
+    ) -> Vec<Input> {
+        let mut inputs: Vec<Input> = first.map(Input::Gauges).into_iter().collect();
+        inputs.push(Input::Gauges(gauges));
+        inputs.push(Input::Totals(totals));
+        inputs.extend(diag.map(Input::Diag));
+        inputs.push(Input::OwnCost(OwnCost { cpu_percent, rss_bytes, events_per_s }));
+        inputs.push(Input::Tick(Monotonic(at)));
+        inputs
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_sample_says_what_was_said(inputs in interval(), wall in any::<i64>()) {
+        let json = serde_json::to_vec(&SampleRecord::of(&inputs, Wall(wall), 7)).unwrap();
+        let sample: SampleRecord = serde_json::from_slice(&json).unwrap();
+        prop_assert_eq!((sample.wall_ns, sample.events), (wall, 7));
+        let mut said = Vec::new();
+        sample.into_inputs(|input| said.push(input));
+        // What Debug shows of a float is exact, and totals have no equality of their own.
+        prop_assert_eq!(format!("{said:?}"), format!("{inputs:?}"));
+    }
+}
+
+#[test]
+fn names_that_are_not_known_are_passed_over() {
+    let text = br#"{"at_ns":5,"colour":"red","gauges":{"sockets":{"inuse":1,"half_open":2},
+        "tcp_ext":{"TW":3,"TCPMoonPhase":4}},"totals":{"groups":[{"port":80,"direction":"up"},
+        {"port":81,"direction":"in","counters":{"opened":9,"in_limbo":4,"in_established":-1}}]}}"#;
+    let sample: SampleRecord = serde_json::from_slice(text).unwrap();
+    let mut said = Vec::new();
+    sample.into_inputs(|input| said.push(input));
+    let [Input::Gauges(gauges), Input::Totals(totals), Input::Tick(Monotonic(5))] = &said[..]
+    else {
+        panic!("{said:?}");
+    };
+    assert_eq!(gauges.tcp_ext, BTreeMap::from([("TW", 3)]));
+    assert_eq!(totals.groups.len(), 1);
+    assert_eq!(totals.groups[0].counters.words[1], u64::MAX);
+}

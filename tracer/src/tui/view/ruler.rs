@@ -1,0 +1,279 @@
+//! The whole tape on one line: its anomalies, the moment on screen, A and B; below it what the
+//! letters mean.
+//!
+//! Severity is in the letters and in the line itself, never in the colour alone.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::Class;
+use super::paint::{put, put_right, span, split_left};
+use crate::aggregate::snapshot::{Anomaly, Severity};
+use crate::format;
+use crate::playback::{Frame, Timeline};
+use crate::sanitize::width;
+use crate::time::Wall;
+use crate::tui::model::{Looks, Model};
+
+/// Below this width the ends have no times.
+const WITH_TIMES: u16 = 56;
+/// A hole is where moments are this many times as far apart as they usually are.
+const HOLE: i64 = 4;
+
+/// How many of the `rows` left it takes. The present of a running host needs none.
+pub(crate) fn rows(model: &Model, class: Class, rows: u16) -> u16 {
+    if model.is_now() {
+        return 0;
+    }
+    // A page of three lines is hard enough to read.
+    let is_open = model.overlay.is_some() || model.page().is_some();
+    match class {
+        Class::Verdict => 0,
+        Class::Numbers if is_open && rows < 7 => 0,
+        Class::Numbers => 1,
+        Class::Compact | Class::Columns | Class::Wide => 2,
+    }
+}
+
+pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
+    let Some(frame) = &model.frame else { return };
+    if area.height == 0 {
+        return;
+    }
+    let looks = &model.looks;
+    let timeline = &frame.timeline;
+    let (Some(first), Some(last)) = (timeline.moments.first(), timeline.moments.last()) else {
+        return;
+    };
+    let (left, right) = if area.width >= WITH_TIMES {
+        (format!(" {} ", end(looks, *first, *last)), format!(" {} ", end(looks, *last, *first)))
+    } else {
+        (String::new(), String::new())
+    };
+    let around = width(&left) + width(&right) + 2;
+    let cells = usize::from(area.width).saturating_sub(around);
+    let (cap, stop, grows) = looks.symbols.track_ends();
+    let mut spans = vec![span(left, looks.theme.dim), span(cap, looks.theme.border)];
+    let scale = Scale { first: *first, last: *last, cells };
+    spans.extend(scale.cells(model, frame).into_iter().map(|(glyph, style)| span(glyph, style)));
+    spans.push(span(if timeline.growing { grows } else { stop }, looks.theme.border));
+    spans.push(span(right, looks.theme.dim));
+    put(buf, area, 0, &Line::from(spans));
+    if area.height > 1 {
+        legend(model, frame, area, buf);
+    }
+}
+
+/// The time of an end; with the day, if the other one is on another.
+fn end(looks: &Looks, at: Wall, other: Wall) -> String {
+    let day = format::day(at, &looks.zone);
+    let clock = at.clock(&looks.zone);
+    if day == format::day(other, &looks.zone) { clock } else { format!("{day} {clock}") }
+}
+
+/// Where times are on the ruler.
+struct Scale {
+    first: Wall,
+    last: Wall,
+    cells: usize,
+}
+
+impl Scale {
+    fn cell(&self, at: Wall) -> usize {
+        let whole = self.last.0.saturating_sub(self.first.0).max(1) as f64;
+        let part = at.0.saturating_sub(self.first.0) as f64 / whole;
+        // Saturates, and what is outside is at the end.
+        let cell = (part * self.cells.saturating_sub(1) as f64).round() as usize;
+        cell.min(self.cells.saturating_sub(1))
+    }
+
+    /// The glyph of each cell: the line, over it the anomalies, A and B, and the moment itself.
+    fn cells(&self, model: &Model, frame: &Frame) -> Vec<(String, Style)> {
+        let looks = &model.looks;
+        let symbols = looks.symbols;
+        let mut cells: Vec<(String, Style)> = self
+            .track(&frame.timeline)
+            .into_iter()
+            .map(|stretch| match stretch {
+                Stretch::Hole => (String::from(" "), Style::new()),
+                Stretch::Unread => (symbols.track_unread().to_owned(), looks.theme.dim),
+                Stretch::Read(severity) => {
+                    let style = match severity {
+                        Severity::Ok | Severity::Note => looks.theme.border,
+                        bad => looks.theme.severity(bad),
+                    };
+                    (symbols.track(severity).to_owned(), style)
+                }
+            })
+            .collect();
+        let mut put = |at: Wall, glyph: &str, style: Style| {
+            if let Some(cell) = cells.get_mut(self.cell(at)) {
+                *cell = (glyph.to_owned(), style);
+            }
+        };
+        // The worst one of a cell is the one to see.
+        let mut marks: Vec<&Anomaly> = frame.timeline.marks.iter().collect();
+        marks.sort_by_key(|mark| (mark.severity, is_kill(mark)));
+        for mark in marks {
+            put(mark.time, letter(mark), looks.theme.severity(mark.severity));
+        }
+        for (mark, name) in model.marks.iter().zip(["A", "B"]) {
+            if let Some(mark) = mark {
+                put(mark.snapshot.time, name, looks.theme.key);
+            }
+        }
+        put(frame.view.snapshot.time, symbols.here(), looks.theme.selected);
+        cells
+    }
+
+    fn track(&self, timeline: &Timeline) -> Vec<Stretch> {
+        let mut cells = vec![Stretch::Hole; self.cells];
+        let longest = usual_gap(&timeline.moments).saturating_mul(HOLE);
+        for (at, moment) in timeline.moments.iter().enumerate() {
+            let here = timeline
+                .points
+                .get(at)
+                .map_or(Stretch::Unread, |point| Stretch::Read(point.severity));
+            let from = self.cell(*moment);
+            let until = match timeline.moments.get(at + 1) {
+                Some(next) if next.0.saturating_sub(moment.0) <= longest => self.cell(*next),
+                _ => from + 1,
+            };
+            let until = until.max(from + 1).min(self.cells);
+            for cell in cells.get_mut(from..until).into_iter().flatten() {
+                *cell = (*cell).max(here);
+            }
+        }
+        cells
+    }
+}
+
+/// What a cell of the line stands for; the later of two that share a cell is the one to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stretch {
+    Hole,
+    Unread,
+    Read(Severity),
+}
+
+/// How far moments usually are apart: the middle of a sample.
+fn usual_gap(moments: &[Wall]) -> i64 {
+    const SAMPLE: usize = 63;
+    let every = (moments.len() / SAMPLE).max(1);
+    let mut gaps: Vec<i64> =
+        moments.windows(2).step_by(every).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
+    gaps.sort_unstable();
+    gaps.get(gaps.len() / 2).copied().unwrap_or(0)
+}
+
+fn is_kill(mark: &Anomaly) -> bool {
+    mark.kind == "orphan-kill"
+}
+
+/// Its sign on the ruler.
+fn letter(mark: &Anomaly) -> &'static str {
+    match mark.severity {
+        _ if is_kill(mark) => "X",
+        Severity::Ok | Severity::Note => "n",
+        Severity::Warn => "w",
+        Severity::Crit => "C",
+    }
+}
+
+/// `!2 C 16:40:55 tcp_mem`, as many as find room around the moment; at the right how much is read.
+fn legend(model: &Model, frame: &Frame, area: Rect, buf: &mut Buffer) {
+    let looks = &model.looks;
+    let timeline = &frame.timeline;
+    let mut note = String::new();
+    if !timeline.is_surveyed() {
+        let read = timeline.points.len() as u64;
+        let percent = format::percent(read, timeline.moments.len() as u64);
+        note = format!("{percent} read ");
+    }
+    let room = usize::from(area.width).saturating_sub(width(&note) + 1);
+    let (line, _) = split_left(area, u16::try_from(room).unwrap_or(u16::MAX));
+    put(buf, line, 1, &Line::from(entries(looks, frame, room)));
+    put_right(buf, area, 1, &Line::from(span(note, looks.theme.dim)));
+}
+
+fn entries(looks: &Looks, frame: &Frame, room: usize) -> Vec<Span<'static>> {
+    let marks = &frame.timeline.marks;
+    if marks.is_empty() {
+        let so_far = if frame.timeline.is_surveyed() { "" } else { " so far" };
+        return vec![span(format!(" no anomaly{so_far}"), looks.theme.dim)];
+    }
+    let at = frame.view.snapshot.time;
+    let reached = marks.partition_point(|mark| mark.time <= at);
+    // The last that has happened, and what follows; then what came before.
+    let current = reached.saturating_sub(1);
+    let cost = |mark: usize| marks.get(mark).map_or(0, |it| width(&entry(looks, mark, it)) + 2);
+    let ellipsis = width(looks.symbols.ellipsis()) + 2;
+    let (mut from, mut until, mut used) = (current, current + 1, cost(current) + 2 * ellipsis);
+    while until < marks.len() && used + cost(until) <= room {
+        used += cost(until);
+        until += 1;
+    }
+    while from > 0 && used + cost(from - 1) <= room {
+        from -= 1;
+        used += cost(from);
+    }
+    let mut spans = Vec::new();
+    if from > 0 {
+        spans.push(span(format!(" {}", looks.symbols.ellipsis()), looks.theme.dim));
+    }
+    for (number, mark) in marks.iter().enumerate().take(until).skip(from) {
+        let is_current = number == current && reached > 0;
+        let style = if is_current { looks.theme.strong } else { looks.theme.dim };
+        let text = entry(looks, number, mark);
+        let (address, rest) = text.split_once(' ').unwrap_or((&text, ""));
+        let (sign, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        spans.push(span(format!(" {address} "), style));
+        spans.push(span(sign.to_owned(), looks.theme.severity(mark.severity)));
+        spans.push(span(format!(" {rest} "), style));
+    }
+    if until < marks.len() {
+        spans.push(span(looks.symbols.ellipsis(), looks.theme.dim));
+    }
+    spans
+}
+
+/// `!2 C 16:40:55 tcp_mem`; what is typed to go there comes first.
+fn entry(looks: &Looks, number: usize, mark: &Anomaly) -> String {
+    let clock = mark.time.clock(&looks.zone);
+    let kind = looks.symbols.cut(&looks.symbols.clean(mark.kind), 18);
+    format!("!{} {} {clock} {kind}", number + 1, letter(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::playback::Point;
+
+    fn stretches(seconds: &[i64], read: usize, cells: usize) -> Vec<Stretch> {
+        let moments: Vec<Wall> = seconds.iter().map(|at| Wall(at * 1_000_000_000)).collect();
+        let point = |at: usize| Point {
+            orphans: 0,
+            severity: if at == 1 { Severity::Crit } else { Severity::Ok },
+        };
+        let scale = Scale { first: moments[0], last: moments[moments.len() - 1], cells };
+        let points = (0..read).map(point).collect();
+        scale.track(&Timeline { moments, points, ..Timeline::default() })
+    }
+
+    #[test]
+    fn the_line_says_what_is_bad_unread_or_missing() {
+        use Stretch::{Hole, Read, Unread};
+        let (ok, crit) = (Read(Severity::Ok), Read(Severity::Crit));
+        assert_eq!(stretches(&[0, 1, 2, 3], 2, 4), [ok, crit, Unread, Unread]);
+        assert_eq!(
+            stretches(&[0, 1, 2, 9], 4, 10)[2..],
+            [ok, Hole, Hole, Hole, Hole, Hole, Hole, ok]
+        );
+        assert_eq!(stretches(&[0, 1, 2, 3], 4, 2), [crit, ok], "the worst of a cell");
+        assert_eq!(stretches(&[0, 5, 10], 3, 7), [ok, ok, ok, crit, crit, crit, ok]);
+        assert_eq!(stretches(&[5], 1, 3), [ok, Hole, Hole]);
+        assert_eq!(stretches(&[0, 1], 1, 0), []);
+    }
+}

@@ -1,0 +1,388 @@
+//! Recording: what is in the file is what was watched, whatever ends the recording.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{
+    Folder, Guarded, Namespace, PATIENCE, PORT, Top, assert_complete, eventually, large, number,
+    output, row, sockflow, storm, turn,
+};
+
+/// `sockflow record`, tracing.
+struct Record {
+    process: Guarded,
+    file: PathBuf,
+}
+
+impl Record {
+    fn start(file: &Path, arguments: &[&str]) -> Self {
+        let mut command = sockflow(&["record", "-o"]);
+        command.arg(file).args(arguments);
+        let new = Self { process: Guarded::start(command), file: file.to_owned() };
+        // It begins the file when everything is attached.
+        eventually("a file", || fs::metadata(&new.file).is_ok_and(|file| file.len() > 0));
+        new
+    }
+
+    /// Ends it; what it said.
+    fn stop(mut self) -> String {
+        self.process.signal(Signal::TERM);
+        let (lines, status, talk) = self.process.end(PATIENCE);
+        assert!(status.success() && lines.is_empty(), "{status}: {talk}");
+        talk
+    }
+}
+
+/// The snapshots in a file, and what was said about it.
+fn replay(file: &Path, arguments: &[&str]) -> (Vec<Value>, String) {
+    let mut command = sockflow(&["replay", "--json"]);
+    command.arg(file).args(arguments);
+    let done = output(command);
+    let talk = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{talk}");
+    let text = String::from_utf8_lossy(&done.stdout);
+    (text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect(), talk)
+}
+
+/// A snapshot without what two runs cannot have in common: clocks, own cost, and times of sockets,
+/// which each of them measures for itself.
+fn comparable(snapshot: &Value) -> Value {
+    let mut snapshot = snapshot.clone();
+    let fields = snapshot.as_object_mut().expect("an object");
+    for own in ["time", "elapsed_s", "own_cost", "source", "verdict", "anomalies"] {
+        assert!(fields.remove(own).is_some(), "{own}");
+    }
+    for row in fields["ports"].as_array_mut().expect("rows") {
+        for rate in ["fin_wait1_ms", "opened_per_s", "closed_per_s", "resets_per_s"] {
+            assert!(row.as_object_mut().expect("a row").remove(rate).is_some(), "{rate}");
+        }
+    }
+    fields.remove("states_per_s");
+    fields.remove("totals_per_s");
+    // How much of the detail each could take in is told elsewhere.
+    fields["lost"].as_object_mut().expect("lost").remove("detail");
+    fields.remove("bad_ends");
+    snapshot
+}
+
+#[test]
+fn what_was_recorded_is_what_was_watched() {
+    let _turn = turn();
+    let connections = large(50_000);
+    let folder = Folder::new("sockflow-same");
+    let file = folder.0.join("storm.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let top = Top::start(&["--netns", &netns]);
+    let record = Record::start(&file, &["--netns", &netns]);
+    let count = connections.to_string();
+    for mode in ["server-closes", "client-closes", "reset"] {
+        storm(Some(&namespace), &["--mode", mode, "--connections", &count]);
+    }
+    let watched = top.last();
+    let talk = record.stop();
+    assert!(talk.contains("sockflow replay"), "{talk}");
+    let (snapshots, talk) = replay(&file, &[]);
+    assert_eq!(talk, "", "the file is whole");
+    let recorded = snapshots.last().expect("a snapshot");
+
+    assert_eq!(recorded["source"], "trace");
+    assert_complete(&watched);
+    assert_complete(recorded);
+    assert_eq!(number(row(recorded, PORT, "in"), "/totals/opened"), 3 * connections);
+    assert_eq!(comparable(recorded), comparable(&watched));
+
+    let again = replay(&file, &[]).0;
+    assert_eq!(again, snapshots, "twice the same");
+    // Thinned as `top --interval 2s` would have it; the last one is there in any case.
+    let thinned = replay(&file, &["--interval", "2s"]).0;
+    assert!(thinned.len() < snapshots.len(), "{} of {}", thinned.len(), snapshots.len());
+    assert_eq!(
+        comparable(thinned.last().expect("a snapshot"))["ports"],
+        comparable(recorded)["ports"]
+    );
+    let mode = fs::metadata(&file).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "addresses of peers are nobody else's business");
+}
+
+/// The last moment that a replay of the file tells, seconds since 1970, and its snapshots.
+fn last_moment(file: &Path) -> (f64, Vec<Value>) {
+    let (snapshots, _) = replay(file, &[]);
+    let last = snapshots.last().expect("a snapshot");
+    let time: jiff::Timestamp = last["time"].as_str().expect("a time").parse().expect("a time");
+    (time.as_millisecond() as f64 / 1000.0, snapshots)
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64()
+}
+
+/// The kill comes at any moment: while frames are sealed, written and synced.
+#[test]
+fn fifty_killed_recordings_lose_at_most_the_last_interval() {
+    const KILLS: u32 = 50;
+    const SYNC: f64 = 0.1;
+    /// A sample takes its time, and so does a thread to wake up on a machine this busy.
+    const SLACK: f64 = 0.25;
+    let _turn = turn();
+    let folder = Folder::new("sockflow-kill");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let mut storms = Guarded::start(namespace.enter(&{
+        let mut command = sockflow(&["storm", "--connections", "10000000", "--duration", "10m"]);
+        command.args(["--rate", "4000/s", "--json"]);
+        command
+    }));
+    // A fixed sequence of waits, so that a failure can be repeated.
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut behind = Vec::new();
+    for number_of_kill in 0..KILLS {
+        let file = folder.0.join(format!("{number_of_kill}.sockflow"));
+        let mut record =
+            Record::start(&file, &["--netns", &netns, "--sync", "100ms", "--interval", "100ms"]);
+        // The first interval is at once; from then on there is something to lose.
+        let begun = fs::metadata(&file).expect("the file").len();
+        eventually("a sample", || fs::metadata(&file).is_ok_and(|file| file.len() > begun));
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let wait = Duration::from_millis((seed >> 33) % 700);
+        let began = Instant::now();
+        while began.elapsed() < wait {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let killed = now();
+        record.process.child.kill().expect("kill");
+        record.process.child.wait().expect("wait");
+        let (last, snapshots) = last_moment(&file);
+        let missing = killed - last;
+        assert!(missing <= SYNC + SLACK, "{missing} s of {wait:?} are missing");
+        let opened = number(row(snapshots.last().expect("one"), PORT, "in"), "/totals/opened");
+        assert!(opened > 0, "no connections in a storm");
+        behind.push(missing);
+        fs::remove_file(&file).expect("remove");
+    }
+    behind.sort_by(f64::total_cmp);
+    println!("missing: median {:.3} s, most {:.3} s", behind[25], behind[49]);
+    storms.signal(Signal::TERM);
+    storms.end(PATIENCE);
+}
+
+/// A file system of its own, so small that it is soon full.
+struct SmallDisk(Folder);
+
+impl SmallDisk {
+    fn new(bytes: u64) -> Self {
+        let folder = Folder::new("sockflow-small-disk");
+        let options = format!("size={bytes}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "none"]).arg(&folder.0);
+        let done = output(mount);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_readable() {
+    let _turn = turn();
+    let disk = SmallDisk::new(256 << 10);
+    let file = disk.0.0.join("full.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let mut record = Record::start(&file, &["--netns", &netns, "--interval", "100ms"]);
+    storm(Some(&namespace), &["--connections", "30000"]);
+    let (_, status, talk) = record.process.end(PATIENCE);
+    assert_eq!(status.code(), Some(1), "{talk}");
+    assert!(talk.contains("No space left on device") && talk.contains("hint:"), "{talk}");
+    assert!(talk.contains(&file.display().to_string()), "{talk}");
+    let (snapshots, _) = replay(&file, &[]);
+    let opened: Vec<u64> = snapshots
+        .iter()
+        .filter_map(|snapshot| support::find_row(snapshot, PORT, "in"))
+        .map(|row| number(row, "/totals/opened"))
+        .collect();
+    assert!(opened.last().is_some_and(|opened| *opened > 0), "{opened:?}");
+    assert!(opened.is_sorted(), "{opened:?}");
+}
+
+#[test]
+fn on_a_full_disk_a_bounded_recording_goes_on() {
+    let _turn = turn();
+    let disk = SmallDisk::new(1 << 20);
+    let file = disk.0.0.join("flight.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let arguments = ["--netns", &netns, "--interval", "100ms", "--max-size", "16M"];
+    let record = Record::start(&file, &arguments);
+    let connections = large(100_000);
+    storm(Some(&namespace), &["--connections", &connections.to_string()]);
+    let talk = record.stop();
+    assert!(talk.contains("full"), "{talk}");
+    let (snapshots, _) = replay(&file, &[]);
+    let last = snapshots.last().expect("a snapshot");
+    // Totals are since tracing began, whatever became of the pieces of then.
+    assert_eq!(number(row(last, PORT, "in"), "/totals/opened"), connections);
+}
+
+#[test]
+fn a_bounded_recording_keeps_the_newest() {
+    const MOST: u64 = 1 << 20;
+    let _turn = turn();
+    let folder = Folder::new("sockflow-bounded");
+    let file = folder.0.join("flight.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let record =
+        Record::start(&file, &["--netns", &netns, "--interval", "100ms", "--max-size", "1M"]);
+    let connections = large(100_000);
+    let on_disk = || -> u64 {
+        let files = fs::read_dir(&folder.0).expect("the folder").flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    };
+    let over = AtomicBool::new(false);
+    let most = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(on_disk());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            most
+        });
+        storm(Some(&namespace), &["--connections", &connections.to_string()]);
+        over.store(true, Ordering::Relaxed);
+        watch.join().expect("the watch")
+    });
+    record.stop();
+    assert!(most.max(on_disk()) <= MOST, "{most} bytes");
+    assert!(most > MOST / 2, "{most} bytes: the storm was too small to tell");
+    let (snapshots, talk) = replay(&file, &[]);
+    assert_eq!(talk, "", "every piece is whole");
+    let last = snapshots.last().expect("a snapshot");
+    assert_eq!(number(row(last, PORT, "in"), "/totals/opened"), connections);
+    let elapsed = |snapshot: &Value| snapshot["elapsed_s"].as_f64().expect("a number");
+    assert!(elapsed(&snapshots[0]) > 0.2, "the oldest is gone");
+    // Each piece alone.
+    let oldest = fs::read_dir(&folder.0).expect("the folder").flatten().map(|file| file.path());
+    let oldest = oldest.filter(|path| path != &file).max().expect("older pieces");
+    let (alone, _) = replay(&oldest, &[]);
+    assert_eq!(alone[0], snapshots[0], "the oldest piece begins the whole");
+}
+
+#[test]
+fn hang_up_begins_a_new_file_and_nothing_is_lost() {
+    let _turn = turn();
+    let folder = Folder::new("sockflow-hup");
+    let file = folder.0.join("day.sockflow");
+    let moved = folder.0.join("day-moved.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let record = Record::start(&file, &["--netns", &netns, "--interval", "100ms"]);
+    storm(Some(&namespace), &["--connections", "100"]);
+    record.process.signal(Signal::HUP);
+    let older = folder.0.join("day.sockflow.1");
+    eventually("an older piece", || older.exists() && file.exists());
+    storm(Some(&namespace), &["--connections", "10"]);
+    // As logrotate does: away with it first, then the signal.
+    fs::rename(&file, &moved).expect("rename");
+    record.process.signal(Signal::HUP);
+    eventually("a new file", || fs::metadata(&file).is_ok_and(|file| file.len() > 0));
+    storm(Some(&namespace), &["--connections", "1"]);
+    record.stop();
+    let opened = |file: &Path| {
+        let (snapshots, _) = replay(file, &[]);
+        number(row(snapshots.last().expect("a snapshot"), PORT, "in"), "/totals/opened")
+    };
+    assert_eq!(opened(&older), 100);
+    assert_eq!(opened(&moved), 110);
+    assert_eq!(opened(&file), 111);
+}
+
+#[test]
+fn a_command_is_recorded_and_its_status_is_ours() {
+    let _turn = turn();
+    let folder = Folder::new("sockflow-command");
+    let file = folder.0.join("test.sockflow");
+    let storm = support::binary().display();
+    let script = format!("{storm} storm --connections 500 >&2; exit 7");
+    let mut command = sockflow(&["record", "--port", "9981", "-o"]);
+    command.arg(&file).args(["--", "sh", "-c", &script]);
+    let done = output(command);
+    assert_eq!(done.status.code(), Some(7), "{}", String::from_utf8_lossy(&done.stderr));
+    let (snapshots, talk) = replay(&file, &[]);
+    assert_eq!(talk, "");
+    let last = snapshots.last().expect("a snapshot");
+    assert_eq!(number(row(last, PORT, "in"), "/totals/opened"), 500);
+
+    // What is there is not overwritten, and says how to.
+    let mut again = sockflow(&["record", "-o"]);
+    again.arg(&file).args(["--", "true"]);
+    let refused = output(again);
+    let talk = String::from_utf8_lossy(&refused.stderr);
+    assert_ne!(refused.status.code(), Some(0), "{talk}");
+    assert!(talk.contains("--force"), "{talk}");
+    assert_eq!(replay(&file, &[]).0, snapshots);
+}
+
+#[test]
+fn a_file_that_is_deleted_or_loses_its_folder_is_said_so() {
+    let _turn = turn();
+    let folder = Folder::new("sockflow-deleted");
+    let file = folder.0.join("gone.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let arguments = ["--netns", &netns, "--interval", "100ms", "--sync", "100ms"];
+    let mut record = Record::start(&file, &arguments);
+    storm(Some(&namespace), &["--connections", "100"]);
+    fs::remove_file(&file).expect("remove");
+    eventually("a new file", || fs::metadata(&file).is_ok_and(|file| file.len() > 0));
+    storm(Some(&namespace), &["--connections", "10"]);
+    fs::remove_dir_all(&folder.0).expect("remove");
+    let (_, status, talk) = record.process.end(PATIENCE);
+    assert_eq!(status.code(), Some(1), "{talk}");
+    assert!(talk.contains("deleted") || talk.contains("removed"), "{talk}");
+    // What was in it has been rescued, and it says where.
+    let rescued = talk.split_whitespace().map(|word| word.trim_matches(|c| ":;,`'\"".contains(c)));
+    let rescued = rescued.map(Path::new).find(|path| path.is_absolute() && path.is_file());
+    let rescued = rescued.unwrap_or_else(|| panic!("no rescued file in {talk}"));
+    let (snapshots, _) = replay(rescued, &[]);
+    let last = snapshots.last().expect("a snapshot");
+    assert_eq!(number(row(last, PORT, "in"), "/totals/opened"), 110);
+    fs::remove_file(rescued).expect("remove");
+}
+
+#[test]
+fn a_file_that_is_still_written_can_be_replayed() {
+    let _turn = turn();
+    let folder = Folder::new("sockflow-growing");
+    let file = folder.0.join("now.sockflow");
+    let namespace = Namespace::new();
+    let netns = namespace.name();
+    let record = Record::start(&file, &["--netns", &netns, "--interval", "100ms"]);
+    storm(Some(&namespace), &["--connections", "100"]);
+    eventually("the connections in the file", || {
+        replay(&file, &[]).0.last().is_some_and(|last| {
+            support::find_row(last, PORT, "in")
+                .is_some_and(|row| number(row, "/totals/closed") == 100)
+        })
+    });
+    record.stop();
+}
