@@ -4,6 +4,7 @@
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
+//! * [`vm`]: the live tests on other kernels, in QEMU;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
@@ -13,6 +14,7 @@ mod deps;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -57,6 +59,16 @@ enum Command {
     /// Measure what tracing costs
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Run the live tests on other kernels, in QEMU
+    ///
+    /// Boots Debian's cloud kernels of kernels.toml, two at a time, and runs the same static
+    /// binary and the live tests in each. The kernels come by apt, into the cache; after that no
+    /// network is needed.
+    #[command(after_help = "Examples:
+  cargo xtask vm                       every kernel, every test
+  cargo xtask vm 5.10 6.12             two of them
+  cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
+    Vm(vm::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -103,6 +115,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
+        Command::Vm(args) => vm::run(&workspace, &args)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

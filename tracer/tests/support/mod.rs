@@ -33,9 +33,16 @@ pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_sockflow"))
 }
 
-/// How many connections a large run makes: the full number takes an optimised build.
-pub(crate) const fn large(full: u64) -> u64 {
-    if cfg!(debug_assertions) { full / 10 } else { full }
+/// How many connections a large run makes: the full number takes an optimised build and a CPU
+/// that is not emulated (`cargo xtask vm` sets by how much less it shall be).
+pub(crate) fn large(full: u64) -> u64 {
+    if cfg!(debug_assertions) { full / 10 } else { full / emulated().unwrap_or(1) }
+}
+
+/// By how much fewer connections an emulated machine shall make; `None` on a real one.
+pub(crate) fn emulated() -> Option<u64> {
+    let scale = std::env::var("SOCKFLOW_LIVE_SCALE").ok()?;
+    Some(scale.parse().expect("SOCKFLOW_LIVE_SCALE is a number"))
 }
 
 /// One test at a time, whatever `--test-threads` says: orphans and limits are the host's.

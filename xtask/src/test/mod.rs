@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps, their order, and what the last line says.
 
 mod steps;
-mod tally;
+pub(crate) mod tally;
 
 use std::fs;
 use std::process::{Command, ExitCode};
