@@ -113,35 +113,29 @@ impl Sock {
         }
     }
 
-    /// The socket's cookie: unique until reboot. Where tracing programs cannot ask for one
-    /// (before 5.12), the socket's address, which is unique while it lives.
+    /// The socket's cookie: unique until reboot; 0 while nobody asked for it.
     #[inline(always)]
-    pub(crate) fn id(self) -> u64 {
-        self.id_if_any().unwrap_or_else(|| self.new_id())
+    pub(crate) fn cookie(self) -> u64 {
+        self.load(at::COOKIE)
     }
 
-    /// [`Self::id`]; `None` when nobody asked for its cookie yet, so that it cannot have a record.
+    /// [`Self::cookie`] of a pointer that the verifier does not know as a socket (a kprobe's).
     #[inline(always)]
-    pub(crate) fn id_if_any(self) -> Option<u64> {
-        if config!(cookie_helper) == 0 {
-            return Some(self.0 as u64);
-        }
-        let cookie: u64 = self.load(at::COOKIE);
-        if cookie != 0 { Some(cookie) } else { None }
+    pub(crate) fn probe_cookie(self) -> u64 {
+        self.probe(at::COOKIE as u32)
+    }
+
+    /// Where the socket is: unique while it lives, and no cookie is as large.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
     }
 
     /// Has the kernel give the socket its cookie.
     #[inline(always)]
-    pub(crate) fn new_id(self) -> u64 {
+    pub(crate) fn new_cookie(self) -> u64 {
         // SAFETY: the helper takes the typed socket pointer (`struct sock *`, 5.12 and later).
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
-    }
-
-    /// [`Self::id`] of a pointer that the verifier does not know as a socket (a kprobe's): 0 when
-    /// nobody asked for its cookie yet, so that it cannot have a record.
-    #[inline(always)]
-    pub(crate) fn probe_id(self) -> u64 {
-        if config!(cookie_helper) == 0 { self.0 as u64 } else { self.probe(at::COOKIE as u32) }
     }
 
     /// Whether everything sent is acknowledged, the FIN included.

@@ -27,6 +27,38 @@ pub(crate) fn find(id: u64) -> Option<&'static mut SockRecord> {
     if record.flags & FLAG_DESTROYED != 0 { None } else { Some(record) }
 }
 
+/// The record of a socket with this cookie (0: none), and the key it has it under.
+///
+/// A socket may have got its cookie (from anybody who asked the kernel for it) after it got a
+/// record under its address, so both are tried where there are such records at all.
+#[inline(always)]
+pub(crate) fn find_sock(sock: Sock, cookie: u64) -> Option<(u64, &'static mut SockRecord)> {
+    if cookie != 0
+        && let Some(record) = find(cookie)
+    {
+        return Some((cookie, record));
+    }
+    if config!(by_address) != 0 {
+        let address = sock.address();
+        if let Some(record) = find(address) {
+            return Some((address, record));
+        }
+    }
+    None
+}
+
+/// The key under which a socket without a record gets one.
+#[inline(always)]
+pub(crate) fn new_key(sock: Sock, cookie: u64) -> u64 {
+    if cookie != 0 {
+        cookie
+    } else if config!(cookie_helper) != 0 {
+        sock.new_cookie()
+    } else {
+        sock.address()
+    }
+}
+
 /// Makes an empty record: nothing is counted yet. `None` when there is no room.
 #[inline(always)]
 pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
@@ -80,8 +112,8 @@ pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
     {
         return true;
     }
-    let begins = matches!(new, TcpState::SynSent | TcpState::SynRecv);
-    let local_port = if begins { sock.hashed_port() } else { sock.local_port() };
+    let connects = matches!(new, TcpState::SynSent);
+    let local_port = if connects { sock.hashed_port() } else { sock.local_port() };
     socket_passes(sock, local_port, sock.peer_port(), sock.netns())
 }
 

@@ -92,6 +92,8 @@ impl Kernel {
                 filter: options.filter,
                 close_hook,
                 cookie_helper,
+                by_address: u32::from(cookie_helper == 0),
+                pad: 0,
             };
             // Before the next attempt the hooks of the last must be gone.
             drop(last.take());
