@@ -161,22 +161,52 @@ impl Sock {
         }
     }
 
-    /// Fills in family, addresses and ports of an event.
+    /// Fills in family, addresses and ports of an event on the ring.
+    ///
+    /// # Safety
+    ///
+    /// `event` is valid for writes, as far as the verifier can see.
     #[inline(always)]
-    pub(crate) fn describe(self, event: &mut EventRecord) {
-        event.local_port = self.local_port();
-        event.peer_port = self.peer_port();
-        event.netns = self.netns();
-        if self.is_ipv6() {
-            event.family = 6;
-            event.local = self.probe(at::V6_RCV_SADDR as u32);
-            event.peer = self.probe(at::V6_DADDR as u32);
-        } else {
-            event.family = 4;
-            let local: [u8; 4] = self.load::<u32>(at::RCV_SADDR).to_ne_bytes();
-            let peer: [u8; 4] = self.load::<u32>(at::DADDR).to_ne_bytes();
-            event.local[..4].copy_from_slice(&local);
-            event.peer[..4].copy_from_slice(&peer);
+    pub(crate) unsafe fn describe(self, event: *mut EventRecord) {
+        // SAFETY: promised by the caller; `probe_into` writes 16 bytes, which both fields have.
+        unsafe {
+            (*event).local_port = self.local_port();
+            (*event).peer_port = self.peer_port();
+            (*event).netns = self.netns();
+            let local = (&raw mut (*event).local).cast::<u32>();
+            let peer = (&raw mut (*event).peer).cast::<u32>();
+            if self.is_ipv6() {
+                (*event).family = 6;
+                self.probe_into::<16>(at::V6_RCV_SADDR, local.cast());
+                self.probe_into::<16>(at::V6_DADDR, peer.cast());
+            } else {
+                (*event).family = 4;
+                local.write(self.load(at::RCV_SADDR));
+                peer.write(self.load(at::DADDR));
+                let mut word = 1;
+                while word < 4 {
+                    local.add(word).write(0);
+                    peer.add(word).write(0);
+                    word += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies kernel memory straight to where it is wanted; zeros if it cannot be read.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writing `SIZE` bytes.
+    #[inline(always)]
+    unsafe fn probe_into<const SIZE: u32>(self, offset: usize, to: *mut core::ffi::c_void) {
+        // SAFETY: the helper checks the source itself; the target is the caller's promise.
+        unsafe {
+            aya_ebpf::helpers::generated::bpf_probe_read_kernel(
+                to,
+                SIZE,
+                self.0.add(offset).cast(),
+            );
         }
     }
 }

@@ -70,11 +70,7 @@ fn inside(root: &Path, path: &Path) -> PathBuf {
 /// The shared libraries of a program, its loader among them, by the paths it looks for them.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let listed = shell::read(Command::new("ldd").arg(program))?;
-    Ok(listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'))
-        .map(PathBuf::from)
-        .collect())
+    Ok(listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
 /// A folder as a cpio archive, every file root's. Not compressed: an emulated CPU takes longer to

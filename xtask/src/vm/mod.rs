@@ -193,4 +193,3 @@ fn conclude(finished: &[Finished], tally: &mut Tally) -> Result<()> {
     }
     Ok(())
 }
-
