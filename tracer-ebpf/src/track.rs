@@ -3,7 +3,7 @@
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
     CONTROL_MERGING, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN,
-    FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
+    FLAG_STANDING, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED, SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
 use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
@@ -79,8 +79,13 @@ pub(crate) fn no_room(id: u64) {
 /// Whether user space is still merging what stood before.
 #[inline(always)]
 pub(crate) fn merging() -> bool {
+    merge_state() == MERGING
+}
+
+#[inline(always)]
+fn merge_state() -> u32 {
     // SAFETY: one word of the map, read as a whole.
-    CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0)
+    CONTROL.get_ptr(CONTROL_MERGING).map_or(NOT_MERGED, |word| unsafe { *word })
 }
 
 /// Removes the record; the kernel destroys the socket. While user space merges, a tombstone stays.
@@ -171,8 +176,8 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
     }
 }
 
-/// Decides group and direction of a socket first seen in the middle of its life, and counts it
-/// as one that stood before.
+/// Decides group and direction of a socket first seen in the middle of its life, and counts what
+/// it is.
 #[inline(always)]
 pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     let netns = sock.netns();
@@ -212,7 +217,12 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
         if !matches!(old, TcpState::Close) {
             totals.enter(old.number());
         }
-        if old.is_connection() {
+        if old.is_connection() && merge_state() == MERGED {
+            // All that stood before are known: this one came since, and the kernel skipped the
+            // run that would have told (`lost.missed`).
+            record.flags |= FLAG_OPENED;
+            totals.count(Counter::Opened);
+        } else if old.is_connection() {
             record.flags |= FLAG_STANDING;
             totals.count(Counter::Standing);
         }
