@@ -5,12 +5,14 @@
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`vm`]: the live tests on other kernels, in QEMU;
+//! * [`probes_doc`]: the page on hooks and kernels;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
 mod bench;
 mod bpf;
 mod deps;
+mod probes_doc;
 mod shell;
 mod test;
 mod tidy;
@@ -36,7 +38,7 @@ enum Command {
     /// Check everything, then test everything: what CI runs
     ///
     /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
-    /// docs, live tests. The first that fails ends the run with a non-zero exit code; a table of
+    /// docs, live tests, vm (the live tests on other kernels). The first that fails ends the run with a non-zero exit code; a table of
     /// the steps and their times follows, and the very last line is always
     /// `N passed, N failed[, N skipped]`, added up over all tests that ran (a step that fails
     /// without a failing test counts as one failure).
@@ -69,6 +71,8 @@ enum Command {
   cargo xtask vm 5.10 6.12             two of them
   cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
     Vm(vm::Args),
+    /// Write docs/PROBES.md from the table of probes and kernels.toml
+    Docs(probes_doc::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -116,6 +120,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Vm(args) => vm::run(&workspace, &args)?,
+        Command::Docs(args) => probes_doc::run(&workspace, &args)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 const BOOT: Duration = Duration::from_secs(60);
 /// The most a guest may take.
 const LIFE: Duration = Duration::from_secs(600);
+/// The most that powering off may take.
+const POWER_OFF: Duration = Duration::from_secs(5);
 /// Memory, MiB.
 const MEMORY: u32 = 1024;
 
@@ -101,6 +103,8 @@ impl Machine {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        // It powers itself off; the line ends with it.
+        while heard.done && lines.recv_timeout(POWER_OFF).is_ok() {}
         Ok(heard)
     }
 

@@ -5,13 +5,15 @@
 //!
 //! * [`matrix`]: `kernels.toml`, the kernels and what each must be able to do;
 //! * [`fetch`]: the kernels, by apt; [`build`]: the programs; [`image`]: the guests' files;
+//! * [`expect`]: what `sockflow probes` says against what is stated;
 //! * [`guest`]: one guest's life; [`plan`]: what runs in it.
 
 mod build;
+mod expect;
 mod fetch;
 mod guest;
 mod image;
-mod matrix;
+pub(crate) mod matrix;
 mod plan;
 
 use std::collections::VecDeque;
@@ -44,6 +46,11 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
+/// Every kernel, the tests that pass the filter.
+pub(crate) fn all(filter: &[String]) -> Args {
+    Args { kernels: Vec::new(), update: false, jobs: 2, filter: filter.to_vec() }
+}
+
 /// A guest that died for no reason of ours is booted again this often.
 const BOOTS: u32 = 3;
 
@@ -61,6 +68,7 @@ pub(crate) fn run_counted(workspace: &Workspace, args: &Args, tally: &mut Tally)
     let kernels = matrix.choose(&args.kernels)?;
     crate::deps::require_all(&["qemu-system-x86", "cpio", "busybox-static", "iproute2"])?;
     let programs = build::build(workspace)?;
+    println!("{}", expect::native(&matrix, &programs.sockflow)?);
     let folder = workspace.path("target/vm");
     fs::create_dir_all(&folder)?;
     let common = image::common(&folder, &programs)?;
@@ -160,6 +168,13 @@ fn conclude(finished: &[Finished], tally: &mut Tally) -> Result<()> {
                 for step in &heard.steps {
                     let failed_before = own.failed;
                     step.output.iter().for_each(|line| own.add(line));
+                    if step.name == plan::PROBES {
+                        match expect::differences(&done.kernel, &step.output.join("\n")) {
+                            Ok(found) if found.is_empty() => {}
+                            Ok(found) => failures.push(found.join("\n")),
+                            Err(error) => failures.push(format!("{error:#}")),
+                        }
+                    }
                     if step.code != Some(0) {
                         let code = step.code.map_or("none".into(), |code| code.to_string());
                         let output = step.output.join("\n");
