@@ -210,6 +210,9 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
         if orphan {
             totals.count(Counter::Orphans);
             totals.orphan_enters(old.number());
+            if merge_state() == MERGED {
+                totals.count(Counter::Orphaned);
+            }
         }
         if record.group == GROUP_OUTSIDE {
             return;

@@ -10,8 +10,8 @@ mod support;
 
 use serde_json::Value;
 use support::{
-    Namespace, PORT, Top, assert_balanced, assert_complete, ended, ends, eventually, large, live,
-    number, ports_are_random, row, sockflow, storm, turn,
+    Namespace, PORT, Top, assert_balanced, assert_complete, emulated, ended, ends, eventually,
+    large, live, number, ports_are_random, row, sockflow, storm, turn,
 };
 
 const CONNECTIONS: u64 = 100_000;
@@ -170,19 +170,30 @@ fn skipped_runs_do_not_unbalance_the_books() {
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
     let last = top.last();
+    let mut unseen = 0;
     for port in FOUR {
         for direction in ["in", "out"] {
             let row = row(&last, *port, direction);
-            assert_eq!(number(row, "/totals/opened"), connections / 4, "{row}");
-            assert_eq!(number(row, "/totals/closed"), connections / 4, "{row}");
-            assert_eq!(number(row, "/totals/orphaned"), connections / 4, "{row}");
+            for name in ["opened", "closed", "orphaned"] {
+                unseen += connections / 4 - number(row, &format!("/totals/{name}"));
+            }
+            let ends: u64 = ends(row).iter().map(|(_, count)| count).sum();
+            assert_eq!(ends, number(row, "/totals/orphaned"), "{row}");
             assert_eq!(live(row), 0, "{row}");
             assert_balanced(row);
         }
     }
     assert_eq!(last["orphans"]["drift"], 0, "{last}");
     assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
-    println!("missed runs: {}", number(&last, "/lost/missed"));
+    let missed = number(&last, "/lost/missed");
+    println!("missed runs: {missed}, sockets unseen: {unseen}");
+    if emulated().is_some() {
+        // From 7.x a program can be preempted, and on a CPU as slow as this one it is, for as long
+        // as whole connections take: nobody sees those, and that is told.
+        assert!(unseen <= missed, "{unseen}: {last}");
+    } else {
+        assert_eq!(unseen, 0, "{last}");
+    }
 }
 
 #[test]
