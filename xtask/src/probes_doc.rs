@@ -81,8 +81,12 @@ fn render(ladder: &[Value], kernels: &[Kernel]) -> String {
         let _ = write!(page, "| `{signal}` |");
         for kernel in kernels {
             let expected = kernel.signals.get(signal).and_then(|expected| expected.iter().next());
-            let cell =
-                expected.map_or("–".into(), |(fidelity, hook)| format!("{fidelity}: {hook}"));
+            let cell = match expected {
+                // "sampled: …" says so itself.
+                Some((fidelity, hook)) if hook.starts_with(fidelity.as_str()) => hook.clone(),
+                Some((fidelity, hook)) => format!("{fidelity}: {hook}"),
+                None => "–".to_owned(),
+            };
             let _ = write!(page, " {cell} |");
         }
         page.push('\n');
