@@ -209,9 +209,14 @@ pub struct EventRecord {
     pub peer: [u8; 16],
 }
 
-/// Index 0 of `CONTROL`: while it is not 0, destroyed sockets leave a tombstone
-/// ([`FLAG_DESTROYED`]).
+/// Index 0 of `CONTROL`: how far the merge of what stood before has come.
 pub const CONTROL_MERGING: u32 = 0;
+/// [`CONTROL_MERGING`]: over: whoever is met now came since, and its begin was missed.
+pub const MERGED: u32 = 0;
+/// [`CONTROL_MERGING`]: destroyed sockets leave a tombstone ([`FLAG_DESTROYED`]).
+pub const MERGING: u32 = 1;
+/// [`CONTROL_MERGING`]: there was none, so that whoever is met may have stood before.
+pub const NOT_MERGED: u32 = 2;
 
 const _: () = {
     assert!(size_of::<ServiceKey>() == 8);

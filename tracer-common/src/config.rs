@@ -124,12 +124,17 @@ pub struct Config {
     pub close_hook: u32,
     /// Whether `bpf_get_socket_cookie` may be called in tracing programs (5.12 and later).
     pub cookie_helper: u32,
+    /// Whether a socket without a cookie is known by its address: where nothing can give it one,
+    /// or where the hook on `close()` cannot.
+    pub by_address: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 const _: () = {
     assert!(size_of::<Offsets>() == 52);
     assert!(size_of::<Filter>() == 152);
-    assert!(size_of::<Config>() == 52 + 4 + 152 + 8);
+    assert!(size_of::<Config>() == 52 + 4 + 152 + 16);
 };
 
 // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding.

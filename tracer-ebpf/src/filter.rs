@@ -77,7 +77,8 @@ pub(crate) fn owner_passes(tgid: u32, process: Option<Process>) -> bool {
     if config!(filter.comm_on) != 0 {
         let wanted = config!(filter.comm);
         let Some(process) = process else { return false };
-        let comm = process.comm();
+        let mut comm = [0; 16];
+        process.read_comm(&mut comm);
         let mut index = 0;
         while index < 16 {
             if comm[index] != wanted[index] {

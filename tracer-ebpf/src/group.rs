@@ -27,22 +27,13 @@ pub(crate) fn find_or_make(port: u16, direction: u8, process: Option<Process>) -
     match GROUP_INDEX.get_ptr(key) {
         // SAFETY: an aligned value from the map, written once before it became visible.
         Some(info) => unsafe { (*info).index },
-        None => make(key, process),
+        None => make(&key, process),
     }
 }
 
+/// A function of its own: rare, wanted in many places, and its stack would be added to theirs.
 #[inline(never)]
-fn make_info(process: Option<Process>, index: u32) -> GroupInfo {
-    match process {
-        Some(process) => {
-            GroupInfo { index, pad: 0, cgroup: process.cgroup(), comm: process.comm() }
-        }
-        None => GroupInfo { index, pad: 0, cgroup: 0, comm: [0; 16] },
-    }
-}
-
-#[inline(always)]
-fn make(key: GroupKey, process: Option<Process>) -> u32 {
+fn make(key: &GroupKey, process: Option<Process>) -> u32 {
     if !owner_passes(key.tgid, process) {
         return GROUP_OUTSIDE;
     }
@@ -51,7 +42,11 @@ fn make(key: GroupKey, process: Option<Process>) -> u32 {
         warn!((), "no group free for port {} of process {}", key.port, key.tgid);
         return GROUP_OTHER;
     };
-    let info = make_info(process, index);
+    let mut info = GroupInfo { index, ..GroupInfo::default() };
+    if let Some(process) = process {
+        info.cgroup = process.cgroup();
+        process.read_comm(&mut info.comm);
+    }
     if GROUP_INDEX.insert(key, info, NOEXIST).is_ok() {
         return index;
     }

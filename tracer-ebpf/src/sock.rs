@@ -113,35 +113,29 @@ impl Sock {
         }
     }
 
-    /// The socket's cookie: unique until reboot. Where tracing programs cannot ask for one
-    /// (before 5.12), the socket's address, which is unique while it lives.
+    /// The socket's cookie: unique until reboot; 0 while nobody asked for it.
     #[inline(always)]
-    pub(crate) fn id(self) -> u64 {
-        self.id_if_any().unwrap_or_else(|| self.new_id())
+    pub(crate) fn cookie(self) -> u64 {
+        self.load(at::COOKIE)
     }
 
-    /// [`Self::id`]; `None` when nobody asked for its cookie yet, so that it cannot have a record.
+    /// [`Self::cookie`] of a pointer that the verifier does not know as a socket (a kprobe's).
     #[inline(always)]
-    pub(crate) fn id_if_any(self) -> Option<u64> {
-        if config!(cookie_helper) == 0 {
-            return Some(self.0 as u64);
-        }
-        let cookie: u64 = self.load(at::COOKIE);
-        if cookie != 0 { Some(cookie) } else { None }
+    pub(crate) fn probe_cookie(self) -> u64 {
+        self.probe(at::COOKIE as u32)
+    }
+
+    /// Where the socket is: unique while it lives, and no cookie is as large.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
     }
 
     /// Has the kernel give the socket its cookie.
     #[inline(always)]
-    pub(crate) fn new_id(self) -> u64 {
+    pub(crate) fn new_cookie(self) -> u64 {
         // SAFETY: the helper takes the typed socket pointer (`struct sock *`, 5.12 and later).
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
-    }
-
-    /// [`Self::id`] of a pointer that the verifier does not know as a socket (a kprobe's): 0 when
-    /// nobody asked for its cookie yet, so that it cannot have a record.
-    #[inline(always)]
-    pub(crate) fn probe_id(self) -> u64 {
-        if config!(cookie_helper) == 0 { self.0 as u64 } else { self.probe(at::COOKIE as u32) }
     }
 
     /// Whether everything sent is acknowledged, the FIN included.
@@ -167,22 +161,52 @@ impl Sock {
         }
     }
 
-    /// Fills in family, addresses and ports of an event.
+    /// Fills in family, addresses and ports of an event on the ring.
+    ///
+    /// # Safety
+    ///
+    /// `event` is valid for writes, as far as the verifier can see.
     #[inline(always)]
-    pub(crate) fn describe(self, event: &mut EventRecord) {
-        event.local_port = self.local_port();
-        event.peer_port = self.peer_port();
-        event.netns = self.netns();
-        if self.is_ipv6() {
-            event.family = 6;
-            event.local = self.probe(at::V6_RCV_SADDR as u32);
-            event.peer = self.probe(at::V6_DADDR as u32);
-        } else {
-            event.family = 4;
-            let local: [u8; 4] = self.load::<u32>(at::RCV_SADDR).to_ne_bytes();
-            let peer: [u8; 4] = self.load::<u32>(at::DADDR).to_ne_bytes();
-            event.local[..4].copy_from_slice(&local);
-            event.peer[..4].copy_from_slice(&peer);
+    pub(crate) unsafe fn describe(self, event: *mut EventRecord) {
+        // SAFETY: promised by the caller; `probe_into` writes 16 bytes, which both fields have.
+        unsafe {
+            (*event).local_port = self.local_port();
+            (*event).peer_port = self.peer_port();
+            (*event).netns = self.netns();
+            let local = (&raw mut (*event).local).cast::<u32>();
+            let peer = (&raw mut (*event).peer).cast::<u32>();
+            if self.is_ipv6() {
+                (*event).family = 6;
+                self.probe_into::<16>(at::V6_RCV_SADDR, local.cast());
+                self.probe_into::<16>(at::V6_DADDR, peer.cast());
+            } else {
+                (*event).family = 4;
+                local.write(self.load(at::RCV_SADDR));
+                peer.write(self.load(at::DADDR));
+                let mut word = 1;
+                while word < 4 {
+                    local.add(word).write(0);
+                    peer.add(word).write(0);
+                    word += 1;
+                }
+            }
+        }
+    }
+
+    /// Copies kernel memory straight to where it is wanted; zeros if it cannot be read.
+    ///
+    /// # Safety
+    ///
+    /// `to` is valid for writing `SIZE` bytes.
+    #[inline(always)]
+    unsafe fn probe_into<const SIZE: u32>(self, offset: usize, to: *mut core::ffi::c_void) {
+        // SAFETY: the helper checks the source itself; the target is the caller's promise.
+        unsafe {
+            aya_ebpf::helpers::generated::bpf_probe_read_kernel(
+                to,
+                SIZE,
+                self.0.add(offset).cast(),
+            );
         }
     }
 }

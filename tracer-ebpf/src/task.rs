@@ -2,7 +2,10 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_current_task,
+    bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
+};
 
 use crate::config::config;
 
@@ -62,10 +65,14 @@ impl Process {
         (read::<u64>(self.leader, config!(offsets.task_start_boottime)) / NS_PER_TICK) as u32
     }
 
-    /// Its name: the thread group leader's, not the thread's.
+    /// Its name: the thread group leader's, not the thread's; zeros if it cannot be read.
     #[inline(always)]
-    pub(crate) fn comm(self) -> [u8; 16] {
-        read(self.leader, config!(offsets.task_comm))
+    pub(crate) fn read_comm(self, to: &mut [u8; 16]) {
+        // SAFETY: the helper checks the source itself and writes the 16 bytes of the target.
+        unsafe {
+            let from = self.leader.add(config!(offsets.task_comm) as usize);
+            bpf_probe_read_kernel_raw(to.as_mut_ptr().cast(), 16, from.cast());
+        }
     }
 
     /// Its cgroup2 id.

@@ -3,7 +3,7 @@
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
     CONTROL_MERGING, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN,
-    FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
+    FLAG_STANDING, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED, SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
 use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
@@ -27,6 +27,38 @@ pub(crate) fn find(id: u64) -> Option<&'static mut SockRecord> {
     if record.flags & FLAG_DESTROYED != 0 { None } else { Some(record) }
 }
 
+/// The record of a socket with this cookie (0: none), and the key it has it under.
+///
+/// A socket may have got its cookie (from anybody who asked the kernel for it) after it got a
+/// record under its address, so both are tried where there are such records at all.
+#[inline(always)]
+pub(crate) fn find_sock(sock: Sock, cookie: u64) -> Option<(u64, &'static mut SockRecord)> {
+    if cookie != 0
+        && let Some(record) = find(cookie)
+    {
+        return Some((cookie, record));
+    }
+    if config!(by_address) != 0 {
+        let address = sock.address();
+        if let Some(record) = find(address) {
+            return Some((address, record));
+        }
+    }
+    None
+}
+
+/// The key under which a socket without a record gets one.
+#[inline(always)]
+pub(crate) fn new_key(sock: Sock, cookie: u64) -> u64 {
+    if cookie != 0 {
+        cookie
+    } else if config!(cookie_helper) != 0 {
+        sock.new_cookie()
+    } else {
+        sock.address()
+    }
+}
+
 /// Makes an empty record: nothing is counted yet. `None` when there is no room.
 #[inline(always)]
 pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
@@ -47,8 +79,13 @@ pub(crate) fn no_room(id: u64) {
 /// Whether user space is still merging what stood before.
 #[inline(always)]
 pub(crate) fn merging() -> bool {
+    merge_state() == MERGING
+}
+
+#[inline(always)]
+fn merge_state() -> u32 {
     // SAFETY: one word of the map, read as a whole.
-    CONTROL.get_ptr(CONTROL_MERGING).is_some_and(|word| unsafe { *word } != 0)
+    CONTROL.get_ptr(CONTROL_MERGING).map_or(NOT_MERGED, |word| unsafe { *word })
 }
 
 /// Removes the record; the kernel destroys the socket. While user space merges, a tombstone stays.
@@ -80,8 +117,8 @@ pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
     {
         return true;
     }
-    let begins = matches!(new, TcpState::SynSent | TcpState::SynRecv);
-    let local_port = if begins { sock.hashed_port() } else { sock.local_port() };
+    let connects = matches!(new, TcpState::SynSent);
+    let local_port = if connects { sock.hashed_port() } else { sock.local_port() };
     socket_passes(sock, local_port, sock.peer_port(), sock.netns())
 }
 
@@ -139,8 +176,8 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
     }
 }
 
-/// Decides group and direction of a socket first seen in the middle of its life, and counts it
-/// as one that stood before.
+/// Decides group and direction of a socket first seen in the middle of its life, and counts what
+/// it is.
 #[inline(always)]
 pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
     let netns = sock.netns();
@@ -173,6 +210,9 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
         if orphan {
             totals.count(Counter::Orphans);
             totals.orphan_enters(old.number());
+            if merge_state() == MERGED {
+                totals.count(Counter::Orphaned);
+            }
         }
         if record.group == GROUP_OUTSIDE {
             return;
@@ -180,7 +220,12 @@ pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
         if !matches!(old, TcpState::Close) {
             totals.enter(old.number());
         }
-        if old.is_connection() {
+        if old.is_connection() && merge_state() == MERGED {
+            // All that stood before are known: this one came since, and the kernel skipped the
+            // run that would have told (`lost.missed`).
+            record.flags |= FLAG_OPENED;
+            totals.count(Counter::Opened);
+        } else if old.is_connection() {
             record.flags |= FLAG_STANDING;
             totals.count(Counter::Standing);
         }

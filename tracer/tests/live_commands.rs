@@ -153,8 +153,7 @@ fn event(event: &Value) -> String {
     }
 }
 
-const SERVER: [&str; 9] = [
-    "CLOSE>SYN_RECV",
+const SERVER: [&str; 8] = [
     "SYN_RECV>ESTABLISHED",
     "close",
     "ESTABLISHED>FIN_WAIT1",

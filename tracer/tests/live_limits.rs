@@ -52,15 +52,19 @@ fn what_the_kernel_kills_at_the_limit_is_announced_and_counted() {
     let snapshots = top.stop();
     let last = snapshots.last().expect("a snapshot");
 
-    // Of 300, no more than the limit (and what its 100 ms old cache lets slip) can have stayed.
-    assert!((ORPHANS - 2 * LIMIT..ORPHANS).contains(&killed), "{killed}");
+    // Of 300, no more than the limit (and what its 100 ms old cache lets slip) can have stayed. The
+    // kernel may kill them all: the cache is as old as the CPU was idle, and each probe asks it.
+    assert!((ORPHANS - 2 * LIMIT..=ORPHANS).contains(&killed), "{killed}");
     let server = row(last, PORT, "in");
     assert_eq!(number(server, "/totals/orphaned"), ORPHANS, "{server}");
     assert_eq!(number(server, "/totals/opened"), ORPHANS, "{server}");
     assert_eq!(number(server, "/totals/closed"), ORPHANS, "{server}");
     assert_eq!(number(last, "/orphans/killed"), killed, "{last}");
     assert_eq!(last["counters"][KILLED], killed, "{last}");
-    let expected = [("killed".to_owned(), killed), ("peer_reset".to_owned(), ORPHANS - killed)];
+    let mut expected = ended("killed", killed);
+    if killed < ORPHANS {
+        expected.extend(ended("peer_reset", ORPHANS - killed));
+    }
     assert_eq!(ends(server), expected, "{server}");
     assert_eq!(number(&report, "/orphans/killed"), killed, "{report}");
     assert_eq!(last["orphans"]["drift"], 0, "{last}");

@@ -10,8 +10,8 @@ mod support;
 
 use serde_json::Value;
 use support::{
-    Namespace, PORT, Top, assert_balanced, assert_complete, ended, ends, eventually, large, live,
-    number, row, sockflow, storm, turn,
+    Namespace, PORT, Top, assert_balanced, assert_complete, emulated, ended, ends, eventually,
+    large, live, number, ports_are_random, row, sockflow, storm, turn,
 };
 
 const CONNECTIONS: u64 = 100_000;
@@ -54,7 +54,12 @@ fn assert_side(snapshot: &Value, port: u16, direction: &str, side: Side, connect
     assert_eq!(live(row), 0, "{row}");
     assert_balanced(row);
     assert_eq!(number(row, "/orphans"), 0, "{row}");
-    assert_eq!(number(row, "/states/time_wait"), times(side.time_wait), "{row}");
+    let minisockets = number(row, "/states/time_wait");
+    if ports_are_random() {
+        assert!(minisockets <= times(side.time_wait), "{row}");
+    } else {
+        assert_eq!(minisockets, times(side.time_wait), "{row}");
+    }
     let expected = side.orphans_end.map_or_else(Vec::new, |reason| ended(reason, connections));
     assert_eq!(ends(row), expected, "{row}");
 }
@@ -101,9 +106,13 @@ fn traced_storm_is_counted(
     assert_eq!(last["ports"].as_array().map(Vec::len), Some(2 * ports.len()), "{last}");
     assert_quiet(&last);
     let expected = if server.time_wait || client.time_wait { connections } else { 0 };
-    assert_eq!(minisockets, expected);
-    assert_eq!(number(&last, "/states/time_wait"), expected, "{last}");
-    assert_eq!(number(&last, "/tw_buckets/now"), expected, "{last}");
+    if ports_are_random() {
+        assert!((expected * 3 / 4..=expected).contains(&minisockets), "{minisockets}");
+    } else {
+        assert_eq!(minisockets, expected);
+    }
+    assert_eq!(number(&last, "/states/time_wait"), minisockets, "{last}");
+    assert_eq!(number(&last, "/tw_buckets/now"), minisockets, "{last}");
     last
 }
 
@@ -161,19 +170,30 @@ fn skipped_runs_do_not_unbalance_the_books() {
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
     let last = top.last();
+    let mut unseen = 0;
     for port in FOUR {
         for direction in ["in", "out"] {
             let row = row(&last, *port, direction);
-            assert_eq!(number(row, "/totals/opened"), connections / 4, "{row}");
-            assert_eq!(number(row, "/totals/closed"), connections / 4, "{row}");
-            assert_eq!(number(row, "/totals/orphaned"), connections / 4, "{row}");
+            for name in ["opened", "closed", "orphaned"] {
+                unseen += connections / 4 - number(row, &format!("/totals/{name}"));
+            }
+            let ends: u64 = ends(row).iter().map(|(_, count)| count).sum();
+            assert_eq!(ends, number(row, "/totals/orphaned"), "{row}");
             assert_eq!(live(row), 0, "{row}");
             assert_balanced(row);
         }
     }
     assert_eq!(last["orphans"]["drift"], 0, "{last}");
     assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
-    println!("missed runs: {}", number(&last, "/lost/missed"));
+    let missed = number(&last, "/lost/missed");
+    println!("missed runs: {missed}, sockets unseen: {unseen}");
+    if emulated().is_some() {
+        // From 7.x a program can be preempted, and on a CPU as slow as this one it is, for as long
+        // as whole connections take: nobody sees those, and that is told.
+        assert!(unseen <= missed, "{unseen}: {last}");
+    } else {
+        assert_eq!(unseen, 0, "{last}");
+    }
 }
 
 #[test]
@@ -207,12 +227,12 @@ fn without_a_filter_every_namespace_is_counted() {
 /// Everything in the namespace: TIME_WAIT and FIN_WAIT2 minisockets together are the kernel's `tw`.
 #[test]
 fn minisockets_without_a_filter_are_the_kernels() {
-    const BOTH_CLOSED: u64 = 5000;
     const HALF_CLOSED: usize = 40;
+    let both_closed = large(5000);
     let _turn = turn();
     let namespace = Namespace::new();
     let top = Top::run(namespace.enter(&sockflow(&["top", "--json"])));
-    let count = BOTH_CLOSED.to_string();
+    let count = both_closed.to_string();
     storm(Some(&namespace), &["--connections", &count]);
     let (clients, listener) = namespace.inside(|| {
         let listener = std::net::TcpListener::bind(("127.0.0.1", PORT)).expect("listen");
@@ -226,11 +246,11 @@ fn minisockets_without_a_filter_are_the_kernels() {
             .collect();
         (clients, listener)
     });
-    let minisockets = BOTH_CLOSED + HALF_CLOSED as u64;
+    let minisockets = both_closed + HALF_CLOSED as u64;
     // The clients' acknowledgements of the FIN are delayed.
     eventually("all replaced by minisockets", || namespace.sockstat("tw") == minisockets);
     let last = top.last();
-    assert_eq!(number(&last, "/states/time_wait"), BOTH_CLOSED, "{last}");
+    assert_eq!(number(&last, "/states/time_wait"), both_closed, "{last}");
     assert_eq!(number(&last, "/states/fin_wait2"), HALF_CLOSED as u64, "{last}");
     assert_eq!(number(&last, "/tw_buckets/now"), minisockets, "{last}");
     assert_eq!(number(&last, "/tw_buckets/fin_wait2"), HALF_CLOSED as u64, "{last}");
@@ -246,19 +266,19 @@ fn minisockets_without_a_filter_are_the_kernels() {
 /// With `--port` the row's TIME_WAIT are those that `ss` counts for the port.
 #[test]
 fn a_port_alone_is_counted_and_ss_agrees() {
-    const EACH: u64 = 3000;
+    let each = large(3000);
     let _turn = turn();
     let namespace = Namespace::new();
     let name = namespace.name();
     let top = Top::start(&["--netns", &name, "--port", "9982"]);
-    let count = (2 * EACH).to_string();
+    let count = (2 * each).to_string();
     storm(Some(&namespace), &["--ports", "9981,9982", "--connections", &count]);
     let seen = namespace.ss(&["-tan", "state", "time-wait", "sport = :9982"]).len();
     let last = top.last();
-    assert_side(&last, 9982, "in", FIRST, EACH);
+    assert_side(&last, 9982, "in", FIRST, each);
     assert_eq!(last["ports"].as_array().map(Vec::len), Some(1), "{last}");
-    assert_eq!(number(&last, "/totals/opened"), EACH, "{last}");
+    assert_eq!(number(&last, "/totals/opened"), each, "{last}");
     assert_eq!(number(&last, "/states/time_wait"), seen as u64, "{last}");
-    assert_eq!(seen as u64, EACH);
+    assert_eq!(seen as u64, each);
     assert_quiet(&last);
 }

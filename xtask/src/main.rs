@@ -5,6 +5,8 @@
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`fuzz`]: throws arbitrary bytes at what reads files;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
+//! * [`vm`]: the live tests on other kernels, in QEMU;
+//! * [`probes_doc`]: the page on hooks and kernels;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
@@ -12,9 +14,11 @@ mod bench;
 mod bpf;
 mod deps;
 mod fuzz;
+mod probes_doc;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,7 +40,7 @@ enum Command {
     /// Check everything, then test everything: what CI runs
     ///
     /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
-    /// docs, live tests. The first that fails ends the run with a non-zero exit code; a table of
+    /// docs, live tests, vm (the live tests on other kernels). The first that fails ends the run with a non-zero exit code; a table of
     /// the steps and their times follows, and the very last line is always
     /// `N passed, N failed[, N skipped]`, added up over all tests that ran (a step that fails
     /// without a failing test counts as one failure).
@@ -65,6 +69,18 @@ enum Command {
     /// reach something new are added to fuzz/corpus, which is then made small again; the ordinary
     /// tests replay it. An input that is not taken is kept in fuzz/artifacts.
     Fuzz(fuzz::Args),
+    /// Run the live tests on other kernels, in QEMU
+    ///
+    /// Boots Debian's cloud kernels of kernels.toml, two at a time, and runs the same static
+    /// binary and the live tests in each. The kernels come by apt, into the cache; after that no
+    /// network is needed.
+    #[command(after_help = "Examples:
+  cargo xtask vm                       every kernel, every test
+  cargo xtask vm 5.10 6.12             two of them
+  cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
+    Vm(vm::Args),
+    /// Write docs/PROBES.md from the table of probes and kernels.toml
+    Docs(probes_doc::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -112,6 +128,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
+        Command::Vm(args) => vm::run(&workspace, &args)?,
+        Command::Docs(args) => probes_doc::run(&workspace, &args)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

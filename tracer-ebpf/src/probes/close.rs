@@ -19,15 +19,19 @@ const SOCK_STREAM: u32 = 1;
 #[fentry(function = "tcp_close")]
 fn sf_close_fentry(ctx: FEntryContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
-    called(sock.id());
+    let cookie = sock.cookie();
+    called(sock, cookie, track::new_key(sock, cookie));
     0
 }
 
 #[kprobe(function = "tcp_close")]
 fn sf_close_kprobe(ctx: ProbeContext) -> u32 {
-    // A kprobe's argument is untyped: the record is found by what `probe_id` can read.
+    // A kprobe's argument is untyped, and no helper takes it: a socket without a cookie is known
+    // by its address (`by_address`).
     if let Some(sk) = ctx.arg::<*const core::ffi::c_void>(0) {
-        called(Sock::new(sk).probe_id());
+        let sock = Sock::new(sk);
+        let cookie = sock.probe_cookie();
+        called(sock, cookie, if cookie != 0 { cookie } else { sock.address() });
     }
     0
 }
@@ -39,19 +43,24 @@ fn sf_close_cgroup(ctx: SockContext) -> i32 {
     let (kind, protocol) = unsafe { ((*ctx.sock).type_, (*ctx.sock).protocol) };
     if kind == SOCK_STREAM && protocol == IPPROTO_TCP {
         // SAFETY: the helper takes this context.
-        called(unsafe { bpf_get_socket_cookie(ctx.sock.cast()) });
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.sock.cast()) };
+        if let Some(record) = track::find(cookie).or_else(|| track::make(cookie)) {
+            record.closer = current_tgid();
+        }
     }
     1
 }
 
+/// `key`: under which it gets a record if it has none.
 #[inline(always)]
-fn called(id: u64) {
-    if id == 0 {
-        return;
-    }
+fn called(sock: Sock, cookie: u64, key: u64) {
     // Made if missing: a socket outside the filter, or one that stood before and is not merged
     // yet. Its own state change fills it in; its destruction removes it.
-    if let Some(record) = track::find(id).or_else(|| track::make(id)) {
+    let record = match track::find_sock(sock, cookie) {
+        Some((_, record)) => Some(record),
+        None => track::make(key),
+    };
+    if let Some(record) = record {
         record.closer = current_tgid();
     }
 }

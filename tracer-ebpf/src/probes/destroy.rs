@@ -20,13 +20,13 @@ const IPPROTO_TCP: u16 = 6;
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
-    let id = sock.id();
-    if let Some(record) = track::find(id) {
+    let cookie = sock.cookie();
+    if let Some((id, record)) = track::find_sock(sock, cookie) {
         destroyed(sock, id, record);
         track::forget(id, record);
-    } else if track::merging() && sock.protocol() == IPPROTO_TCP {
-        // An orphan outside the filter may be in the dump that user space is merging.
-        track::bury(id);
+    } else if track::merging() && cookie != 0 && sock.protocol() == IPPROTO_TCP {
+        // It may be in the dump that user space is merging, which gives each socket a cookie.
+        track::bury(cookie);
     }
     0
 }

@@ -2,5 +2,6 @@
 
 mod close;
 mod destroy;
+mod name;
 mod reset;
 mod state;

@@ -36,8 +36,7 @@ fn sf_reset_out(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn reset(sock: Sock, flag: u8, counter: Counter, kind: EventKind) {
-    let id = sock.id();
-    let Some(record) = track::find(id) else {
+    let Some((id, record)) = track::find_sock(sock, sock.cookie()) else {
         return;
     };
     record.flags |= flag;

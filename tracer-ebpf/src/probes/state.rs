@@ -56,32 +56,38 @@ fn close_called(record: Option<&SockRecord>) -> CloseCalled {
 
 #[inline(always)]
 fn changed(sock: Sock, old: TcpState, new: TcpState) {
+    // A child of a listener, not yet itself: up to 6.12 at least it still has the listener's
+    // cookie here, and what it is given now is overwritten. Its next change begins it.
+    if matches!((old, new), (TcpState::Listen, TcpState::SynRecv)) {
+        return;
+    }
     let time = emit::event_time();
-    let begins = matches!(
-        (old, new),
-        (TcpState::Close, TcpState::Listen | TcpState::SynSent)
-            | (TcpState::Listen, TcpState::SynRecv)
-    );
-    // A socket without a cookie has no record: one lookup less for each new socket.
-    let known = sock.id_if_any();
-    let found = match known {
-        Some(id) => track::find(id),
-        None => None,
-    };
+    let begins = matches!((old, new), (TcpState::Close, TcpState::Listen | TcpState::SynSent));
+    let grown = matches!(old, TcpState::SynRecv);
+    let cookie = sock.cookie();
+    let found = track::find_sock(sock, cookie);
     if found.is_none() && !track::wanted(sock, old, new) {
         return;
     }
-    let id = match known {
-        Some(id) => id,
-        None => sock.new_id(),
-    };
-    let Some(record) = found.or_else(|| track::make(id)) else {
-        if begins {
-            track::no_room(id);
-        }
+    let is_new = found.as_ref().is_none_or(|(_, record)| record.state == 0);
+    if grown && is_new && matches!(new, TcpState::Close) {
         return;
+    }
+    let (id, record) = match found {
+        Some(found) => found,
+        None => {
+            let id = track::new_key(sock, cookie);
+            let Some(record) = track::make(id) else {
+                if begins || grown {
+                    track::no_room(id);
+                }
+                return;
+            };
+            (id, record)
+        }
     };
-    if begins {
+    let accepted = grown && is_new;
+    if begins || accepted {
         track::begin(sock, record, new, time);
     } else if record.state == 0 {
         track::meet(sock, record, old);
@@ -117,7 +123,8 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
             record.close_told = 1;
             emit(time, EventKind::Close, sock, id, record, from, 0, 0);
         }
-        emit(time, EventKind::State, sock, id, record, from, to, 0);
+        let told = if accepted { old.number() } else { from };
+        emit(time, EventKind::State, sock, id, record, told, to, 0);
         if begins_time_wait_now(sock, record, from, new) {
             emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
         }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
-use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError};
+use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError, SockOps};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
 use tracer_common::config::{Config, Filter};
 
 use super::btf::Btf;
-use super::plan::Plan;
+use super::plan::{Only, Plan};
 use super::probes::{Hook, PROBES, Rung, Signal};
 use super::{offsets, requirements};
 use crate::error::Failure;
@@ -49,6 +49,18 @@ pub struct Kernel {
     programs: Vec<&'static str>,
 }
 
+/// What may be assumed, best first: the helper for cookies, a hook on `close()`, sockets known by
+/// their address ([`Config`]).
+const ASSUMPTIONS: [(u32, u32, u32); 5] = [(1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 1), (0, 0, 1)];
+
+/// For tests: rungs to take instead of the best.
+const ONLY: &str = "SOCKFLOW_RUNGS";
+
+fn only() -> Result<Only> {
+    let text = std::env::var(ONLY).unwrap_or_default();
+    Only::parse(&text).map_err(|error| anyhow!("{ONLY}: {error}"))
+}
+
 impl Kernel {
     /// Loads and attaches.
     ///
@@ -84,24 +96,32 @@ impl Kernel {
         let offsets = resolve_offsets(&options.btf)?;
         let btf = AyaBtf::parse_file(&options.btf, Endianness::default())
             .context("cannot read the kernel's type information")?;
-        let mut last = None;
-        for (cookie_helper, close_hook) in [(1, 1), (1, 0), (0, 1), (0, 0)] {
+        let only = only()?;
+        let mut last: Option<Self> = None;
+        for (cookie_helper, close_hook, by_address) in ASSUMPTIONS {
+            let kprobe = last.as_ref().is_some_and(Self::closes_by_kprobe);
+            if (cookie_helper, by_address) == (1, 1) && !kprobe {
+                continue;
+            }
             let config = Config {
                 offsets,
                 detail: options.detail,
                 filter: options.filter,
                 close_hook,
                 cookie_helper,
+                by_address,
+                pad: 0,
             };
             // Before the next attempt the hooks of the last must be gone.
             drop(last.take());
-            let kernel = Self::attempt(options, &btf, &config)?;
+            let kernel = Self::attempt(options, &btf, &config, &only)?;
             let hooked = kernel
                 .plan
                 .row(Signal::OrphanBegin)
                 .and_then(|row| row.chosen)
                 .is_some_and(|rung| rung.program.is_some());
-            if kernel.plan.missing().is_none() && hooked == (close_hook == 1) {
+            let named = by_address == 1 || !kernel.closes_by_kprobe();
+            if kernel.plan.missing().is_none() && hooked == (close_hook == 1) && named {
                 return Ok(kernel);
             }
             last = Some(kernel);
@@ -109,7 +129,13 @@ impl Kernel {
         last.ok_or_else(|| anyhow!("nothing was tried"))
     }
 
-    fn attempt(options: &Options, btf: &AyaBtf, config: &Config) -> Result<Self> {
+    /// A kprobe cannot have the kernel name a socket.
+    fn closes_by_kprobe(&self) -> bool {
+        let row = self.plan.row(Signal::OrphanBegin).and_then(|row| row.chosen);
+        row.is_some_and(|rung| matches!(rung.hook, Hook::Kprobe(_)))
+    }
+
+    fn attempt(options: &Options, btf: &AyaBtf, config: &Config, only: &Only) -> Result<Self> {
         let log_level = super::log::level(options.verbose);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(btf))
@@ -120,19 +146,23 @@ impl Kernel {
             .load(OBJECT)
             .context("cannot create the BPF maps")?;
         super::maps::prepare(&mut ebpf)?;
+        let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
         let plan = Plan::resolve(PROBES, |rung| {
-            let Some(program) = rung.program else {
-                return Ok(());
-            };
+            if let Some(reason) = only.refuses(rung) {
+                return Err(reason);
+            }
             if rung.signal == Signal::OrphanBegin && config.close_hook == 0 {
                 return Err("not tried: no hook on close() was accepted".to_owned());
             }
+            let Some(program) = rung.program else {
+                return Ok(());
+            };
             attach(&mut ebpf, btf, rung, program).map_err(|error| describe(&error))?;
             programs.push(program);
             Ok(())
         });
-        Ok(Self { ebpf, plan, has_cookies: config.cookie_helper == 1, programs })
+        Ok(Self { ebpf, plan, has_cookies: names, programs })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -192,17 +222,41 @@ fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> 
             program.attach(function, 0)?;
         }
         Hook::CgroupSockRelease => {
-            let root = cgroup2_root(&std::fs::read_to_string("/proc/self/mounts")?)
-                .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))?;
-            let root = File::open(&root).with_context(|| format!("cannot open {root}"))?;
             let program: &mut CgroupSock = program.try_into()?;
             program.load()?;
-            // A link allows several programs on one cgroup by itself; asking for it is refused.
-            program.attach(root, CgroupAttachMode::Single)?;
+            program.attach(open_cgroup2()?, ON_CGROUP)?;
         }
         Hook::From(_) | Hook::Sampler(_) => {}
     }
     Ok(())
+}
+
+/// Has each new socket get a cookie as it is made or accepted, where tracing programs cannot ask
+/// for one themselves (before 5.12). So sockets are known by what sock_diag calls them, there too.
+fn name_sockets(ebpf: &mut Ebpf) -> Result<()> {
+    let program = |ebpf: &mut Ebpf, name: &str| -> Result<()> {
+        let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
+        if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
+            program.load()?;
+            program.attach(open_cgroup2()?, ON_CGROUP)?;
+        } else {
+            let program: &mut SockOps = program.try_into()?;
+            program.load()?;
+            program.attach(open_cgroup2()?, ON_CGROUP)?;
+        }
+        Ok(())
+    };
+    program(ebpf, "sf_name_created")?;
+    program(ebpf, "sf_name_accepted")
+}
+
+/// A link allows several programs on one cgroup by itself; asking for it is refused.
+const ON_CGROUP: CgroupAttachMode = CgroupAttachMode::Single;
+
+fn open_cgroup2() -> Result<File> {
+    let root = cgroup2_root(&std::fs::read_to_string("/proc/self/mounts")?)
+        .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))?;
+    File::open(&root).with_context(|| format!("cannot open {root}"))
 }
 
 /// Where cgroup2 is mounted, from the text of `/proc/self/mounts`.
@@ -214,16 +268,19 @@ fn cgroup2_root(mounts: &str) -> Option<String> {
     })
 }
 
+/// The verifier's verdict: it stands at the end, before the statistics.
+fn verdict(log: &str) -> &str {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+    let is_said =
+        |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word));
+    log.lines().rev().find(is_said).unwrap_or("")
+}
+
 /// The kernel's answer in one line.
 fn describe(error: &anyhow::Error) -> String {
     if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
-        // The verifier's verdict stands at the end, before its statistics.
-        let verdict = log
-            .lines()
-            .rev()
-            .find(|line| !line.is_empty() && !line.starts_with("processed "))
-            .unwrap_or("");
+        let verdict = verdict(&log);
         return if std::env::var_os("SOCKFLOW_VERIFIER_LOG").is_some() {
             format!("load: {io_error}\n{log}")
         } else if verdict.is_empty() {
@@ -245,6 +302,15 @@ mod tests {
         let info = "pos:\t0\nprog_type:\t26\nrecursion_misses:\t42\nverified_insns:\t7\n";
         assert_eq!(recursion_misses(info), Some(42));
         assert_eq!(recursion_misses("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn the_verdict_stands_before_the_statistics() {
+        let log = "0: (bf) r6 = r1\ncombined stack size of 3 calls is 544. Too large\n\
+                   verification time 1234 usec\nstack depth 0+360+0+0+72\n\
+                   processed 9000 insns (limit 1000000)\n";
+        assert_eq!(verdict(log), "combined stack size of 3 calls is 544. Too large");
+        assert_eq!(verdict(""), "");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use aya::maps::{
     Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
 };
 use tracer_common::abi::{
-    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey, HistogramKey,
-    ServiceInfo, ServiceKey, SockRecord,
+    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey, HistogramKey, MERGED,
+    MERGING, NOT_MERGED, ServiceInfo, ServiceKey, SockRecord,
 };
 use tracer_common::counters::{Counter, GroupCounters, Loss};
 
@@ -29,7 +29,7 @@ pub fn prepare(ebpf: &mut Ebpf) -> Result<()> {
         free.push(index, 0)?;
     }
     let mut control: Array<_, u32> = Array::try_from(map_of(ebpf, "CONTROL")?)?;
-    control.set(CONTROL_MERGING, 1, 0)?;
+    control.set(CONTROL_MERGING, MERGING, 0)?;
     Ok(())
 }
 
@@ -164,13 +164,13 @@ impl Maps {
         self.free_groups.push(index, 0)
     }
 
-    /// The first dump is merged: destroyed sockets leave no tombstones any more.
+    /// The first dump is merged, or there was none: destroyed sockets leave no tombstones any more.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn end_merging(&mut self) -> Result<(), MapError> {
-        self.control.set(CONTROL_MERGING, 0, 0)
+    pub fn end_merging(&mut self, merged: bool) -> Result<(), MapError> {
+        self.control.set(CONTROL_MERGING, if merged { MERGED } else { NOT_MERGED }, 0)
     }
 
     /// Hands every event that waits on the ring to `sink`, at most `most`; returns how many.

@@ -15,6 +15,42 @@ pub struct Plan {
     rows: BTreeMap<Signal, PlanRow>,
 }
 
+/// Rungs that are wanted and no others, so that tests see each on a kernel that has them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only(Vec<(Signal, String)>);
+
+impl Only {
+    /// From `signal=kind[,signal=kind…]`, such as `orphan_begin=kprobe`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let one = |word: &str| {
+            let (name, kind) =
+                word.split_once('=').ok_or_else(|| format!("{word}: not signal=kind"))?;
+            let signal = Signal::ALL.into_iter().find(|signal| signal.name() == name);
+            let signal = signal.ok_or_else(|| format!("{name}: no such signal"))?;
+            let has = super::probes::PROBES
+                .iter()
+                .any(|rung| rung.signal == signal && rung.hook.kind() == kind);
+            if has {
+                Ok((signal, kind.to_owned()))
+            } else {
+                Err(format!("{name} has no rung of the kind {kind}"))
+            }
+        };
+        text.split(',').filter(|word| !word.is_empty()).map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Why a rung is not to be tried, if it is not.
+    #[must_use]
+    pub fn refuses(&self, rung: &Rung) -> Option<String> {
+        let (_, kind) = self.0.iter().find(|(signal, _)| *signal == rung.signal)?;
+        (rung.hook.kind() != kind).then(|| format!("not tried: only {kind} is asked for"))
+    }
+}
+
 /// One signal's outcome.
 #[derive(Clone, Debug)]
 pub struct PlanRow {
@@ -174,6 +210,18 @@ mod tests {
         assert_eq!(chosen(&plan, Signal::OrphanBegin), "cgroup/sock_release");
         assert_eq!(plan.row(Signal::OrphanBegin).unwrap().refused.len(), 2);
         assert_eq!(plan.fidelity()["owner"], Fidelity::Exact);
+    }
+
+    #[test]
+    fn one_rung_can_be_asked_for() {
+        let only = Only::parse("orphan_begin=kprobe").unwrap();
+        let plan = Plan::resolve(PROBES, |rung| only.refuses(rung).map_or(Ok(()), Err));
+        assert_eq!(chosen(&plan, Signal::OrphanBegin), "kprobe tcp_close");
+        assert_eq!(chosen(&plan, Signal::State), "tp_btf inet_sock_set_state");
+        assert_eq!(Only::parse(""), Ok(Only::default()));
+        for wrong in ["orphan_begin", "orphans=kprobe", "orphan_begin=magic", "state=kprobe"] {
+            assert!(Only::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -83,6 +83,21 @@ pub enum Hook {
     Sampler(&'static str),
 }
 
+impl Hook {
+    /// The kind alone, as [`super::plan::Only`] names it.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::TpBtf(_) => "tp_btf",
+            Self::Fentry(_) => "fentry",
+            Self::Kprobe(_) => "kprobe",
+            Self::CgroupSockRelease => "cgroup",
+            Self::From(_) => "from",
+            Self::Sampler(_) => "sampler",
+        }
+    }
+}
+
 impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

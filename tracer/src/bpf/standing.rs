@@ -94,14 +94,18 @@ pub fn merge(maps: &mut Maps, filter: &Filter, sockets: &[StandingSocket]) -> Re
     let mut listener_of = HashMap::new();
     for socket in listeners {
         let owner = socket.owner.as_ref();
-        place(maps, filter, &mut base, socket, DIRECTION_IN, owner)?;
         // A filter on peers keeps the listener out, which has none, and not what it accepts.
         let accepts = if filter.passes_listener(&socket.identity) {
             group_of(maps, filter, socket.identity.local_port, DIRECTION_IN, owner)?
         } else {
             GROUP_OUTSIDE
         };
+        // First: from when it has a record, its end is taken off. If it has one already it has
+        // ended since, or begun under the programs' eyes, and is not to be counted here.
         register_listener(maps, socket, accepts)?;
+        if !place(maps, filter, &mut base, socket, DIRECTION_IN, owner)? {
+            unregister_listener(maps, socket)?;
+        }
         let key = (socket.identity.netns, socket.identity.local_port);
         listener_of.insert(key, owner);
     }
@@ -127,7 +131,7 @@ fn was_accepted(listening: &HashSet<(u32, u16)>, identity: &SocketIdentity) -> b
             && is_accepted(identity.local_port, identity.peer_port))
 }
 
-/// Puts one socket into the table and counts it.
+/// Puts one socket into the table and counts it; `false` if it is there already.
 fn place(
     maps: &mut Maps,
     filter: &Filter,
@@ -135,7 +139,7 @@ fn place(
     socket: &StandingSocket,
     direction: u8,
     owner: Option<&StandingOwner>,
-) -> Result<()> {
+) -> Result<bool> {
     let identity = &socket.identity;
     let port = if direction == DIRECTION_IN { identity.local_port } else { identity.peer_port };
     let group = if filter.passes_socket(identity) {
@@ -144,7 +148,7 @@ fn place(
         GROUP_OUTSIDE
     };
     if group == GROUP_OUTSIDE && !socket.orphan {
-        return Ok(());
+        return Ok(true);
     }
     let connection = socket.state.is_connection();
     let record = SockRecord {
@@ -160,10 +164,10 @@ fn place(
     };
     match maps.sockets.insert(socket.cookie, record, NOEXIST) {
         Ok(()) => {}
-        Err(error) if is_there(&error) => return Ok(()),
+        Err(error) if is_there(&error) => return Ok(false),
         Err(error) if is_full(&error) => {
             base.untracked += 1;
-            return Ok(());
+            return Ok(true);
         }
         Err(error) => return Err(error.into()),
     }
@@ -179,7 +183,7 @@ fn place(
             base.add(group, counter as usize);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The population of orphans in a state.
@@ -241,14 +245,27 @@ fn lookup(maps: &Maps, key: &GroupKey) -> Result<Option<GroupInfo>, MapError> {
     }
 }
 
-/// Makes known who listens, so that accepted sockets join its group.
-fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Result<()> {
-    let key = ServiceKey {
+fn service_key(socket: &StandingSocket) -> ServiceKey {
+    ServiceKey {
         netns: socket.identity.netns,
         port: socket.identity.local_port,
         direction: DIRECTION_IN,
         pad: 0,
-    };
+    }
+}
+
+/// Takes back [`register_listener`].
+fn unregister_listener(maps: &mut Maps, socket: &StandingSocket) -> Result<()> {
+    let key = service_key(socket);
+    let mut info = maps.services.get(&key, 0)?;
+    info.listeners = info.listeners.saturating_sub(1);
+    maps.services.insert(key, info, 0)?;
+    Ok(())
+}
+
+/// Makes known who listens, so that accepted sockets join its group.
+fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Result<()> {
+    let key = service_key(socket);
     let tgid = socket.owner.as_ref().map_or(0, |owner| owner.pid);
     let info = match maps.services.get(&key, 0) {
         Ok(known) if known.listeners > 0 && known.tgid != tgid => {

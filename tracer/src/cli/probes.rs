@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::plan::ProbeReport;
+use crate::bpf::probes::PROBES;
 use tracer_common::config::DETAIL_ALL;
 
 const EXAMPLES: &str = "\
@@ -26,6 +27,9 @@ pub struct ProbesArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print every rung there is, whatever this kernel offers, as one JSON array
+    #[arg(long, hide = true)]
+    ladder: bool,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = VMLINUX)]
     btf: PathBuf,
@@ -38,6 +42,10 @@ impl ProbesArgs {
     ///
     /// This host cannot be traced at all.
     pub fn run(self) -> Result<()> {
+        if self.ladder {
+            writeln!(std::io::stdout(), "{}", ladder())?;
+            return Ok(());
+        }
         let plan = Kernel::survey(&Options {
             filter: tracer_common::config::Filter::default(),
             detail: DETAIL_ALL,
@@ -56,6 +64,22 @@ impl ProbesArgs {
         }
         Ok(())
     }
+}
+
+/// Every rung of the table, best first within its signal.
+fn ladder() -> serde_json::Value {
+    PROBES
+        .iter()
+        .map(|rung| {
+            serde_json::json!({
+                "signal": rung.signal.name(),
+                "hook": rung.hook.to_string(),
+                "program": rung.program,
+                "fidelity": rung.fidelity.name(),
+                "blind": rung.blind,
+            })
+        })
+        .collect()
 }
 
 /// The table for people.

@@ -80,12 +80,13 @@ impl Live {
         } else {
             notes.push(
                 "sockets that stood before are not counted: this kernel's programs cannot ask for \
-                 cookies (5.12)"
+                 cookies (5.12), and \
+                 no cgroup2 is mounted whose programs could"
                     .to_owned(),
             );
             Base::default()
         };
-        maps.end_merging()?;
+        maps.end_merging(kernel.has_cookies)?;
         standing::sweep_tombstones(&mut maps)?;
         let last_usage = (Instant::now(), usage.sample());
         Ok(Self {

@@ -51,6 +51,9 @@ const PACKAGES: &[Package] = &[
         name: "iproute2",
         why: "live tests: namespaces, and `ss` as a second opinion on socket states",
     },
+    Package { name: "qemu-system-x86", why: "vm: boots other kernels" },
+    Package { name: "cpio", why: "vm: packs the guests' file system" },
+    Package { name: "busybox-static", why: "vm: shell and tools in the guests" },
     Package {
         name: "tmux",
         why: "live tests: a real terminal around the screen, to see that it is restored",
@@ -93,14 +96,22 @@ pub(crate) fn install() -> Result<()> {
 
 /// Installs one package of the table if it is missing, and nothing else.
 pub(crate) fn require(name: &'static str) -> Result<()> {
-    debug_assert!(
-        PACKAGES.iter().any(|package| package.name == name),
-        "{name} is not in the table"
-    );
-    if find_program("dpkg-query").is_none() || apt::missing([name].into_iter())?.is_empty() {
+    require_all(&[name])
+}
+
+/// Installs those of the table's packages that are missing, and nothing else.
+pub(crate) fn require_all(names: &[&'static str]) -> Result<()> {
+    for name in names {
+        debug_assert!(
+            PACKAGES.iter().any(|package| package.name == *name),
+            "{name} is not in the table"
+        );
+    }
+    if find_program("dpkg-query").is_none() {
         return Ok(());
     }
-    apt::install(&[name])
+    let missing = apt::missing(names.iter().copied())?;
+    if missing.is_empty() { Ok(()) } else { apt::install(&missing) }
 }
 
 #[cfg(test)]

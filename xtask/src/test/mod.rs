@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps, their order, and what the last line says.
 
 mod steps;
-mod tally;
+pub(crate) mod tally;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -12,14 +12,14 @@ use self::steps::{Outcome, Runner};
 use self::tally::Tally;
 use crate::shell;
 use crate::workspace::{Workspace, is_root};
-use crate::{bpf, deps, tidy};
+use crate::{bpf, deps, probes_doc, tidy, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out what needs root, the network or a BPF toolchain
     ///
-    /// That is: deps, clippy for the BPF target, bpf check and the live tests.
+    /// That is: deps, clippy for the BPF target, bpf check, the live tests and vm.
     #[arg(long)]
     fast: bool,
     /// Run only tests whose name contains one of these, and no checks
@@ -76,9 +76,12 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
     })?;
     if checks {
         runner.step("docs", || docs(workspace).map(done))?;
+        runner.step("docs/PROBES.md", || probes_doc::check(workspace).map(done))?;
     }
     if slow {
         runner.step("live tests", || live(workspace, &args.filter, tally))?;
+        runner
+            .step("vm", || vm::run_counted(workspace, &vm::all(&args.filter), tally).map(done))?;
     }
     Ok(())
 }

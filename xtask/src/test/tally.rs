@@ -4,10 +4,10 @@ use std::fmt;
 
 /// How many tests passed, failed and were skipped, over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) skipped: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
 }
 
 impl Tally {
@@ -15,7 +15,7 @@ impl Tally {
     ///
     /// The line is `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; …`.
     /// Filtered out is what nobody asked for and is no skip.
-    pub(super) fn add(&mut self, line: &str) {
+    pub(crate) fn add(&mut self, line: &str) {
         let Some((_, counts)) =
             line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
@@ -35,6 +35,15 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+}
+
+impl Tally {
+    /// Adds another one's counts.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 }
 

@@ -1,0 +1,202 @@
+//! One guest: booted, listened to, given up on in time.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// A guest that is not ready by then is not going to be.
+const BOOT: Duration = Duration::from_secs(60);
+/// The most a guest may take.
+const LIFE: Duration = Duration::from_secs(600);
+/// The most that powering off may take.
+const POWER_OFF: Duration = Duration::from_secs(5);
+/// Memory, MiB.
+const MEMORY: u32 = 1024;
+
+/// What a guest said.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// `uname -r`, once it was ready.
+    pub(super) release: Option<String>,
+    pub(super) steps: Vec<Step>,
+    /// It came to the end of its steps.
+    pub(super) done: bool,
+}
+
+/// One step's outcome.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) output: Vec<String>,
+    /// Its exit code; `None` when the guest ended first.
+    pub(super) code: Option<i32>,
+    pub(super) seconds: f64,
+}
+
+impl Heard {
+    /// Takes one line from the guest into account.
+    fn hear(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("@@ ") else {
+            if let Some(step) = self.steps.last_mut()
+                && step.code.is_none()
+            {
+                step.output.push(line.to_owned());
+            }
+            return;
+        };
+        let words: Vec<&str> = rest.split(' ').collect();
+        match words[..] {
+            ["ready", release] => self.release = Some(release.to_owned()),
+            ["begin", name] => self.steps.push(Step {
+                name: name.to_owned(),
+                output: Vec::new(),
+                code: None,
+                seconds: 0.0,
+            }),
+            ["end", name, code, began, ended] => {
+                if let Some(step) = self.steps.last_mut().filter(|step| step.name == name) {
+                    step.code = code.parse().ok();
+                    let seconds = |text: &str| text.parse::<f64>().unwrap_or_default();
+                    step.seconds = seconds(ended) - seconds(began);
+                }
+            }
+            ["done"] => self.done = true,
+            _ => {}
+        }
+    }
+}
+
+/// What to boot.
+pub(super) struct Machine {
+    pub(super) vmlinuz: PathBuf,
+    pub(super) initrd: PathBuf,
+    /// Where the kernel's own console goes.
+    pub(super) console: PathBuf,
+}
+
+impl Machine {
+    /// Boots, listens to the end, and says what it heard; `each` gets every step that ended.
+    pub(super) fn run(&self, mut each: impl FnMut(&Step)) -> Result<Heard> {
+        let mut qemu = Running(self.start()?);
+        let lines = lines_of(&mut qemu.0)?;
+        let mut heard = Heard::default();
+        let began = Instant::now();
+        loop {
+            let limit = if heard.release.is_none() { BOOT } else { LIFE };
+            match lines.recv_timeout(limit.saturating_sub(began.elapsed())) {
+                Ok(line) => {
+                    heard.hear(&line);
+                    if line.starts_with("@@ end ")
+                        && let Some(step) = heard.steps.last()
+                    {
+                        each(step);
+                    }
+                    if heard.done {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // It powers itself off; the line ends with it.
+        while heard.done && lines.recv_timeout(POWER_OFF).is_ok() {}
+        Ok(heard)
+    }
+
+    /// The end of the kernel's console: what it said last.
+    pub(super) fn last_words(&self) -> String {
+        let text = fs::read(&self.console).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).replace('\r', "");
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn start(&self) -> Result<Child> {
+        // `timeout` ends it even if nobody is left to do so.
+        let limit = (LIFE.as_secs() + 30).to_string();
+        let memory = MEMORY.to_string();
+        // Without KVM, which not every machine has; one CPU, because with two an emulated 6.12
+        // oopses at boot now and then. The hash is that of a machine of a usual size: it bounds
+        // TIME_WAIT sockets and orphans.
+        let append = "console=ttyS0 panic=-1 quiet thash_entries=65536";
+        Command::new("timeout")
+            .args([&limit, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-m", &memory, "-smp", "1", "-no-reboot", "-nodefaults", "-display", "none"])
+            .arg("-serial")
+            .arg(serial(&self.console))
+            .args(["-serial", "stdio", "-append", append, "-kernel"])
+            .arg(&self.vmlinuz)
+            .arg("-initrd")
+            .arg(&self.initrd)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("cannot run qemu-system-x86_64: run `cargo xtask deps`")
+    }
+}
+
+fn serial(path: &Path) -> String {
+    format!("file:{}", path.display())
+}
+
+/// Does not outlive its value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Told to, `timeout` ends what it runs.
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").arg(pid).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn lines_of(qemu: &mut Child) -> Result<Receiver<String>> {
+    let stdout = qemu.stdout.take().context("qemu's output")?;
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut raw = Vec::new();
+        while stdout.read_until(b'\n', &mut raw).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(raw.trim_ascii_end()).into_owned();
+            if sender.send(text).is_err() {
+                return;
+            }
+            raw.clear();
+        }
+    });
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_told_from_their_output() {
+        let mut heard = Heard::default();
+        for line in [
+            "noise",
+            "@@ ready 6.12.107+deb13-cloud-amd64",
+            "@@ begin live_totals",
+            "test result: ok. 1 passed",
+            "@@ end live_totals 0 2.50 4.00",
+            "@@ begin live_edges",
+            "panicked",
+        ] {
+            heard.hear(line);
+        }
+        assert_eq!(heard.release.as_deref(), Some("6.12.107+deb13-cloud-amd64"));
+        let [totals, edges] = &heard.steps[..] else { panic!("{heard:?}") };
+        assert_eq!((totals.code, totals.seconds), (Some(0), 1.5));
+        assert_eq!(totals.output, ["test result: ok. 1 passed"]);
+        assert_eq!(edges.code, None, "it never ended");
+        assert!(!heard.done);
+    }
+}
