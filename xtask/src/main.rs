@@ -4,12 +4,14 @@
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
+//! * [`printed`]: the files of `docs/` that the product prints;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
 mod bench;
 mod bpf;
 mod deps;
+mod printed;
 mod shell;
 mod test;
 mod tidy;
@@ -57,6 +59,11 @@ enum Command {
     /// Measure what tracing costs
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Write the files that are made from the code, docs/METRICS.md for one
+    ///
+    /// Commit them together with the change that made them differ; a test of `tracer` fails where
+    /// one is not current. The list is in xtask/src/printed.rs.
+    Docs,
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -103,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
+        Command::Docs => printed::write(&workspace)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

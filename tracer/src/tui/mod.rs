@@ -14,7 +14,7 @@ mod model;
 mod symbols;
 mod terminal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod theme;
 mod update;
 mod view;
