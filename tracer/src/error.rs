@@ -58,6 +58,11 @@ impl Failure {
         Self { kind: Kind::Environment, what: what.into(), hint: None }
     }
 
+    /// Something went wrong.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, what: what.into(), hint: None }
+    }
+
     /// With a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

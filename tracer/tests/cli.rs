@@ -43,7 +43,7 @@ fn mistake(arguments: &str) -> String {
     format!("$ sockflow {arguments}\n{}[{code}]\n\n", trimmed(&output.stderr))
 }
 
-const COMMANDS: &[&str] = &["", "top", "trace", "probes", "storm", "completions", "man"];
+const COMMANDS: &[&str] = &["", "top", "trace", "probes", "serve", "storm", "completions", "man"];
 
 #[test]
 fn every_help_is_as_reviewed() {
@@ -88,6 +88,10 @@ fn usage_errors_are_as_reviewed() {
         "top --pid 4194305",
         "trace --json=1",
         "probes extra",
+        "serve --listen 9982",
+        "serve --listen localhost:9982",
+        "serve --max-services 0",
+        "serve --interval 1ms",
         "storm --addr 10.0.0.1",
         "storm --mode explode",
         "storm --rate fast",
@@ -119,6 +123,9 @@ fn a_port_in_use_is_told_with_who_to_ask() {
     let port = taken.local_addr().expect("an address").port();
     let told = mistake(&format!("storm --connections 1 --port {port}"));
     insta::assert_snapshot!(told.replace(&port.to_string(), "PORT"));
+    // Before it asks for privilege.
+    let told = mistake(&format!("serve --listen 127.0.0.1:{port}"));
+    insta::assert_snapshot!("serve_on_a_port_in_use", told.replace(&port.to_string(), "PORT"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod line;
 mod mistyped;
 pub mod probes;
+pub mod serve;
 pub mod storm;
 pub mod top;
 pub mod trace;
@@ -44,6 +45,7 @@ enum Command {
     Top(top::TopArgs),
     Trace(trace::TraceArgs),
     Probes(probes::ProbesArgs),
+    Serve(serve::ServeArgs),
     Storm(Box<storm::StormArgs>),
     /// Print completions for a shell, to be sourced by it
     #[command(after_long_help = "Example:\n  source <(sockflow completions bash)")]
@@ -80,6 +82,7 @@ impl Cli {
             Command::Top(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::Probes(args) => args.run(),
+            Command::Serve(args) => args.run(),
             Command::Storm(args) => args.run().map_err(usage_of_storm),
             Command::Completions { shell } => {
                 let mut command = Self::command();
