@@ -1,6 +1,8 @@
 //! The exposition of a fixed snapshot, whole; the ledger's promises; the server against clients
 //! that do not behave.
 
+mod dist;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
