@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Guarded, Keep, PATIENCE, Standing, Top, host_orphans, number, output, row, sockflow, storm,
-    turn,
+    Guarded, Keep, PATIENCE, Standing, Top, binary, host_orphans, number, output, row, sockflow,
+    storm, turn,
 };
 
 /// The service of the storms; a filter keeps everything else out of what is compared.
@@ -119,10 +120,15 @@ struct Serve {
 
 impl Serve {
     fn start(arguments: &[&str]) -> Self {
+        Self::run(|command| command, arguments)
+    }
+
+    /// As what `around` makes of the command.
+    fn run(around: impl FnOnce(Command) -> Command, arguments: &[&str]) -> Self {
         let address = free();
         let listen = address.to_string();
-        let mut process =
-            Guarded::start(sockflow(&[&["serve", "--listen", &listen], arguments].concat()));
+        let command = sockflow(&[&["serve", "--listen", &listen], arguments].concat());
+        let mut process = Guarded::start(around(command));
         up(address, "/-/healthy", &mut process);
         Self { process, address }
     }
@@ -532,6 +538,50 @@ fn a_taken_port_ends_it_with_who_to_ask() {
     assert_eq!(done.status.code(), Some(1), "{talk}");
     assert!(talk.contains(&format!("cannot listen on {address}")), "{talk}");
     assert!(talk.contains("in use") && talk.contains("hint: "), "{talk}");
+}
+
+/// What the unit leaves it is enough: for all signals, and for the owner of another user's sockets
+/// that stood before.
+#[test]
+fn the_units_capabilities_are_enough() {
+    let _turn = turn();
+    let unit = std::fs::read_to_string(dist("../systemd/sockflow.service")).expect("the unit");
+    let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let left = set.expect("a bounding set").to_lowercase().replace("cap_", "+").replace(' ', ",");
+    // Nobody may be unable to reach the build folder.
+    let folder = Folder::new("sockflow-unit");
+    let copy = folder.0.join("sockflow");
+    std::fs::copy(binary(), &copy).expect("a copy");
+    std::fs::set_permissions(&folder.0, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("permissions");
+    let mut holder = Command::new(&copy);
+    holder.args(["storm", "--mode", "hold", "--connections", "9", "--duration", "60s"]);
+    holder.uid(65_534).gid(65_534).current_dir("/").stdin(Stdio::null());
+    let mut holder = Guarded::start(holder);
+    assert_eq!(holder.line(PATIENCE).as_deref(), Some("holding 9"));
+    let within = |command: Command| {
+        let mut within = Command::new("setpriv");
+        within.args(["--no-new-privs", "--inh-caps=-all", &format!("--bounding-set=-all,{left}")]);
+        within.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        within
+    };
+    let serve = Serve::run(within, &FILTER);
+    let whole = Serve::start(&FILTER);
+    let (has, should) = (serve.scrape(), whole.scrape());
+    let of = |name: &str, values: &BTreeMap<String, f64>| -> Vec<(String, f64)> {
+        let found = values.iter().filter(|(series, _)| series.starts_with(name));
+        found.map(|(series, value)| (series.clone(), *value)).collect()
+    };
+    for name in ["sockflow_signal_fidelity", "sockflow_service_owner", "sockflow_service_sockets"] {
+        assert!(!of(name, &has).is_empty(), "{name}");
+        assert_eq!(of(name, &has), of(name, &should));
+    }
+    assert_eq!(has["sockflow_connections_standing"], 9.0);
+    holder.signal(Signal::TERM);
+    assert!(holder.end(PATIENCE).1.success());
+    let talk = serve.stop();
+    assert!(!talk.contains("no owner"), "{talk}");
+    whole.stop();
 }
 
 /// Connections that have asked for the metrics.
