@@ -30,6 +30,7 @@ pub mod aggregate;
 pub mod playback;
 
 // Where it goes.
+pub mod serve;
 pub mod tui;
 
 // Makes trouble on loopback, for tests and demos.

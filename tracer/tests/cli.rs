@@ -45,7 +45,7 @@ fn mistake(arguments: &str) -> String {
 }
 
 const COMMANDS: &[&str] =
-    &["", "top", "record", "replay", "trace", "probes", "storm", "completions", "man"];
+    &["", "top", "record", "replay", "trace", "probes", "serve", "storm", "completions", "man"];
 
 #[test]
 fn every_help_is_as_reviewed() {
@@ -96,6 +96,10 @@ fn usage_errors_are_as_reviewed() {
         "replay x --speed 1000",
         "trace --json=1",
         "probes extra",
+        "serve --listen 9982",
+        "serve --listen localhost:9982",
+        "serve --max-services 0",
+        "serve --interval 1ms",
         "storm --addr 10.0.0.1",
         "storm --mode explode",
         "storm --rate fast",
@@ -188,6 +192,9 @@ fn a_port_in_use_is_told_with_who_to_ask() {
     let port = taken.local_addr().expect("an address").port();
     let told = mistake(&format!("storm --connections 1 --port {port}"));
     insta::assert_snapshot!(told.replace(&port.to_string(), "PORT"));
+    // Before it asks for privilege.
+    let told = mistake(&format!("serve --listen 127.0.0.1:{port}"));
+    insta::assert_snapshot!("serve_on_a_port_in_use", told.replace(&port.to_string(), "PORT"));
 }
 
 #[test]

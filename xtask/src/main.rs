@@ -7,6 +7,7 @@
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`vm`]: the live tests on other kernels, in QEMU;
 //! * [`probes_doc`]: the page on hooks and kernels;
+//! * [`printed`]: the files of `docs/` that the product prints;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
@@ -14,6 +15,7 @@ mod bench;
 mod bpf;
 mod deps;
 mod fuzz;
+mod printed;
 mod probes_doc;
 mod shell;
 mod test;
@@ -79,7 +81,10 @@ enum Command {
   cargo xtask vm 5.10 6.12             two of them
   cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
     Vm(vm::Args),
-    /// Write docs/PROBES.md from the table of probes and kernels.toml
+    /// Write the files that are made from the code: docs/METRICS.md, docs/PROBES.md …
+    ///
+    /// Commit them together with the change that made them differ; a test fails where one is not
+    /// current.
     Docs(probes_doc::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
@@ -129,7 +134,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Command::Vm(args) => vm::run(&workspace, &args)?,
-        Command::Docs(args) => probes_doc::run(&workspace, &args)?,
+        Command::Docs(args) => {
+            probes_doc::run(&workspace, &args)?;
+            if !args.check {
+                printed::write(&workspace)?;
+            }
+        }
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

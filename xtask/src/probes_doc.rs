@@ -22,7 +22,7 @@ const PAGE: &str = "docs/PROBES.md";
 pub(crate) struct Args {
     /// Write nothing, and fail if the page is not what it should be
     #[arg(long)]
-    check: bool,
+    pub(crate) check: bool,
 }
 
 /// Writes the page, or checks it.

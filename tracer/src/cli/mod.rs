@@ -13,6 +13,7 @@ pub mod probes;
 pub mod record;
 pub mod replay;
 pub mod screen;
+pub mod serve;
 pub mod storm;
 pub mod top;
 pub mod trace;
@@ -51,6 +52,7 @@ enum Command {
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
     Probes(probes::ProbesArgs),
+    Serve(serve::ServeArgs),
     Storm(Box<storm::StormArgs>),
     /// Print completions for a shell, to be sourced by it
     #[command(after_long_help = "Example:\n  source <(sockflow completions bash)")]
@@ -89,6 +91,7 @@ impl Cli {
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
             Command::Probes(args) => args.run(),
+            Command::Serve(args) => args.run(),
             Command::Storm(args) => args.run().map_err(usage_of_storm),
             Command::Completions { shell } => {
                 let mut command = Self::command();

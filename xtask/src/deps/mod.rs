@@ -59,6 +59,10 @@ const PACKAGES: &[Package] = &[
         why: "live tests: a real terminal around the screen, to see that it is restored",
     },
     Package {
+        name: "prometheus",
+        why: "live tests: a real Prometheus scrapes `serve`, promtool checks metrics and rules",
+    },
+    Package {
         name: "libbpf-tools",
         why: "benchmarks: tools of the same kind, to compare the overhead with",
     },

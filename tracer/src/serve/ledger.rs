@@ -1,0 +1,362 @@
+//! Services within bounds, and counters that never go down.
+//!
+//! A time series database keeps every label it ever saw, so services get a row of their own only
+//! up to a cap; the rest is summed as `other`. A service keeps its row once it has one: a row that
+//! moved to and fro would make gaps in charts and jumps in rates. It loses it only to one that
+//! clearly matters more, and then what it counted goes over to `other`, as does what a service
+//! counted that leaves the snapshot. So the sum over all rows is the snapshot's own at any time,
+//! no series goes down, and memory is bounded by the cap, whatever connects to where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::aggregate::snapshot::{
+    Direction, OrphanEnds, OrphanStates, PortRow, Quantiles, Snapshot, States, Totals,
+};
+use crate::time::Wall;
+
+/// An owner's name is taken over at most so often, seconds: any process can call itself something
+/// else every moment, and each name is a series.
+const NAME_HOLDS_S: i64 = 60;
+
+/// A service: port and direction.
+type Key = (u16, Direction);
+
+/// A snapshot, ready to be exposed.
+#[derive(Clone, Debug)]
+pub struct Exposed {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Its services: by port, `other` last.
+    pub services: Vec<Service>,
+    /// Services in the snapshot.
+    pub seen: usize,
+    /// Those of them that are summed in `other`.
+    pub folded: usize,
+    /// Sums over all services, never less than before.
+    pub sums: Counted,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its port as a label; `other` for the rest.
+    pub port: String,
+    /// Its side.
+    pub direction: Direction,
+    /// Who owns it.
+    pub comm: Option<String>,
+    /// Sockets now.
+    pub states: States,
+    /// Orphans now.
+    pub orphans: OrphanStates,
+    /// Memory of the orphans, bytes.
+    pub orphan_bytes: u64,
+    /// Growth of the orphans a second.
+    pub growth_per_s: f64,
+    /// Connections that stood when tracing began.
+    pub standing: u64,
+    /// FIN_WAIT1 times; `None` where none ended, and for `other`, since quantiles cannot be added.
+    pub fin_wait1: Option<Quantiles>,
+    /// What it counted.
+    pub counted: Counted,
+}
+
+/// What only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted([u64; Counted::LENGTH]);
+
+impl Counted {
+    const LENGTH: usize = 12;
+
+    /// Of totals and ends.
+    #[must_use]
+    pub const fn of(totals: &Totals, ends: &OrphanEnds) -> Self {
+        let Totals { opened, closed, standing: _, orphaned, time_wait, resets_in, resets_out } =
+            *totals;
+        let OrphanEnds { acked, time_wait: to_time_wait, peer_reset, timed_out, killed, other } =
+            *ends;
+        Self([
+            opened,
+            closed,
+            orphaned,
+            time_wait,
+            resets_in,
+            resets_out,
+            acked,
+            to_time_wait,
+            peer_reset,
+            timed_out,
+            killed,
+            other,
+        ])
+    }
+
+    /// Connections opened.
+    #[must_use]
+    pub const fn opened(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// Connections closed.
+    #[must_use]
+    pub const fn closed(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Orphans begun.
+    #[must_use]
+    pub const fn orphaned(&self) -> u64 {
+        self.0[2]
+    }
+
+    /// Sockets that became minisockets.
+    #[must_use]
+    pub const fn time_wait(&self) -> u64 {
+        self.0[3]
+    }
+
+    /// RST by direction.
+    #[must_use]
+    pub const fn resets(&self) -> [(&'static str, u64); 2] {
+        [("received", self.0[4]), ("sent", self.0[5])]
+    }
+
+    /// Orphans ended, by reason.
+    #[must_use]
+    pub const fn ends(&self) -> [(&'static str, u64); 6] {
+        [
+            ("acked", self.0[6]),
+            ("time_wait", self.0[7]),
+            ("peer_reset", self.0[8]),
+            ("timed_out", self.0[9]),
+            ("killed", self.0[10]),
+            ("other", self.0[11]),
+        ]
+    }
+
+    fn zip(self, with: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
+        Self(std::array::from_fn(|at| f(self.0[at], with.0[at])))
+    }
+
+    fn plus(self, more: Self) -> Self {
+        self.zip(more, u64::saturating_add)
+    }
+
+    fn minus(self, less: Self) -> Self {
+        self.zip(less, u64::saturating_sub)
+    }
+
+    fn at_least(self, floor: Self) -> Self {
+        self.zip(floor, u64::max)
+    }
+}
+
+/// A service with a row of its own.
+#[derive(Debug)]
+struct Named {
+    /// What the snapshot had last.
+    last: Counted,
+    /// What the row says.
+    counted: Counted,
+    /// The owner's name, and since when.
+    comm: Option<(String, Wall)>,
+}
+
+/// Keeps the rows from snapshot to snapshot.
+#[derive(Debug)]
+pub struct Ledger {
+    cap: usize,
+    named: BTreeMap<Key, Named>,
+    /// All services of the last snapshot: one that is new has no history in `other`.
+    seen: BTreeSet<Key>,
+    /// Over all services, and over those without a row, by side; never less than before.
+    sums: BTreeMap<Direction, Counted>,
+    others: BTreeMap<Direction, Counted>,
+}
+
+impl Ledger {
+    /// With rows for at most `cap` services.
+    #[must_use]
+    pub const fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            named: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            sums: BTreeMap::new(),
+            others: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the next snapshot in.
+    pub fn expose(&mut self, snapshot: Arc<Snapshot>) -> Exposed {
+        // Port 0 is the snapshot's own "other".
+        let present: BTreeMap<Key, &PortRow> = snapshot
+            .ports
+            .iter()
+            .filter(|row| row.port != 0)
+            .map(|row| ((row.port, row.direction), row))
+            .collect();
+        // What a service counted that left is in the sums still, and so in `other` from now on.
+        self.named.retain(|key, _| present.contains_key(key));
+        self.admit(&snapshot.ports, &present);
+        let mut services: Vec<Service> = Vec::with_capacity(self.named.len() + 2);
+        for (key, named) in &mut self.named {
+            if let Some(row) = present.get(key) {
+                named.take(row, snapshot.time);
+                services.push(named.service(row));
+            }
+        }
+        services.extend(
+            [Direction::In, Direction::Out]
+                .into_iter()
+                .filter_map(|direction| self.other(direction, &snapshot.ports)),
+        );
+        self.seen = present.keys().copied().collect();
+        Exposed {
+            services,
+            seen: self.seen.len(),
+            folded: self.seen.len() - self.named.len(),
+            sums: self.sums.values().fold(Counted::default(), |sum, side| sum.plus(*side)),
+            snapshot,
+        }
+    }
+
+    /// Gives rows to those who need one most; the snapshot's order is by weight.
+    fn admit(&mut self, rows: &[PortRow], present: &BTreeMap<Key, &PortRow>) {
+        for row in rows.iter().filter(|row| row.port != 0) {
+            let key = (row.port, row.direction);
+            if self.named.contains_key(&key) {
+                continue;
+            }
+            if self.named.len() >= self.cap {
+                let lightest = self
+                    .named
+                    .keys()
+                    .filter_map(|key| present.get(key).map(|row| (weight(row), *key)))
+                    .min();
+                match lightest {
+                    Some((least, out)) if clearly_more(weight(row), least) => {
+                        self.named.remove(&out);
+                    }
+                    // All that follow weigh less.
+                    _ => return,
+                }
+            }
+            // What was counted in `other` stays there.
+            let last = if self.seen.contains(&key) { counted(row) } else { Counted::default() };
+            self.named.insert(key, Named { last, counted: Counted::default(), comm: None });
+        }
+    }
+
+    /// The sum of those without a row; `None` if there never was one.
+    fn other(&mut self, direction: Direction, rows: &[PortRow]) -> Option<Service> {
+        let mut service = Service {
+            port: "other".into(),
+            direction,
+            comm: None,
+            states: States::default(),
+            orphans: OrphanStates::default(),
+            orphan_bytes: 0,
+            growth_per_s: 0.0,
+            standing: 0,
+            fin_wait1: None,
+            counted: Counted::default(),
+        };
+        let mut all = Counted::default();
+        let mut any = false;
+        for row in rows.iter().filter(|row| row.direction == direction) {
+            all = all.plus(counted(row));
+            if !self.named.contains_key(&(row.port, direction)) {
+                service.add(row);
+                any = true;
+            }
+        }
+        let sum = self.sums.entry(direction).or_default();
+        *sum = sum.at_least(all);
+        let mut rest = *sum;
+        for (_, named) in self.named.iter().filter(|((_, its), _)| *its == direction) {
+            rest = rest.minus(named.counted);
+        }
+        any |= rest != Counted::default();
+        if !any && !self.others.contains_key(&direction) {
+            return None;
+        }
+        let kept = self.others.entry(direction).or_default();
+        *kept = kept.at_least(rest);
+        service.counted = *kept;
+        Some(service)
+    }
+}
+
+impl Named {
+    fn take(&mut self, row: &PortRow, time: Wall) {
+        let now = counted(row);
+        // Less than before means that the service was away and began anew.
+        let more = now.zip(self.last, |now, last| now.checked_sub(last).unwrap_or(now));
+        self.counted = self.counted.plus(more);
+        self.last = now;
+        if let Some(owner) = &row.owner {
+            let holds = self.comm.as_ref().is_some_and(|(comm, since)| {
+                *comm == owner.comm || time.0 - since.0 < NAME_HOLDS_S * 1_000_000_000
+            });
+            if !holds {
+                self.comm = Some((owner.comm.clone(), time));
+            }
+        }
+    }
+
+    fn service(&self, row: &PortRow) -> Service {
+        Service {
+            port: row.port.to_string(),
+            direction: row.direction,
+            comm: self.comm.as_ref().map(|(comm, _)| comm.clone()),
+            states: row.states,
+            orphans: row.orphans_by_state,
+            orphan_bytes: row.orphan_bytes,
+            growth_per_s: row.growth_per_s,
+            standing: row.totals.standing,
+            fin_wait1: (row.fin_wait1_ms.max > 0.0).then_some(row.fin_wait1_ms),
+            counted: self.counted,
+        }
+    }
+}
+
+impl Service {
+    fn add(&mut self, row: &PortRow) {
+        let (sum, states) = (&mut self.states, &row.states);
+        sum.listen += states.listen;
+        sum.syn_sent += states.syn_sent;
+        sum.syn_recv += states.syn_recv;
+        sum.established += states.established;
+        sum.fin_wait1 += states.fin_wait1;
+        sum.fin_wait2 += states.fin_wait2;
+        sum.close_wait += states.close_wait;
+        sum.last_ack += states.last_ack;
+        sum.closing += states.closing;
+        sum.time_wait += states.time_wait;
+        let (sum, orphans) = (&mut self.orphans, &row.orphans_by_state);
+        sum.fin_wait1 += orphans.fin_wait1;
+        sum.last_ack += orphans.last_ack;
+        sum.closing += orphans.closing;
+        sum.fin_wait2 += orphans.fin_wait2;
+        self.orphan_bytes += row.orphan_bytes;
+        self.growth_per_s += row.growth_per_s;
+        self.standing += row.totals.standing;
+    }
+}
+
+const fn counted(row: &PortRow) -> Counted {
+    Counted::of(&row.totals, &row.orphan_ends)
+}
+
+/// Orphans first, then connections: as the snapshot's rows are sorted.
+const fn weight(row: &PortRow) -> (u64, u64) {
+    (row.orphans, row.states.live_with(0))
+}
+
+/// Whether a service takes a row from another: one that has nothing left, or twice the orphans and
+/// some, lest two of a size drive each other out by turns.
+const fn clearly_more((orphans, sockets): (u64, u64), least: (u64, u64)) -> bool {
+    (matches!(least, (0, 0)) && orphans + sockets > 0) || orphans > 2 * least.0 + 10
+}

@@ -1,0 +1,110 @@
+//! Rows about the watching: what is watched and by what, whether to believe it, what it costs.
+
+use super::{Family, SELF, TOTALS, counter, gauge, info, labelled, one_labelled, real, whole};
+use crate::aggregate::snapshot::Severity;
+
+/// What is watched, and by what.
+pub(super) const WATCHED: &[Family] = &[
+    info("sockflow_build", &["version"], "The sockflow that serves this", SELF, |_| {
+        one_labelled(&[env!("CARGO_PKG_VERSION")])
+    }),
+    info(
+        "sockflow_host",
+        &["nodename", "release", "boot_id"],
+        "The host watched: its name, kernel release and boot",
+        "uname(2), /proc/sys/kernel/random/boot_id",
+        |e| {
+            let host = &e.snapshot.host;
+            one_labelled(&[&host.name, &host.kernel, &host.boot_id])
+        },
+    ),
+    info(
+        "sockflow_filter",
+        &["filter"],
+        "The filter as typed; empty without one. What is called host-wide disregards it",
+        SELF,
+        |e| one_labelled(&[&e.snapshot.filter]),
+    ),
+    gauge(
+        "sockflow_signal_fidelity",
+        &["signal", "fidelity"],
+        "1 for how far each signal can be trusted on this kernel: exact, derived, sampled, absent",
+        "sockflow probes",
+        |e| {
+            let table = e.snapshot.fidelity.iter();
+            table.flat_map(|(signal, fidelity)| one_labelled(&[*signal, fidelity.name()])).collect()
+        },
+    ),
+    gauge(
+        "sockflow_snapshot_timestamp_seconds",
+        &[],
+        "When the values of this scrape were taken, seconds since 1970",
+        SELF,
+        |e| real(e.snapshot.time.0 as f64 / 1e9),
+    ),
+    gauge(
+        "sockflow_tracing_duration_seconds",
+        &[],
+        "Time since tracing began; counters count from there",
+        SELF,
+        |e| real(e.snapshot.elapsed_s),
+    ),
+    gauge(
+        "sockflow_severity",
+        &[],
+        "The verdict of sockflow top: 0 ok, 1 note, 2 warn, 3 crit",
+        SELF,
+        |e| {
+            whole(match e.snapshot.verdict.severity {
+                Severity::Ok => 0,
+                Severity::Note => 1,
+                Severity::Warn => 2,
+                Severity::Crit => 3,
+            })
+        },
+    ),
+];
+
+/// Whether to believe all this, and what it costs.
+pub(super) const BELIEF: &[Family] = &[
+    counter(
+        "sockflow_lost",
+        &["kind"],
+        "What was lost: detail events the ring had no room for (totals stay exact), untracked \
+         sockets the table had no room for, missed program runs, ungrouped sockets counted in other",
+        "BPF",
+        |e| {
+            let lost = &e.snapshot.lost;
+            labelled(
+                &[],
+                [
+                    ("detail", lost.detail),
+                    ("untracked", lost.untracked),
+                    ("missed", lost.missed),
+                    ("ungrouped", lost.ungrouped),
+                ],
+            )
+        },
+    ),
+    gauge(
+        "sockflow_own_cpu_ratio",
+        &[],
+        "CPU of the sockflow process over the last interval; 1 is one CPU",
+        "/proc/self/stat",
+        |e| real(e.snapshot.own_cost.cpu_percent / 100.0),
+    ),
+    gauge(
+        "sockflow_own_resident_memory_bytes",
+        &[],
+        "Resident memory of the sockflow process",
+        "/proc/self/status",
+        |e| whole(e.snapshot.own_cost.rss_bytes),
+    ),
+    gauge(
+        "sockflow_state_changes_per_second",
+        &[],
+        "State changes counted in the kernel over the last interval, a second",
+        TOTALS,
+        |e| real(e.snapshot.own_cost.events_per_s),
+    ),
+];

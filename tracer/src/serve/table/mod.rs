@@ -1,0 +1,205 @@
+//! THE table of metrics. A row is all there is to a metric: the text that is served, the docs and
+//! the tests of dashboard and alerts go through it.
+//!
+//! Names have base units and no abbreviations; a counter's `_total` and an info's `_info` are
+//! added by the format. A value that is not known is left out: an alert must not divide by a limit
+//! of 0. Labels are bounded: states, reasons and kinds by themselves, services by the ledger.
+
+mod about;
+mod host;
+mod services;
+
+use super::ledger::{Exposed, Service};
+use crate::aggregate::snapshot::{Direction, OrphanStates, States};
+
+/// What a value does over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while sockflow runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Always 1: what it says is in the labels.
+    Info,
+}
+
+/// A number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Exact.
+    Whole(u64),
+    /// Measured.
+    Real(f64),
+}
+
+/// One value with the values of its family's labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample(pub Vec<String>, pub Value);
+
+/// A metric.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, without `_total` and `_info`.
+    pub name: &'static str,
+    /// What it does over time.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Its values.
+    pub samples: fn(&Exposed) -> Vec<Sample>,
+}
+
+impl Family {
+    /// Its name in queries.
+    #[must_use]
+    pub fn series(&self) -> String {
+        match self.kind {
+            Kind::Counter => format!("{}_total", self.name),
+            Kind::Gauge => self.name.to_owned(),
+            Kind::Info => format!("{}_info", self.name),
+        }
+    }
+
+    /// Its unit, if that is one the format knows: name and unit, taken apart.
+    #[must_use]
+    pub fn unit(&self) -> Option<(&'static str, &'static str)> {
+        self.name.rsplit_once('_').filter(|(_, unit)| matches!(*unit, "seconds" | "bytes"))
+    }
+}
+
+const TOTALS: &str = "BPF, exact totals kept in the kernel";
+const DIAG: &str = "sock_diag, sampled";
+const SOCKSTAT: &str = "/proc/net/sockstat";
+const SYSCTL: &str = "/proc/sys/net/ipv4";
+const TREND: &str = "least squares over the last 30 s";
+const SELF: &str = "sockflow";
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    source: &'static str,
+    samples: fn(&Exposed) -> Vec<Sample>,
+) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help, source, samples }
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    source: &'static str,
+    samples: fn(&Exposed) -> Vec<Sample>,
+) -> Family {
+    Family { name, kind: Kind::Counter, labels, help, source, samples }
+}
+
+const fn info(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    source: &'static str,
+    samples: fn(&Exposed) -> Vec<Sample>,
+) -> Family {
+    Family { name, kind: Kind::Info, labels, help, source, samples }
+}
+
+/// All metrics, in the order in which they are served.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    [about::WATCHED, host::ORPHANS, host::CONNECTIONS, host::LIMITS, services::TABLE, about::BELIEF]
+        .into_iter()
+        .flatten()
+}
+
+fn whole(value: u64) -> Vec<Sample> {
+    vec![Sample(Vec::new(), Value::Whole(value))]
+}
+
+fn real(value: f64) -> Vec<Sample> {
+    vec![Sample(Vec::new(), Value::Real(value))]
+}
+
+fn maybe(value: Option<f64>) -> Vec<Sample> {
+    value.map(real).unwrap_or_default()
+}
+
+/// A limit; 0 stands for one that could not be read.
+fn known(limit: u64) -> Vec<Sample> {
+    if limit > 0 { whole(limit) } else { Vec::new() }
+}
+
+fn one_labelled(labels: &[&str]) -> Vec<Sample> {
+    vec![Sample(labels.iter().map(|label| (*label).to_owned()).collect(), Value::Whole(1))]
+}
+
+/// Counts by one more label.
+fn labelled(first: &[&str], counts: impl IntoIterator<Item = (&'static str, u64)>) -> Vec<Sample> {
+    let labels = |name: &str| first.iter().copied().chain([name]).map(str::to_owned).collect();
+    counts.into_iter().map(|(name, count)| Sample(labels(name), Value::Whole(count))).collect()
+}
+
+fn per_service(exposed: &Exposed, value: fn(&Service) -> Option<Value>) -> Vec<Sample> {
+    exposed
+        .services
+        .iter()
+        .filter_map(|s| Some(Sample(labels(s).map(str::to_owned).into(), value(s)?)))
+        .collect()
+}
+
+const fn labels(service: &Service) -> [&str; 2] {
+    [service.port.as_str(), direction(service)]
+}
+
+const fn direction(service: &Service) -> &'static str {
+    match service.direction {
+        Direction::In => "in",
+        Direction::Out => "out",
+    }
+}
+
+fn states(first: &[&str], states: &States) -> Vec<Sample> {
+    let States {
+        listen,
+        syn_sent,
+        syn_recv,
+        established,
+        fin_wait1,
+        fin_wait2,
+        close_wait,
+        last_ack,
+        closing,
+        time_wait,
+    } = *states;
+    labelled(
+        first,
+        [
+            ("listen", listen),
+            ("syn_sent", syn_sent),
+            ("syn_recv", syn_recv),
+            ("established", established),
+            ("fin_wait1", fin_wait1),
+            ("fin_wait2", fin_wait2),
+            ("close_wait", close_wait),
+            ("last_ack", last_ack),
+            ("closing", closing),
+            ("time_wait", time_wait),
+        ],
+    )
+}
+
+fn orphan_states(first: &[&str], states: &OrphanStates) -> Vec<Sample> {
+    let OrphanStates { fin_wait1, last_ack, closing, fin_wait2 } = *states;
+    labelled(
+        first,
+        [
+            ("fin_wait1", fin_wait1),
+            ("last_ack", last_ack),
+            ("closing", closing),
+            ("fin_wait2", fin_wait2),
+        ],
+    )
+}

@@ -1,0 +1,136 @@
+//! Rows by service.
+
+use super::{
+    DIAG, Family, SELF, TOTALS, TREND, Value, counter, direction, gauge, info, labelled, labels,
+    one_labelled, orphan_states, per_service, states, whole,
+};
+
+const SERVICE: &[&str] = &["port", "direction"];
+
+/// Services within the cap, and the rest as `other`.
+pub(super) const TABLE: &[Family] = &[
+    gauge(
+        "sockflow_services",
+        &[],
+        "Services seen: listening ports by direction; those beyond the cap are summed in other",
+        SELF,
+        |e| whole(e.seen as u64),
+    ),
+    gauge(
+        "sockflow_services_folded",
+        &[],
+        "Services summed in the row other because of --max-services",
+        SELF,
+        |e| whole(e.folded as u64),
+    ),
+    info(
+        "sockflow_service_owner",
+        &["port", "direction", "comm"],
+        "The process that owns most of a service's sockets, by name",
+        "BPF, at accept, connect and close()",
+        |e| {
+            let owners = e.services.iter().filter_map(|s| Some((s, s.comm.as_ref()?)));
+            owners
+                .flat_map(|(s, comm)| one_labelled(&[s.port.as_str(), direction(s), comm.as_str()]))
+                .collect()
+        },
+    ),
+    gauge(
+        "sockflow_service_sockets",
+        &["port", "direction", "state"],
+        "Sockets by service and state",
+        "BPF, exact; minisockets from sock_diag, sampled",
+        |e| e.services.iter().flat_map(|s| states(&labels(s), &s.states)).collect(),
+    ),
+    gauge(
+        "sockflow_service_orphans",
+        &["port", "direction", "state"],
+        "Orphaned sockets by service and state",
+        TOTALS,
+        |e| e.services.iter().flat_map(|s| orphan_states(&labels(s), &s.orphans)).collect(),
+    ),
+    gauge(
+        "sockflow_service_orphan_memory_bytes",
+        SERVICE,
+        "Memory that a service's orphans hold",
+        DIAG,
+        |e| per_service(e, |s| Some(Value::Whole(s.orphan_bytes))),
+    ),
+    gauge(
+        "sockflow_service_orphans_growth_per_second",
+        SERVICE,
+        "Growth of a service's orphans, sockets a second",
+        TREND,
+        |e| per_service(e, |s| Some(Value::Real(s.growth_per_s))),
+    ),
+    counter(
+        "sockflow_service_orphans_begun",
+        SERVICE,
+        "Sockets of a service that became orphans",
+        TOTALS,
+        |e| per_service(e, |s| Some(Value::Whole(s.counted.orphaned()))),
+    ),
+    counter(
+        "sockflow_service_orphans_ended",
+        &["port", "direction", "reason"],
+        "Orphans of a service that are gone, by reason",
+        TOTALS,
+        |e| e.services.iter().flat_map(|s| labelled(&labels(s), s.counted.ends())).collect(),
+    ),
+    gauge(
+        "sockflow_service_connections_standing",
+        SERVICE,
+        "Connections of a service that stood when tracing began",
+        TOTALS,
+        |e| per_service(e, |s| Some(Value::Whole(s.standing))),
+    ),
+    counter(
+        "sockflow_service_connections_opened",
+        SERVICE,
+        "Sockets of a service that reached ESTABLISHED",
+        TOTALS,
+        |e| per_service(e, |s| Some(Value::Whole(s.counted.opened()))),
+    ),
+    counter(
+        "sockflow_service_connections_closed",
+        SERVICE,
+        "Connections of a service that left for good",
+        TOTALS,
+        |e| per_service(e, |s| Some(Value::Whole(s.counted.closed()))),
+    ),
+    counter(
+        "sockflow_service_time_wait_begun",
+        SERVICE,
+        "Sockets of a service replaced by a minisocket",
+        TOTALS,
+        |e| per_service(e, |s| Some(Value::Whole(s.counted.time_wait()))),
+    ),
+    counter(
+        "sockflow_service_resets",
+        &["port", "direction", "way"],
+        "RST segments of a service, received and sent",
+        TOTALS,
+        |e| e.services.iter().flat_map(|s| labelled(&labels(s), s.counted.resets())).collect(),
+    ),
+    gauge(
+        "sockflow_service_fin_wait1_median_seconds",
+        SERVICE,
+        "Median time in FIN_WAIT1 since tracing began; absent until one ended, and for other",
+        "BPF, a histogram with buckets of 12.5 %",
+        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.p50 / 1e3))),
+    ),
+    gauge(
+        "sockflow_service_fin_wait1_p99_seconds",
+        SERVICE,
+        "99th percentile of the time in FIN_WAIT1 since tracing began; absent likewise",
+        "BPF, a histogram with buckets of 12.5 %",
+        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.p99 / 1e3))),
+    ),
+    gauge(
+        "sockflow_service_fin_wait1_max_seconds",
+        SERVICE,
+        "Longest time in FIN_WAIT1 since tracing began; absent likewise",
+        "BPF, exact",
+        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.max / 1e3))),
+    ),
+];

@@ -1,0 +1,444 @@
+//! The exposition of a fixed snapshot, whole; the ledger's promises; the server against clients
+//! that do not behave.
+
+mod dist;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::aggregate::snapshot::*;
+use crate::serve::ledger::{Exposed, Ledger};
+use crate::serve::page::{Format, Page};
+use crate::serve::table::families;
+use crate::serve::{docs, http, text};
+use crate::tui::tests::fixture::{self, crisis};
+
+fn exposed(snapshot: Snapshot) -> Exposed {
+    Ledger::new(200).expose(Arc::new(snapshot))
+}
+
+/// The version changes with releases, and what is looked at here does not.
+fn without_version(text: &str) -> String {
+    text.replace(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "version=\"VERSION\"")
+}
+
+#[test]
+fn a_crisis_as_openmetrics() {
+    insta::assert_snapshot!(without_version(&text::openmetrics(&exposed(crisis())).unwrap()));
+}
+
+#[test]
+fn a_crisis_as_prometheus_text() {
+    insta::assert_snapshot!(without_version(&text::prometheus(&exposed(crisis())).unwrap()));
+}
+
+/// Series and values of a text, without comments.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let values = text.lines().filter(|line| !line.starts_with('#'));
+    values
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            (series.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn both_formats_say_the_same() {
+    let exposed = exposed(crisis());
+    let (openmetrics, prometheus) =
+        (text::openmetrics(&exposed).unwrap(), text::prometheus(&exposed).unwrap());
+    assert_eq!(series(&openmetrics), series(&prometheus));
+    assert!(openmetrics.ends_with("# EOF\n"));
+    assert!(!prometheus.contains("# EOF") && !prometheus.contains("# UNIT"));
+    // Every metric is there: the crisis knows all values.
+    for family in families() {
+        assert!(
+            series(&prometheus)
+                .keys()
+                .any(|name| name.split('{').next() == Some(&*family.series())),
+            "{}",
+            family.series()
+        );
+    }
+}
+
+#[test]
+fn names_are_conventional_and_helps_need_no_escape() {
+    let mut seen = BTreeSet::new();
+    for family in families() {
+        let name = family.name;
+        assert!(seen.insert(name), "{name} twice");
+        assert!(name.starts_with("sockflow_"), "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        for ending in
+            ["_total", "_info", "_count", "_sum", "_bucket", "_created", "_ms", "_percent"]
+        {
+            assert!(!name.ends_with(ending), "{name}");
+        }
+        let text = format!("{} {}", family.help, family.source);
+        assert!(!text.contains(['"', '\\', '\n', '|']), "{text}");
+        assert!(!family.help.is_empty() && !family.source.is_empty(), "{name}");
+        assert!(!family.help.ends_with('.'), "{name}: the text adds it");
+        assert!(
+            !family.labels.iter().any(|label| ["pid", "peer", "address"].contains(label)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_known_is_absent() {
+    let mut snapshot = fixture::empty();
+    snapshot.orphans.limit = 0;
+    snapshot.tw_buckets.limit = 0;
+    snapshot.tw_buckets.fin_wait2 = None;
+    snapshot.tcp_mem.high = 0;
+    let text = text::prometheus(&exposed(snapshot)).unwrap();
+    let names: BTreeSet<String> = series(&text).into_keys().collect();
+    for absent in [
+        "sockflow_host_orphans_limit",
+        "sockflow_host_orphans_limit_eta_seconds",
+        "sockflow_time_wait_buckets_limit",
+        "sockflow_time_wait_buckets_fin_wait2",
+        "sockflow_tcp_memory_threshold_bytes{threshold=\"high\"}",
+        "sockflow_service_fin_wait1_max_seconds",
+    ] {
+        assert!(!names.contains(absent), "{absent}");
+    }
+    assert!(!text.contains("# TYPE sockflow_service_sockets"), "a family without values");
+}
+
+/// No control character, no line of somebody else's.
+#[test]
+fn hostile_names_stay_labels() {
+    let mut snapshot = fixture::hostile();
+    snapshot.host.name = "a\"} 7\nsockflow_fake 1\\".into();
+    let text = text::openmetrics(&exposed(snapshot)).unwrap();
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(text.lines().all(|line| line.starts_with("# ") || line.starts_with("sockflow_")));
+    assert!(!series(&text).contains_key("sockflow_fake"));
+}
+
+#[test]
+fn the_docs_are_of_this_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/METRICS.md");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == docs::markdown(), "docs/METRICS.md is not current: `cargo xtask docs`");
+}
+
+// The ledger.
+
+fn row(port: u16, orphans: u64, opened: u64) -> PortRow {
+    let mut row = crisis().ports.swap_remove(1);
+    row.port = port;
+    row.orphans = orphans;
+    row.orphans_by_state = OrphanStates { fin_wait1: orphans, ..OrphanStates::default() };
+    row.states = States { established: opened.min(5), ..States::default() };
+    row.totals = Totals { opened, ..Totals::default() };
+    row.orphan_ends = OrphanEnds::default();
+    row
+}
+
+fn with(rows: Vec<PortRow>) -> Arc<Snapshot> {
+    let mut rows = rows;
+    rows.sort_by_key(|row| {
+        std::cmp::Reverse((row.orphans, row.states.established, u16::MAX - row.port))
+    });
+    Arc::new(Snapshot { ports: rows, ..crisis() })
+}
+
+/// What was opened, by port.
+fn opened(exposed: &Exposed) -> BTreeMap<String, u64> {
+    exposed.services.iter().map(|row| (row.port.clone(), row.counted.opened())).collect()
+}
+
+fn pairs(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    expected.iter().map(|(port, count)| ((*port).to_owned(), *count)).collect()
+}
+
+#[test]
+fn the_rest_is_summed_and_nothing_goes_missing() {
+    let mut ledger = Ledger::new(2);
+    let exposed =
+        ledger.expose(with(vec![row(1, 9, 10), row(2, 7, 20), row(3, 5, 30), row(4, 3, 40)]));
+    assert_eq!(opened(&exposed), pairs(&[("1", 10), ("2", 20), ("other", 70)]));
+    assert_eq!((exposed.seen, exposed.folded), (4, 2));
+    assert_eq!(exposed.services[2].orphans.fin_wait1, 8);
+    assert_eq!(exposed.sums.opened(), 100);
+    // The snapshot's own row of what found no room.
+    let exposed = ledger.expose(with(vec![row(1, 9, 10), row(2, 7, 20), row(0, 0, 75)]));
+    assert_eq!(opened(&exposed), pairs(&[("1", 10), ("2", 20), ("other", 75)]));
+}
+
+#[test]
+fn a_row_is_kept_until_it_is_clearly_needed() {
+    let mut ledger = Ledger::new(2);
+    ledger.expose(with(vec![row(1, 20, 10), row(2, 10, 20), row(3, 9, 30)]));
+    // A little heavier is not enough.
+    let exposed = ledger.expose(with(vec![row(1, 20, 10), row(2, 10, 20), row(3, 12, 30)]));
+    assert_eq!(opened(&exposed), pairs(&[("1", 10), ("2", 20), ("other", 30)]));
+    // Much heavier is: it starts from 0, what it counted before stays in other, and so does what
+    // the one that goes had counted.
+    let exposed = ledger.expose(with(vec![row(1, 20, 10), row(2, 10, 21), row(3, 900, 35)]));
+    assert_eq!(opened(&exposed), pairs(&[("1", 10), ("3", 0), ("other", 56)]));
+    let exposed = ledger.expose(with(vec![row(1, 20, 10), row(2, 10, 22), row(3, 900, 45)]));
+    assert_eq!(opened(&exposed), pairs(&[("1", 10), ("3", 10), ("other", 57)]));
+    // One that nobody saw before brings all it has.
+    let rows = vec![row(3, 900, 45), row(4, 100, 7), row(2, 10, 22), row(0, 0, 10)];
+    let exposed = ledger.expose(with(rows));
+    assert_eq!(opened(&exposed), pairs(&[("3", 10), ("4", 7), ("other", 67)]));
+}
+
+#[test]
+fn a_service_that_leaves_or_begins_anew_takes_nothing_back() {
+    let mut ledger = Ledger::new(5);
+    ledger.expose(with(vec![row(1, 1, 10), row(2, 1, 20)]));
+    let exposed = ledger.expose(with(vec![row(2, 1, 20)]));
+    assert_eq!(opened(&exposed), pairs(&[("2", 20), ("other", 10)]));
+    assert_eq!(exposed.sums.opened(), 30);
+    // Its history is the snapshot's "other" now.
+    let exposed = ledger.expose(with(vec![row(2, 1, 20), row(0, 0, 10)]));
+    assert_eq!(opened(&exposed), pairs(&[("2", 20), ("other", 10)]));
+    let exposed = ledger.expose(with(vec![row(2, 1, 3)]));
+    assert_eq!(opened(&exposed), pairs(&[("2", 23), ("other", 10)]));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(32))]
+    /// Whatever comes and goes: rows within the cap, no series goes down while it is there, and
+    /// neither does their sum, which is the snapshot's wherever that does not go down.
+    #[test]
+    fn counters_never_go_down(
+        steps in proptest::collection::vec(
+            proptest::collection::btree_map(1_u16..12, (0_u64..60, 0_u64..5), 0..12), 1..25)
+    ) {
+        let mut ledger = Ledger::new(4);
+        let mut totals: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for step in steps {
+            // As the source does it: who leaves is summed in port 0.
+            let gone: Vec<u16> =
+                totals.keys().copied().filter(|port| *port != 0 && !step.contains_key(port)).collect();
+            for port in gone {
+                let kept = totals.remove(&port).unwrap_or_default();
+                *totals.entry(0).or_default() += kept;
+            }
+            for (port, (_, more)) in &step {
+                *totals.entry(*port).or_default() += more;
+            }
+            let rows = totals
+                .iter()
+                .map(|(port, opened)| row(*port, step.get(port).map_or(0, |(orphans, _)| *orphans), *opened))
+                .collect();
+            let exposed = ledger.expose(with(rows));
+            let now = opened(&exposed);
+            proptest::prop_assert!(now.len() <= 5);
+            for (port, count) in &now {
+                // A port that was away begins anew, as a counter may.
+                if let Some(before) = last.get(port) {
+                    proptest::prop_assert!(count >= before, "{port}: {before} to {count}");
+                }
+            }
+            let all: u64 = totals.values().sum();
+            proptest::prop_assert_eq!(now.values().sum::<u64>(), all);
+            proptest::prop_assert_eq!(exposed.sums.opened(), all);
+            last = now;
+        }
+    }
+}
+
+#[test]
+fn a_process_that_changes_its_name_all_the_time_makes_few_series() {
+    let mut ledger = Ledger::new(2);
+    let mut names = BTreeSet::new();
+    for second in 0..180 {
+        let mut snapshot = fixture::later(second);
+        for row in &mut snapshot.ports {
+            if let Some(owner) = &mut row.owner {
+                owner.comm = format!("name-{second}");
+            }
+        }
+        let exposed = ledger.expose(Arc::new(snapshot));
+        names.extend(exposed.services.iter().filter_map(|row| row.comm.clone()));
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+// What is asked for.
+
+#[test]
+fn the_format_is_what_the_scraper_likes_best() {
+    for (accept, format) in [
+        ("", Format::OpenMetrics),
+        ("*/*", Format::OpenMetrics),
+        ("text/plain", Format::Prometheus),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::Prometheus),
+        (
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+             q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            Format::OpenMetrics,
+        ),
+        ("application/openmetrics-text;q=0.4, TEXT/PLAIN ; Q=0.6", Format::Prometheus),
+        ("text/plain;q=nonsense", Format::OpenMetrics),
+    ] {
+        assert_eq!(Format::wanted(accept), format, "{accept}");
+    }
+}
+
+#[test]
+fn a_page_is_encoded_once_and_grows_stale() {
+    let page = Page::new(exposed(crisis()), Duration::ZERO);
+    let first = page.text(Format::OpenMetrics).unwrap();
+    assert_eq!(first.as_ptr(), page.text(Format::OpenMetrics).unwrap().as_ptr());
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(page.stale().is_some());
+    assert!(Page::new(exposed(crisis()), Duration::from_secs(60)).stale().is_none());
+}
+
+// The server.
+
+/// A server with the crisis, until dropped.
+struct Served {
+    address: SocketAddr,
+    pages: Option<watch::Sender<Arc<Page>>>,
+    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Served {
+    fn start() -> Self {
+        Self::with(exposed(crisis()))
+    }
+
+    fn with(exposed: Exposed) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let page = Page::new(exposed, Duration::from_secs(60));
+        let (sender, pages) = watch::channel(Arc::new(page));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(http::serve(listener, pages))
+        });
+        Self { address, pages: Some(sender), thread: Some(thread) }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// The whole answer.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        read(&mut stream)
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.pages.take());
+        let ended = self.thread.take().unwrap().join();
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+fn read(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+#[test]
+fn paths_and_methods() {
+    let served = Served::start();
+    let metrics = served.get("/metrics");
+    assert_eq!(status(&metrics), "200");
+    assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    assert!(metrics.contains("connection: close"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
+    let plain = served.ask("GET /metrics?x=1 HTTP/1.1\r\nHost: a\r\nAccept: text/plain\r\n\r\n");
+    assert!(plain.contains("content-type: text/plain; version=0.0.4"));
+    assert!(served.get("/").contains("/metrics"));
+    assert_eq!(status(&served.get("/-/healthy")), "200");
+    assert_eq!(status(&served.get("/metrics/")), "404");
+    let refused = served.ask("DELETE /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&refused), "405");
+    assert!(refused.contains("allow: GET, HEAD"), "{refused}");
+    let head = served.ask("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(status(&head) == "200" && head.ends_with("\r\n\r\n"), "{head}");
+    assert_eq!(status(&served.ask("nonsense\r\n\r\n")), "400");
+    assert_eq!(status(&served.get(&format!("/{}", "a".repeat(4_000)))), "414");
+    let many = "X: y\r\n".repeat(200);
+    assert_eq!(status(&served.ask(&format!("GET / HTTP/1.1\r\n{many}\r\n"))), "431");
+}
+
+#[test]
+fn an_endless_request_line_is_answered_and_cut() {
+    let served = Served::start();
+    let mut stream = served.connect();
+    stream.write_all(format!("GET /{}", "a".repeat(1 << 20)).as_bytes()).unwrap();
+    assert_eq!(status(&read(&mut stream)), "431");
+}
+
+/// Five times the connections there are, none of which ever says anything.
+#[test]
+fn those_who_sit_on_their_connections_keep_nobody_out() {
+    let served = Served::start();
+    let sitting: Vec<TcpStream> = (0..320).map(|_| served.connect()).collect();
+    let began = Instant::now();
+    assert_eq!(status(&served.get("/metrics")), "200");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(sitting);
+}
+
+#[test]
+fn a_request_that_never_ends_is_told_so() {
+    let served = Served::start();
+    let mut stream = served.connect();
+    let began = Instant::now();
+    stream.write_all(b"GET /met").unwrap();
+    assert_eq!(status(&read(&mut stream)), "408");
+    let took = began.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(10)).contains(&took), "{took:?}");
+}
+
+/// A page larger than any socket's buffer, asked for by more than are served at once, who then do
+/// not read it: whoever does gets it whole.
+#[test]
+fn those_who_never_read_keep_nobody_out() {
+    let rows = (1..=2_000).map(|port| row(port, 5_000 - u64::from(port), 1)).collect();
+    let served = Served::with(Ledger::new(2_000).expose(with(rows)));
+    // Encoded now, and not while the time runs.
+    served.get("/metrics");
+    let asking: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = served.connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    let whole = served.get("/metrics");
+    let took = began.elapsed();
+    assert!(whole.len() > 4 << 20 && whole.ends_with("# EOF\n"), "{} bytes", whole.len());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(asking);
+}
