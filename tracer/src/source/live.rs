@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::abi::GROUP_OUTSIDE;
-use tracer_common::counters::Loss;
+use tracer_common::counters::{Counter, Loss};
 use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
@@ -26,7 +26,7 @@ use crate::bpf::plan::Plan;
 use crate::bpf::reconcile::{self, Living};
 use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
 use crate::event::{Direction, FidelityTable, Lost, OwnCost};
-use crate::event::{Event, Input, Totals};
+use crate::event::{Event, Group, Input, Totals};
 use crate::filter::{Filter, SocketIdentity};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
@@ -50,6 +50,8 @@ pub struct Live {
     /// Missed runs that the table has been held against sock_diag for.
     reconciled: u64,
     reconcile_not_before: Instant,
+    /// Since when we have had more orphans than the kernel.
+    too_many_since: Option<Instant>,
     /// How the start went, for people.
     pub notes: Vec<String>,
 }
@@ -103,6 +105,7 @@ impl Live {
             began,
             reconciled: 0,
             reconcile_not_before: Instant::now(),
+            too_many_since: None,
             notes,
         })
     }
@@ -136,10 +139,17 @@ impl Live {
         if let Some(first) = self.first_gauges.take() {
             inputs.push(Input::Gauges(first));
         }
+        if thorough {
+            let totals = self.totals()?;
+            let gauges = self.gauges.sample();
+            self.compare(&totals, &gauges);
+        }
         self.reconcile(thorough)?;
         let totals = self.totals()?;
         // Right after the totals: the two are compared (drift).
-        inputs.push(Input::Gauges(self.gauges.sample()));
+        let gauges = self.gauges.sample();
+        self.compare(&totals, &gauges);
+        inputs.push(Input::Gauges(gauges));
         let listening: HashSet<u16> = totals
             .groups
             .iter()
@@ -155,12 +165,15 @@ impl Live {
         Ok(inputs)
     }
 
-    /// After missed runs, takes out the records of sockets that are gone unseen. Costs two dumps,
-    /// so not more often than every few seconds, unless it is for the last snapshot.
+    /// After missed runs, or where we keep having more orphans than the kernel, takes out the records
+    /// of sockets that are gone unseen. Costs two dumps, so not more often than every few seconds,
+    /// unless it is for the last snapshot.
     fn reconcile(&mut self, thorough: bool) -> Result<()> {
         let missed = self.kernel.missed_runs();
         let due = thorough || Instant::now() >= self.reconcile_not_before;
-        if missed == self.reconciled || !due || !self.kernel.has_cookies {
+        let too_many =
+            self.too_many_since.is_some_and(|since| thorough || since.elapsed() >= RECONCILE_EVERY);
+        if (missed == self.reconciled && !too_many) || !due || !self.kernel.has_cookies {
             return Ok(());
         }
         let alive = self.living()?;
@@ -170,8 +183,20 @@ impl Live {
             reconcile::take_out(&mut self.maps, self.groups.base_mut(), &suspects, &alive)?;
         }
         self.reconciled = missed;
+        self.too_many_since = None;
         self.reconcile_not_before = Instant::now() + RECONCILE_EVERY;
         Ok(())
+    }
+
+    /// Notes since when we have more orphans than the kernel.
+    fn compare(&mut self, totals: &Totals, gauges: &Gauges) {
+        let counted = |group: &Group| group.counters.population(Counter::Orphans);
+        let ours = totals.groups.iter().map(counted).sum::<u64>() + totals.orphans_outside;
+        if gauges.sockets.orphan.is_none_or(|host| ours <= host) {
+            self.too_many_since = None;
+        } else {
+            self.too_many_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// All full sockets that can be seen now.
