@@ -47,7 +47,7 @@ impl SampleRecord {
         let mut record = Self { wall_ns: wall.0, events, ..Self::default() };
         for input in inputs {
             match input {
-                Input::Event(_) => {}
+                Input::Event(_) | Input::Gap(_) => {}
                 Input::Totals(totals) => record.totals = Some(TotalsRecord::of(totals)),
                 Input::Gauges(gauges) => {
                     let before = record.gauges.replace(GaugesRecord::of(gauges));
