@@ -1,0 +1,69 @@
+//! UDP's memory against `udp_mem`, of the host: it matters where DNS is served.
+
+use super::checks::{Check, describe};
+use super::finding::Look;
+use super::watch::Watch;
+use crate::facts::{Facts, Known, Unknown};
+use crate::format::{bytes, count, percent};
+use crate::gauges::Pages;
+
+pub(super) struct UdpMem;
+
+impl Check for UdpMem {
+    describe!("udp_mem", "udp_mem", "UDP memory", "pages", Host);
+
+    fn look(&self, watch: &Watch) -> Known<Look> {
+        let facts = watch.last();
+        let udp = facts.udp.as_ref().map_err(Clone::clone)?;
+        let Some([low, pressure, high]) = facts.numbers::<3>("net.ipv4.udp_mem") else {
+            return Err(Unknown(format!(
+                "{} pages in use on the host, but net.ipv4.udp_mem shows in its first network \
+                 namespace only",
+                count(udp.mem.0)
+            )));
+        };
+        let page = facts.page();
+        let mut look = Look::at(udp.mem.0, high).trend(watch, pages);
+        let refused = watch.increase(|facts| facts.udp.as_ref().ok()?.mem_errors).unwrap_or(0);
+        let full = watch.increase(|facts| facts.udp.as_ref().ok()?.rcvbuf_errors).unwrap_or(0);
+        if refused > 0 {
+            look.refusing();
+        }
+        look.why = if refused > 0 {
+            format!("{} datagrams were dropped for it while we watched.", count(refused))
+        } else {
+            "At the limit datagrams are dropped. Unlike TCP, UDP has no pressure: only the third \
+             number counts."
+                .to_owned()
+        };
+        look.evidence = format!(
+            "{} in use, high {} (pages of {})",
+            bytes(udp.mem.bytes(page).0),
+            bytes(Pages(high).bytes(page).0),
+            bytes(page.0)
+        );
+        if full > 0 {
+            let drops = count(full);
+            look.evidence
+                .push_str(&format!("; {drops} dropped because a socket's own buffer was full"));
+        }
+        look.action =
+            "read faster, or with more sockets (SO_REUSEPORT); find the queue: ss -uamp".to_owned();
+        let Ok(memory) = facts.memory else { return Ok(look) };
+        let to = high.saturating_mul(2).max(udp.mem.0.saturating_mul(2)).min(memory.0 / 4 / page.0);
+        if to > high && high > 0 {
+            let scale = |pages: u64| (u128::from(pages) * u128::from(to) / u128::from(high)) as u64;
+            let value = format!("{} {} {to}", scale(low), scale(pressure));
+            if look.propose(facts, "net.ipv4.udp_mem", value) {
+                let new = Pages(to).bytes(page).0;
+                look.gain = format!("UDP may use {}", bytes(new));
+                look.risk = format!("that is {} of this host's memory", percent(new, memory.0));
+            }
+        }
+        Ok(look)
+    }
+}
+
+fn pages(facts: &Facts) -> Option<u64> {
+    Some(facts.udp.as_ref().ok()?.mem.0)
+}
