@@ -3,6 +3,7 @@
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
 //! view. [`engine`] is what `top` in all its forms shares.
 
+pub mod doctor;
 pub mod engine;
 pub mod filter;
 pub mod line;
@@ -28,6 +29,8 @@ Examples:
       sudo sockflow top --port 9981
   Make something to watch, from another terminal:
       sudo sockflow storm --mode zero-window --connections 900 --rate 45/s
+  Which limit of this host is reached first, and what to set:
+      sudo sockflow doctor
   See how well this kernel can be traced:
       sudo sockflow probes";
 
@@ -43,6 +46,7 @@ pub struct Cli {
 enum Command {
     Top(top::TopArgs),
     Trace(trace::TraceArgs),
+    Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Storm(Box<storm::StormArgs>),
     /// Print completions for a shell, to be sourced by it
@@ -79,6 +83,8 @@ impl Cli {
         match self.command {
             Command::Top(args) => args.run(),
             Command::Trace(args) => args.run(),
+            // Its exit code is its verdict.
+            Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),
             Command::Storm(args) => args.run().map_err(usage_of_storm),
             Command::Completions { shell } => {
