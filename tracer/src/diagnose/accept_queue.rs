@@ -98,7 +98,7 @@ fn advise(look: &mut Look, facts: &Facts, worst: &Listener) {
     let raise = match somaxconn {
         Some(most) if most >= to => "the setting does not cap it: listen() asked for less. ",
         _ => {
-            look.propose(facts, "net.core.somaxconn", to);
+            look.propose(facts, "net.core.somaxconn", &to);
             ""
         }
     };

@@ -40,9 +40,9 @@ impl Check for Conntrack {
             .to_owned();
         look.action = "do not track the service at all (NOTRACK for its port)".to_owned();
         let to = tracked.count.max(tracked.max).saturating_mul(2);
-        if look.propose(facts, "net.netfilter.nf_conntrack_max", to) {
+        if look.propose(facts, "net.netfilter.nf_conntrack_max", &to) {
             if facts.number("net.netfilter.nf_conntrack_buckets").is_some_and(|is| is < to / 4) {
-                look.propose(facts, "net.netfilter.nf_conntrack_buckets", to / 4);
+                look.propose(facts, "net.netfilter.nf_conntrack_buckets", &(to / 4));
             }
             look.gain = format!("room for {} connections", count(to));
             look.risk =

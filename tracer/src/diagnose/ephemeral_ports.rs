@@ -115,7 +115,7 @@ fn advise(look: &mut Look, facts: &Facts, worst: &Destination, (first, last): (u
     if worst.time_wait > worst.ports / 2
         && has_timestamps
         && !reuses(facts, worst.peer.ip())
-        && look.propose(facts, "net.ipv4.tcp_tw_reuse", 1)
+        && look.propose(facts, "net.ipv4.tcp_tw_reuse", &1)
     {
         gains.push(format!("{} ports free after a second, not 60", count(worst.time_wait)));
         risks.push("a peer without timestamps keeps its 60 s".to_owned());
@@ -130,9 +130,9 @@ fn advise(look: &mut Look, facts: &Facts, worst: &Destination, (first, last): (u
             let mut list = facts.sysctls.get("net.ipv4.ip_local_reserved_ports").cloned();
             list = list.filter(|list| !list.is_empty());
             let to = list.into_iter().chain(listening).collect::<Vec<_>>().join(",");
-            look.propose(facts, "net.ipv4.ip_local_reserved_ports", to);
+            look.propose(facts, "net.ipv4.ip_local_reserved_ports", &to);
         }
-        if look.propose(facts, "net.ipv4.ip_local_port_range", to) {
+        if look.propose(facts, "net.ipv4.ip_local_port_range", &to) {
             let more = wide.1 - wide.0 - (last - first);
             gains.push(format!("{} ports more", count(more)));
             risks.push("a server that starts later may find its port taken: reserve it".to_owned());

@@ -48,7 +48,7 @@ fn advise(look: &mut Look, facts: &Facts, worst: &ProcessFds) {
     let to = room(worst.open.max(worst.soft), 2);
     let hard = to.max(worst.hard);
     if facts.number("fs.nr_open").is_some_and(|most| hard > most && worst.hard < hard) {
-        look.propose(facts, "fs.nr_open", hard);
+        look.propose(facts, "fs.nr_open", &hard);
     }
     let show = |number: u64| match number {
         u64::MAX => "unlimited".to_owned(),

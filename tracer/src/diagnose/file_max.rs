@@ -19,7 +19,7 @@ impl Check for FileMax {
         look.why = "At the limit every process but root's gets ENFILE.".to_owned();
         look.evidence = "/proc/sys/fs/file-nr".to_owned();
         let to = files.allocated.max(files.max).saturating_mul(2);
-        if look.propose(facts, "fs.file-max", to) {
+        if look.propose(facts, "fs.file-max", &to) {
             look.gain = format!("room for {} open files", count(to));
             look.risk = "an open file takes about 256 bytes of kernel memory, and more for what \
                          is behind it"

@@ -182,7 +182,7 @@ impl Look {
     }
 
     /// Adds a setting to change, if this host has it and it is not so already.
-    pub(super) fn propose(&mut self, facts: &Facts, sysctl: &str, to: impl ToString) -> bool {
+    pub(super) fn propose(&mut self, facts: &Facts, sysctl: &str, to: &impl ToString) -> bool {
         let to = to.to_string();
         match facts.sysctls.get(sysctl) {
             Some(from) if *from != to => {

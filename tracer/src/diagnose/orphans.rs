@@ -140,7 +140,7 @@ fn advise(look: &mut Look, watch: &Watch, demand: u64, limit: u64) {
         other => other,
     });
     if let Some(retries) = retries.filter(|retries| !probing && *retries > RETRIES)
-        && look.propose(facts, "net.ipv4.tcp_orphan_retries", RETRIES)
+        && look.propose(facts, "net.ipv4.tcp_orphan_retries", &RETRIES)
     {
         let (before, after) = (life(retries), life(RETRIES));
         gains.push(format!(
@@ -163,7 +163,7 @@ fn advise(look: &mut Look, watch: &Watch, demand: u64, limit: u64) {
         }
         affordable => {
             let to = affordable.map_or(wanted, |(most, _)| wanted.min(most));
-            if look.propose(facts, "net.ipv4.tcp_max_orphans", to) {
+            if look.propose(facts, "net.ipv4.tcp_max_orphans", &to) {
                 gains.push(format!("room for {} orphans instead of {}", count(to), count(limit)));
                 risks.push(match affordable {
                     Some((_, each)) => format!(

@@ -56,7 +56,7 @@ impl Check for Softnet {
         );
         look.action = "spread the packets over the CPUs (RPS, more queues)".to_owned();
         let to = room(limit.unwrap_or(1000), 2).max(4096);
-        if look.propose(facts, "net.core.netdev_max_backlog", to) {
+        if look.propose(facts, "net.core.netdev_max_backlog", &to) {
             look.gain = format!("{} packets may wait for a CPU", count(to));
             look.risk = "packets wait longer, and are older when they are seen".to_owned();
         }

@@ -85,13 +85,13 @@ fn limit(facts: &Facts, listener: &Listener, cookies: Option<u64>) -> u64 {
 fn advise(look: &mut Look, facts: &Facts, worst: &Listener, cookies: Option<u64>) {
     let to = room(u64::from(worst.backlog).max(look.now.unwrap_or(0)), 4).max(1024);
     if cookies == Some(0) {
-        look.propose(facts, "net.ipv4.tcp_syncookies", 1);
+        look.propose(facts, "net.ipv4.tcp_syncookies", &1);
         if facts.number("net.ipv4.tcp_max_syn_backlog").is_some_and(|most| most < to) {
-            look.propose(facts, "net.ipv4.tcp_max_syn_backlog", to);
+            look.propose(facts, "net.ipv4.tcp_max_syn_backlog", &to);
         }
     }
     if facts.number("net.core.somaxconn").is_some_and(|most| most < to) {
-        look.propose(facts, "net.core.somaxconn", to);
+        look.propose(facts, "net.core.somaxconn", &to);
     }
     look.action = format!(
         "call listen() with {to} or more; look where the SYNs come from (ss -tn state \

@@ -154,7 +154,8 @@ fn advise(look: &mut Look, facts: &Facts, limits: MemLimits) {
         return;
     }
     let scale = |pages: Pages| (u128::from(pages.0) * u128::from(to) / u128::from(high.0)) as u64;
-    if look.propose(facts, "net.ipv4.tcp_mem", format!("{} {} {to}", scale(low), scale(pressure))) {
+    if look.propose(facts, "net.ipv4.tcp_mem", &format!("{} {} {to}", scale(low), scale(pressure)))
+    {
         look.gain = format!(
             "TCP may use {} instead of {}",
             bytes(Pages(to).bytes(page).0),

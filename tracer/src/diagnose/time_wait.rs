@@ -58,7 +58,7 @@ impl Check for TimeWait {
         .to_owned();
         let to = room(now.max(limit), 2);
         look.action = "keep connections open, or let the other side close first".to_owned();
-        if look.propose(facts, "net.ipv4.tcp_max_tw_buckets", to) {
+        if look.propose(facts, "net.ipv4.tcp_max_tw_buckets", &to) {
             look.gain = format!("room for {} minisockets", count(to));
             look.risk = format!("up to {} of kernel memory", bytes(to.saturating_mul(EACH)));
         }

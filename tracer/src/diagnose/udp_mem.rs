@@ -54,7 +54,7 @@ impl Check for UdpMem {
         if to > high && high > 0 {
             let scale = |pages: u64| (u128::from(pages) * u128::from(to) / u128::from(high)) as u64;
             let value = format!("{} {} {to}", scale(low), scale(pressure));
-            if look.propose(facts, "net.ipv4.udp_mem", value) {
+            if look.propose(facts, "net.ipv4.udp_mem", &value) {
                 let new = Pages(to).bytes(page).0;
                 look.gain = format!("UDP may use {}", bytes(new));
                 look.risk = format!("that is {} of this host's memory", percent(new, memory.0));

@@ -65,10 +65,10 @@ fn one(key: &str, number: u64, facts: &Facts, said: &mut Vec<Said>) {
                 .to_owned(),
         )),
         "net.ipv4.tcp_syncookies" if number == 0 => {
-            said.push((Word::Risky, State::Warn, "a full SYN queue then drops clients".to_owned()))
+            said.push((Word::Risky, State::Warn, "a full SYN queue then drops clients".to_owned()));
         }
         "net.ipv4.tcp_abort_on_overflow" if number == 1 => {
-            said.push((Word::Risky, State::Warn, "turns each short burst into errors".to_owned()))
+            said.push((Word::Risky, State::Warn, "turns each short burst into errors".to_owned()));
         }
         "net.core.somaxconn" if number < 4096 => said.push((
             Word::Lowers,

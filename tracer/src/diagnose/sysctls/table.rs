@@ -54,14 +54,20 @@ pub struct Sysctl {
 
 /// The chapters of docs/TUNING.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "they say what they are")]
 pub enum Chapter {
+    /// Sockets that are closed and not finished.
     Orphans,
+    /// What sockets may take.
     Memory,
+    /// After the close.
     TimeWait,
+    /// Connections going out.
     Ports,
+    /// Before accept() and before the CPU.
     Queues,
+    /// Descriptors.
     Files,
+    /// What is not TCP's.
     Others,
 }
 

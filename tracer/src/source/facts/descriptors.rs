@@ -26,10 +26,9 @@ pub fn all() -> Known<Processes> {
                     keep_worst(&mut found.worst);
                 }
             }
-            // It ended meanwhile, or has no descriptors to speak of.
-            Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found.denied += 1,
-            Err(_) => {}
+            // It ended meanwhile, or has no descriptors to speak of.
+            Ok(None) | Err(_) => {}
         }
     }
     if found.seen == 0 {
