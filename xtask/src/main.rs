@@ -4,12 +4,14 @@
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
+//! * [`docs`]: the parts of docs/ that are written from the sources;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
 mod bench;
 mod bpf;
 mod deps;
+mod docs;
 mod shell;
 mod test;
 mod tidy;
@@ -54,6 +56,11 @@ enum Command {
     /// Build or verify the BPF object that is checked in
     #[command(subcommand)]
     Bpf(Bpf),
+    /// Write the generated parts of docs/ anew
+    ///
+    /// The tables between `<!-- generated: … -->` and `<!-- end -->` of docs/TUNING.md come from
+    /// tracer/src/diagnose/sysctls/table.rs. `cargo xtask tidy` fails where they are not current.
+    Docs,
     /// Measure what tracing costs
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -102,6 +109,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Build) => bpf::build(&workspace)?,
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
+        Command::Docs => docs::write(&workspace)?,
         Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
