@@ -6,7 +6,7 @@ use super::{
     accept_queue, conntrack, ephemeral_ports, fds, file_max, memcg, orphans, softnet, syn_queue,
     sysctl_lint, tcp_mem, time_wait, udp_mem,
 };
-use crate::facts::Known;
+use crate::facts::{Facts, Known, Unknown};
 
 /// Looks at one resource.
 pub trait Check: Sync {
@@ -44,6 +44,14 @@ pub const CHECKS: [&dyn Check; 13] = [
     &memcg::Memcg,
     &sysctl_lint::SysctlLint,
 ];
+
+/// Why a limit of the host is not known, though what it limits is.
+pub(super) fn hidden(facts: &Facts, seen: &str, name: &str) -> Unknown {
+    Unknown(match facts.first_netns {
+        Some(true) => format!("{seen}, but {name} cannot be read"),
+        _ => format!("{seen}, but {name} shows in its first network namespace only"),
+    })
+}
 
 /// The five words of a check, as one line each.
 macro_rules! describe {

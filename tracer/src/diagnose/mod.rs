@@ -90,6 +90,11 @@ pub fn examine(watch: &Watch, about: About) -> Report {
             Err(why) => Finding::unknown(*check, why.0),
         })
         .collect();
+    // Who follows from what is well does not.
+    let bad: Vec<&str> = checks.iter().filter(|it| it.state > State::Ok).map(|it| it.id).collect();
+    for finding in &mut checks {
+        finding.follows = finding.follows.filter(|other| bad.contains(other));
+    }
     rank(&mut checks);
     let verdict = checks
         .iter()
@@ -117,6 +122,16 @@ pub fn examine(watch: &Watch, about: About) -> Report {
             .settings
             .as_ref()
             .map_or_else(|_| Vec::new(), |settings| sysctls::lint::lint(settings, watch.last())),
+    }
+}
+
+impl Report {
+    /// Whether enough was seen to call a host well: most checks could be made. What is bad is bad
+    /// however little was seen.
+    #[must_use]
+    pub fn is_founded(&self) -> bool {
+        let unknown = self.checks.iter().filter(|it| it.state == State::Unknown).count();
+        self.verdict > State::Ok || unknown * 2 < self.checks.len()
     }
 }
 
@@ -158,11 +173,15 @@ fn sentence(checks: &[Finding]) -> String {
         (State::Crit, Some(left)) if left > 0.0 => {
             format!("Runs out of {what} in {}. Do step 1 now.", duration(left))
         }
-        (State::Crit, _) => format!("Out of {what}. Do step 1 now."),
+        (State::Crit, Some(_)) => format!("Out of {what}. Do step 1 now."),
+        (State::Crit, None) => format!("See to the {what} now: step 1."),
         (State::Warn, Some(left)) if left > 0.0 => {
             format!("Runs out of {what} in {} at the present rate.", duration(left))
         }
         (State::Warn, _) => format!("Worth a look: {what}."),
+        (State::Ok, _) if unknown > 0 => {
+            "Nothing that could be seen is about to run out.".to_owned()
+        }
         (State::Ok, _) => "Nothing is about to run out.".to_owned(),
     };
     sentence + &unseen

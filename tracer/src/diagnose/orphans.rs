@@ -4,7 +4,7 @@
 //! and doubled again for one that got an ICMP error, with the limit (`tcp_out_of_resources`,
 //! net/ipv4/tcp_timer.c): so it begins to kill at a half, or a quarter, of what the setting says.
 
-use super::checks::{Check, describe};
+use super::checks::{Check, describe, hidden};
 use super::finding::{Look, State, room};
 use super::tcp_mem;
 use super::watch::Watch;
@@ -29,11 +29,8 @@ impl Check for Orphans {
         let now =
             now(facts).ok_or_else(|| Unknown::because("/proc/net/sockstat has no orphans"))?;
         let Some(limit) = gauges.limits.max_orphans else {
-            return Err(Unknown(format!(
-                "{} orphans on the host, but net.ipv4.tcp_max_orphans shows in its first network \
-                 namespace only",
-                count(now)
-            )));
+            let seen = format!("{} orphans on the host", count(now));
+            return Err(hidden(facts, &seen, "net.ipv4.tcp_max_orphans"));
         };
         let killed = killed(watch);
         let mut look = Look::at(now, limit).trend(watch, now_of);
@@ -105,8 +102,11 @@ fn evidence(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
         count(limit / 2),
         count(limit / 4)
     )];
+    let ever = facts.gauges.as_ref().ok().and_then(|it| it.tcp_ext.get(tcp_mem::KILLED).copied());
     if killed > 0 {
         parts.push(format!("{} +{}", tcp_mem::KILLED, count(killed)));
+    } else if let Some(ever) = ever.filter(|ever| *ever > 0) {
+        parts.push(format!("{} {} since boot", tcp_mem::KILLED, count(ever)));
     }
     if let Ok(sockets) = &facts.sockets {
         let orphans = &sockets.orphans;
@@ -124,7 +124,7 @@ fn evidence(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
         }
         if sockets.namespaces_denied > 0 {
             let denied = count(sockets.namespaces_denied as u64);
-            parts.push(format!("{denied} namespaces or processes not visible"));
+            parts.push(format!("namespaces not asked: {denied}"));
         }
     }
     parts.join("; ")

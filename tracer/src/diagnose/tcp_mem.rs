@@ -4,7 +4,7 @@
 //! (`sk_enter_memory_pressure`, `__sk_mem_raise_allocated`, net/core/sock.c); above the third it
 //! refuses, and kills orphans with data (`tcp_check_oom`, net/ipv4/tcp.c).
 
-use super::checks::{Check, describe};
+use super::checks::{Check, describe, hidden};
 use super::finding::{Look, State};
 use super::watch::Watch;
 use crate::facts::{Facts, Known, Unknown};
@@ -25,11 +25,8 @@ impl Check for TcpMem {
         let used =
             used(facts).ok_or_else(|| Unknown::because("/proc/net/sockstat has no TCP memory"))?;
         let Some(limits) = gauges.limits.tcp_mem else {
-            return Err(Unknown(format!(
-                "{} pages in use on the host, but net.ipv4.tcp_mem shows in its first network \
-                 namespace only",
-                count(used)
-            )));
+            let seen = format!("{} pages in use on the host", count(used));
+            return Err(hidden(facts, &seen, "net.ipv4.tcp_mem"));
         };
         let pressure = gauges.memory.pressure;
         let mut look = Look::at(used, limits.high.0).trend(watch, used_of);
@@ -133,7 +130,8 @@ fn advise(look: &mut Look, facts: &Facts, limits: MemLimits) {
         look.follows = Some("orphans");
     }
     look.action = if by_orphans {
-        "end the orphans first: they hold most of it"
+        "end the orphans, which hold most of it: in the server TCP_USER_TIMEOUT or a deadline, and a \
+         smaller SO_SNDBUF"
     } else {
         "find who does not read or send (ss -tm, largest skmem first); smaller SO_SNDBUF or \
          TCP_NOTSENT_LOWAT in the server"

@@ -169,6 +169,26 @@ fn tcp_mem() {
 }
 
 #[test]
+fn few_large_orphans_use_memory_up_long_before_their_limit() {
+    let mut facts = healthy();
+    gauges(&mut facts).sockets.orphan = Some(580);
+    gauges(&mut facts).sockets.mem = Some(Pages(560_000));
+    let orphans = &mut sockets(&mut facts).orphans;
+    (orphans.count, orphans.probing, orphans.bytes) = (580, 580, 580 * 3_800_000);
+    let watch = watched(facts, |facts, back| {
+        gauges(facts).sockets.mem = Some(Pages(560_000 - back * 1_000));
+    });
+    let report = report(&watch);
+    let first = &report.checks[0];
+    assert_eq!((first.id, first.state), ("tcp_mem", State::Crit));
+    assert_eq!(report.first_to_run_out.as_ref().map(|it| it.check), Some("tcp_mem"));
+    assert!(first.why.contains("Orphans hold 96% of it"), "{}", first.why);
+    assert!(first.action.contains("TCP_USER_TIMEOUT"), "{}", first.action);
+    // The orphans' own limit is far: it is not pointed at.
+    assert_eq!((first.follows, finding(&watch, "orphans").state), (None, State::Ok));
+}
+
+#[test]
 fn fds_and_file_max() {
     let fds = |open: u64| {
         steady("fds", |facts| {
@@ -338,6 +358,10 @@ fn sysctl_lint() {
     assert_eq!(files("net.core.somaxconn = 8192").state, State::Warn);
     let worst = files("net.core.somaxconn = 8192\nnet.ipv4.tcp_mem = 1 2 3");
     assert_eq!((worst.state, worst.now), (State::Crit, Some(2)));
+    let mut facts = healthy();
+    facts.settings.as_mut().unwrap().lines = lines("net.ipv4.tcp_mem = 1 2 3");
+    let sentence = report(&watched(facts, |_, _| {})).sentence;
+    assert_eq!(sentence, "See to the sysctl files now: step 1.");
     assert!(worst.why.starts_with("/etc/sysctl.conf:2 net.ipv4.tcp_mem"), "{}", worst.why);
 }
 
@@ -386,6 +410,7 @@ fn what_is_not_seen_is_unknown_and_never_ok() {
     let all = report(&watched(blind, |_, _| {}));
     assert_eq!(all.verdict, State::Unknown);
     assert_eq!(all.sentence, "Nothing could be measured.");
+    assert!(!all.is_founded());
     for finding in &all.checks {
         assert_eq!(finding.state, State::Unknown, "{finding:?}");
         assert_eq!((finding.now, finding.limit, finding.used), (None, None, None));
@@ -406,6 +431,7 @@ fn what_is_not_seen_is_unknown_and_never_ok() {
         .collect();
     assert_eq!(unknown, ["orphans", "tcp_mem", "udp_mem"]);
     assert_eq!(inside.verdict, State::Ok);
+    assert!(inside.is_founded());
     assert!(inside.sentence.contains("3 checks could not be made"), "{}", inside.sentence);
 }
 

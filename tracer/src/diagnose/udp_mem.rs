@@ -1,9 +1,9 @@
 //! UDP's memory against `udp_mem`, of the host: it matters where DNS is served.
 
-use super::checks::{Check, describe};
+use super::checks::{Check, describe, hidden};
 use super::finding::Look;
 use super::watch::Watch;
-use crate::facts::{Facts, Known, Unknown};
+use crate::facts::{Facts, Known};
 use crate::format::{bytes, count, percent};
 use crate::gauges::Pages;
 
@@ -16,11 +16,8 @@ impl Check for UdpMem {
         let facts = watch.last();
         let udp = facts.udp.as_ref().map_err(Clone::clone)?;
         let Some([low, pressure, high]) = facts.numbers::<3>("net.ipv4.udp_mem") else {
-            return Err(Unknown(format!(
-                "{} pages in use on the host, but net.ipv4.udp_mem shows in its first network \
-                 namespace only",
-                count(udp.mem.0)
-            )));
+            let seen = format!("{} pages in use on the host", count(udp.mem.0));
+            return Err(hidden(facts, &seen, "net.ipv4.udp_mem"));
         };
         let page = facts.page();
         let mut look = Look::at(udp.mem.0, high).trend(watch, pages);

@@ -104,6 +104,8 @@ pub fn judge(settings: &Settings, at: usize, facts: &Facts) -> Remark {
         None => said.push((Word::Malformed, State::Warn, "no `=`: it is not applied".to_owned())),
         // A pattern is for whatever is there.
         Some(_) if line.key.contains('*') => {}
+        // What is not about sockets is not the doctor's.
+        Some(_) if !line.key.starts_with("net.") && table::find(&line.key).is_none() => {}
         Some(_) if settings.absent.contains(&line.key) => said.push(absent(&line.key, facts)),
         Some(value) => {
             let later = settings.lines[at + 1..].iter().find(|later| {
@@ -180,10 +182,6 @@ fn contradicted(later: &SettingLine) -> Said {
 }
 
 fn differs(key: &str, value: &str, facts: &Facts) -> Option<Said> {
-    // What is not about sockets is not the doctor's.
-    if !key.starts_with("net.") && table::find(key).is_none() {
-        return None;
-    }
     let now = facts.sysctls.get(key)?;
     (now != value).then(|| (Word::Differs, State::Warn, format!("it is {now} now")))
 }
