@@ -390,11 +390,31 @@ fn udp_memory_that_nobody_reads() {
         .collect();
     let pages = udp_pages();
     assert!(pages > 1000, "{pages} pages");
-    let limit = |high: u64| write("net.ipv4.udp_mem", &format!("1 2 {high}"));
+    // The first number is the limit.
+    let limit = |pages: u64| {
+        write("net.ipv4.udp_mem", &format!("{pages} {} {}", pages * 2, pages * 4));
+    };
     limit(pages * 10 / 9);
     assert_state(&look(), "udp_mem", "warn");
     limit(pages);
-    assert_state(&look(), "udp_mem", "crit");
+    let full = look();
+    assert_state(&full, "udp_mem", "crit");
+    // It is as it says: the next socket gets little.
+    let send = || {
+        let before = udp_pages();
+        let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        for _ in 0..80 {
+            sender.send_to(&[0; 1400], sink.local_addr().expect("an address")).expect("send");
+        }
+        (sink, udp_pages() - before)
+    };
+    limit(pages / 2);
+    let (_refused, grown) = send();
+    assert!(grown < 10, "{grown} pages in spite of the limit");
+    apply(check(&full, "udp_mem"));
+    assert_state(&look(), "udp_mem", "ok");
+    let (_taken, grown) = send();
+    assert!(grown > 30, "{grown} pages");
     drop(sinks);
     eventually("less UDP memory", || udp_pages() < pages / 2);
     assert_state(&look(), "udp_mem", "ok");

@@ -82,8 +82,8 @@ fn why(
             "Memory is used up: the kernel killed {} orphans for it while we watched.",
             count(watch.increase_of(KILLED))
         )
-    } else if Pages(used) > limits.high {
-        "Above high: the kernel refuses memory, and kills orphans that hold data.".to_owned()
+    } else if Pages(used) >= limits.high {
+        "At high: the kernel refuses memory, and kills orphans that hold data.".to_owned()
     } else if pressure == Some(true) {
         "Pressure: buffers are kept small until usage is back at low.".to_owned()
     } else if Pages(used) > limits.low {

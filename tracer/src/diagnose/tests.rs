@@ -156,6 +156,15 @@ fn tcp_mem() {
     let small = finding(&watched(small, |_, _| {}), "tcp_mem");
     assert!(small.set.is_empty(), "{:?}", small.set);
     assert!(small.risk.contains("half of this host"), "{}", small.risk);
+    // Above a quarter of the orphan limit it may have been that.
+    let mut both = healthy();
+    gauges(&mut both).sockets.mem = Some(Pages(560_000));
+    gauges(&mut both).sockets.orphan = Some(40_000);
+    gauges(&mut both).tcp_ext.insert("TCPAbortOnMemory", 32);
+    let watch = watched(both, |facts, _| {
+        gauges(facts).tcp_ext.insert("TCPAbortOnMemory", 0);
+    });
+    assert_eq!(finding(&watch, "orphans").state, State::Crit);
     // What is killed with few orphans and high memory is killed for memory.
     let mut killed = healthy();
     gauges(&mut killed).sockets.mem = Some(Pages(560_000));
@@ -317,7 +326,7 @@ fn udp_mem_conntrack_softnet_and_memcg() {
         let facts = move |facts: &mut Facts| facts.udp.as_mut().unwrap().mem = Pages(mem);
         steady("udp_mem", facts).state
     };
-    assert_eq!([udp(1), udp(950_000), udp(1_151_598)], [State::Ok, State::Warn, State::Crit]);
+    assert_eq!([udp(1), udp(500_000), udp(575_799)], [State::Ok, State::Warn, State::Crit]);
     let tracked = |count: u64| {
         steady("conntrack", |facts| facts.conntrack.as_mut().unwrap().count = count).state
     };

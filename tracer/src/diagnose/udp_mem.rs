@@ -1,4 +1,10 @@
 //! UDP's memory against `udp_mem`, of the host: it matters where DNS is served.
+//!
+//! The **first** of the three numbers is the limit. UDP has no flag for pressure, so beyond the
+//! first number `__sk_mem_raise_allocated` (net/core/sock.c) refuses whatever goes beyond
+//! `udp_rmem_min` in a socket; the other two are never reached. Measured on 6.18: with
+//! `500 100000 200000` usage stopped at 624 pages, with `100000 500 200000` at none of them. What is
+//! dropped so is counted in no counter of /proc there, only at the socket.
 
 use super::checks::{Check, describe, hidden};
 use super::finding::Look;
@@ -20,7 +26,7 @@ impl Check for UdpMem {
             return Err(hidden(facts, &seen, "net.ipv4.udp_mem"));
         };
         let page = facts.page();
-        let mut look = Look::at(udp.mem.0, high).trend(watch, pages);
+        let mut look = Look::at(udp.mem.0, low).trend(watch, pages);
         let refused = watch.increase(|facts| facts.udp.as_ref().ok()?.mem_errors).unwrap_or(0);
         let full = watch.increase(|facts| facts.udp.as_ref().ok()?.rcvbuf_errors).unwrap_or(0);
         if refused > 0 {
@@ -29,14 +35,14 @@ impl Check for UdpMem {
         look.why = if refused > 0 {
             format!("{} datagrams were dropped for it while we watched.", count(refused))
         } else {
-            "At the limit datagrams are dropped. Unlike TCP, UDP has no pressure: only the third \
-             number counts."
+            "Beyond the first number of udp_mem a socket gets no more than udp_rmem_min: datagrams are \
+             dropped. UDP has no pressure, so the other two numbers do nothing."
                 .to_owned()
         };
         look.evidence = format!(
-            "{} in use, high {} (pages of {})",
+            "{} in use, the first number is {} (pages of {})",
             bytes(udp.mem.bytes(page).0),
-            bytes(Pages(high).bytes(page).0),
+            bytes(Pages(low).bytes(page).0),
             bytes(page.0)
         );
         if full > 0 {
@@ -47,10 +53,10 @@ impl Check for UdpMem {
         look.action =
             "read faster, or with more sockets (SO_REUSEPORT); find the queue: ss -uamp".to_owned();
         let Ok(memory) = facts.memory else { return Ok(look) };
-        let to = high.saturating_mul(2).max(udp.mem.0.saturating_mul(2)).min(memory.0 / 4 / page.0);
-        if to > high && high > 0 {
-            let scale = |pages: u64| (u128::from(pages) * u128::from(to) / u128::from(high)) as u64;
-            let value = format!("{} {} {to}", scale(low), scale(pressure));
+        let to = low.saturating_mul(2).max(udp.mem.0.saturating_mul(2)).min(memory.0 / 4 / page.0);
+        if to > low && low > 0 {
+            let scale = |pages: u64| (u128::from(pages) * u128::from(to) / u128::from(low)) as u64;
+            let value = format!("{to} {} {}", scale(pressure), scale(high));
             if look.propose(facts, "net.ipv4.udp_mem", &value) {
                 let new = Pages(to).bytes(page).0;
                 look.gain = format!("UDP may use {}", bytes(new));

@@ -19,11 +19,14 @@ pub(super) fn judge(key: &str, value: &str, facts: &Facts, said: &mut Vec<Said>)
     match (key, numbers.as_slice()) {
         ("net.ipv4.tcp_mem", [low, pressure, high]) => {
             let now = facts.gauges.as_ref().ok().and_then(|gauges| gauges.sockets.mem);
-            pages([*low, *pressure, *high], now, facts, said);
+            ascending([*low, *pressure, *high], said);
+            pages("high", *high, now, facts, said);
         }
         ("net.ipv4.udp_mem", [low, pressure, high]) => {
             let now = facts.udp.as_ref().ok().map(|udp| udp.mem);
-            pages([*low, *pressure, *high], now, facts, said);
+            ascending([*low, *pressure, *high], said);
+            // UDP's limit is the first: see the check.
+            pages("the first", *low, now, facts, said);
         }
         ("net.ipv4.tcp_rmem" | "net.ipv4.tcp_wmem", [min, first, most]) => {
             buffers(key, [*min, *first, *most], said);
@@ -110,15 +113,19 @@ fn lowered(number: u64, now: Option<u64>, what: &str, facts: &Facts, said: &mut 
     }
 }
 
-/// `tcp_mem` and `udp_mem`: three numbers of pages.
-fn pages([low, pressure, high]: [u64; 3], now: Option<Pages>, facts: &Facts, said: &mut Vec<Said>) {
+fn ascending([low, pressure, high]: [u64; 3], said: &mut Vec<Said>) {
     if low > pressure || pressure > high {
         said.push((Word::Malformed, State::Warn, "the numbers do not ascend".to_owned()));
     }
+}
+
+/// The number of `tcp_mem` or `udp_mem` that limits, in pages. The kernel's own is nearly the same
+/// share of memory for both (`tcp_init_mem`, `udp_init`).
+fn pages(which: &str, limit: u64, now: Option<Pages>, facts: &Facts, said: &mut Vec<Said>) {
     let page = facts.page();
-    let size = Pages(high).bytes(page).0;
-    if let Some(now) = now.filter(|now| now.0 > 0 && now.0 >= high) {
-        let text = format!("{} are pages: below the {} in use now", count(high), count(now.0));
+    let size = Pages(limit).bytes(page).0;
+    if let Some(now) = now.filter(|now| now.0 > 0 && now.0 >= limit) {
+        let text = format!("{} are pages: below the {} in use now", count(limit), count(now.0));
         said.push((Word::Lowers, State::Crit, text));
         return;
     }
@@ -127,21 +134,21 @@ fn pages([low, pressure, high]: [u64; 3], now: Option<Pages>, facts: &Facts, sai
     let own = memory.0 / 32 * 3;
     if size > memory.0 {
         let text = format!(
-            "in pages, not bytes: high = {}, more than the {} this host has, so it limits nothing",
+            "in pages, not bytes: {which} = {}, more than the {} this host has, so it limits nothing",
             bytes(size),
             bytes(memory.0)
         );
         said.push((Word::WrongUnit, State::Warn, text));
     } else if size < own / 10 * 9 {
         let text = format!(
-            "in pages: high = {}, less than the {} the kernel chooses for this host",
+            "in pages: {which} = {}, less than the {} the kernel chooses for this host",
             bytes(size),
             bytes(own)
         );
         said.push((Word::Lowers, State::Warn, text));
     } else if size > memory.0 / 5 * 2 {
         let text = format!(
-            "in pages: high = {}, {} of this host's memory; the kernel's own choice is {}",
+            "in pages: {which} = {}, {} of this host's memory; the kernel's own choice is {}",
             bytes(size),
             percent(size, memory.0),
             bytes(own)

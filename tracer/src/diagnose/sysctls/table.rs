@@ -154,9 +154,13 @@ pub const TABLE: &[Sysctl] = &[
     },
     Sysctl {
         unit: "pages",
-        does: "memory of all UDP sockets; only the third number counts",
-        beware: "beyond it datagrams are dropped (MemErrors)",
-        source: "net/ipv4/udp.c __udp_enqueue_schedule_skb, udp_init",
+        does: "memory of all UDP sockets: the first number is the limit",
+        beware: "beyond it a socket gets no more than udp_rmem_min, and datagrams are dropped",
+        source: "net/core/sock.c __sk_mem_raise_allocated, net/ipv4/udp.c udp_init",
+        myth: Some(
+            "that it is low, pressure and high as for TCP: UDP has no pressure, so the other two \
+             numbers do nothing",
+        ),
         ..host("net.ipv4.udp_mem", Chapter::Memory)
     },
     Sysctl {

@@ -92,3 +92,59 @@ fn colour_is_only_ever_added() {
     }
     assert_eq!(stripped, plain);
 }
+
+/// Each check where it is critical, alone: what it says and advises.
+#[test]
+fn every_check_in_a_critical_state() {
+    use crate::diagnose::fixture::{destination, lines, listener};
+    use crate::facts::Facts;
+    use crate::gauges::Pages;
+
+    type Change = fn(&mut Facts);
+    let bad: [(&str, Change); 13] = [
+        ("orphans", |facts| facts.gauges.as_mut().unwrap().sockets.orphan = Some(131_072)),
+        ("tcp_mem", |facts| facts.gauges.as_mut().unwrap().sockets.mem = Some(Pages(575_796))),
+        ("fds", |facts| {
+            facts.processes.as_mut().unwrap().worst = vec![process(4_121, "httpdns", 1024, 1024)];
+        }),
+        ("file_max", |facts| facts.files.as_mut().unwrap().allocated = 2_466_170),
+        ("accept_queue", |facts| facts.listeners = Ok(vec![listener(9_981, 129, 128)])),
+        ("syn_queue", |facts| {
+            facts.sockets.as_mut().unwrap().half_open = [(9_981, 4_096)].into();
+        }),
+        ("time_wait", |facts| {
+            facts.gauges.as_mut().unwrap().sockets.tw = Some(131_072);
+            facts.sockets.as_mut().unwrap().minisockets.connecting = 131_000;
+        }),
+        ("ephemeral_ports", |facts| {
+            facts.sockets.as_mut().unwrap().destinations =
+                vec![destination("192.0.2.7:5432", 28_232, 28_000)];
+        }),
+        ("udp_mem", |facts| facts.udp.as_mut().unwrap().mem = Pages(575_799)),
+        ("conntrack", |facts| facts.conntrack.as_mut().unwrap().count = 262_144),
+        ("softnet", |facts| facts.softnet.as_mut().unwrap()[0].dropped = 90_000),
+        ("memcg", |facts| {
+            let cgroup = &mut facts.cgroups.as_mut().unwrap()[0];
+            (cgroup.sock, cgroup.current) = (7 << 30, 8 << 30);
+        }),
+        ("sysctl_lint", |facts| {
+            facts.settings.as_mut().unwrap().lines = lines("net.ipv4.tcp_max_orphans = 90");
+        }),
+    ];
+    let mut shown = String::new();
+    for (id, change) in bad {
+        let mut facts = healthy();
+        change(&mut facts);
+        let report = report(&watched(facts, |facts, _| {
+            facts.softnet.as_mut().unwrap()[0].dropped = 0;
+        }));
+        let first = &report.checks[0];
+        assert_eq!((first.id, first.state), (id, State::Crit));
+        let style = style(100, true);
+        let mut page = Page { out: String::new(), style: &style };
+        page.details(1, first);
+        let _ = write!(shown, "\n{}{}", report.sentence, page.out);
+    }
+    fits(&shown, 100);
+    insta::assert_snapshot!(shown);
+}
