@@ -5,7 +5,7 @@
 //! connected.
 
 use super::checks::{Check, describe};
-use super::finding::{Look, room};
+use super::finding::{Look, State, room};
 use super::watch::Watch;
 use crate::facts::{Facts, Known, Listener};
 use crate::format::count;
@@ -30,11 +30,15 @@ impl Check for AcceptQueue {
         let mut look = Look::at(u64::from(worst.queue), limit(worst))
             .trend(watch, |facts| Some(u64::from(of(facts, inode)?.queue)));
         let dropped = dropped(watch, inode);
-        if dropped > 0 && worst.queue > 0 {
+        // A burst that is over is worth a word; a queue that was full when we looked is not over.
+        let was_full = watch.seen(|facts| of(facts, inode).is_some_and(is_full));
+        if dropped > 0 && was_full > 0 {
             look.refusing();
+        } else if dropped > 0 {
+            look.at_least = Some(State::Warn);
         }
         look.subject = Some(name(worst));
-        look.why = if worst.queue > worst.backlog || dropped > 0 {
+        look.why = if is_full(worst) || dropped > 0 {
             "Full: the last ACK of handshakes is dropped, the client thinks it is connected and \
              waits."
                 .to_owned()
@@ -50,6 +54,7 @@ impl Check for AcceptQueue {
         }
         if dropped > 0 {
             look.evidence.push_str(&format!(", {} while we watched", count(dropped)));
+            look.evidence.push_str(&format!("; full in {was_full} of {} looks", watch.looks()));
         }
         advise(&mut look, facts, worst);
         Ok(look)
@@ -68,6 +73,11 @@ fn nobody(watch: &Watch) -> Look {
 /// The queue holds one more than the backlog.
 fn limit(listener: &Listener) -> u64 {
     u64::from(listener.backlog) + 1
+}
+
+/// As `sk_acceptq_is_full` has it.
+fn is_full(listener: &Listener) -> bool {
+    listener.queue > listener.backlog
 }
 
 fn share(listener: &Listener) -> f64 {

@@ -232,6 +232,18 @@ fn accept_queue() {
         facts.listeners = Ok(vec![listener(9_981, 4_097, 4_096)]);
     });
     assert_eq!(capped.set[0].to, "32768");
+    // A burst that is over, and one that is not.
+    let burst = |queue_before: u32| {
+        let mut facts = healthy();
+        facts.listeners = Ok(vec![Listener { drops: Some(40), ..listener(9_981, 5, 128) }]);
+        let before = move |facts: &mut Facts, _| {
+            facts.listeners = Ok(vec![listener(9_981, queue_before, 128)]);
+        };
+        finding(&watched(facts, before), "accept_queue")
+    };
+    assert_eq!(burst(5).state, State::Warn);
+    assert_eq!(burst(129).state, State::Crit);
+    assert!(burst(129).evidence.ends_with("40 while we watched; full in 12 of 13 looks"));
     // Another port's queue is not asked about.
     let mut facts = healthy();
     facts.listeners = Ok(vec![listener(22, 129, 128), listener(9_981, 0, 128)]);

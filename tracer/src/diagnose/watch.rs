@@ -45,6 +45,16 @@ impl Watch {
         self.before.iter().chain(std::iter::once(&self.last))
     }
 
+    /// How many samples there are.
+    pub(super) fn looks(&self) -> usize {
+        self.before.len() + 1
+    }
+
+    /// In how many of them something was so.
+    pub(super) fn seen(&self, is_so: impl Fn(&Facts) -> bool) -> usize {
+        self.samples().filter(|facts| is_so(facts)).count()
+    }
+
     /// Increase of a counter over the watch; `None` where it was not seen twice.
     pub fn increase(&self, value: impl Fn(&Facts) -> Option<u64>) -> Option<u64> {
         let first = self.before.iter().find_map(&value)?;
