@@ -40,7 +40,10 @@ impl Check for Conntrack {
             .to_owned();
         look.action = "do not track the service at all (NOTRACK for its port)".to_owned();
         let to = tracked.count.max(tracked.max).saturating_mul(2);
-        if look.propose(facts, "net.netfilter.nf_conntrack_max", &to) {
+        // Other namespaces show the limit and cannot change it.
+        if facts.first_netns != Some(false)
+            && look.propose(facts, "net.netfilter.nf_conntrack_max", &to)
+        {
             if facts.number("net.netfilter.nf_conntrack_buckets").is_some_and(|is| is < to / 4) {
                 look.propose(facts, "net.netfilter.nf_conntrack_buckets", &(to / 4));
             }

@@ -8,7 +8,7 @@
 /// Whose setting it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
-    /// The host's; shows in its first network namespace only.
+    /// The host's; most show in its first network namespace only.
     Host,
     /// Each network namespace has its own.
     Netns,
@@ -168,14 +168,14 @@ pub const TABLE: &[Sysctl] = &[
         does: "how much a program may ask for with SO_RCVBUF",
         beware: "does not bound what tcp_rmem lets TCP take by itself",
         source: "net/core/sock.c sock_setsockopt",
-        ..netns("net.core.rmem_max", Chapter::Memory)
+        ..host("net.core.rmem_max", Chapter::Memory)
     },
     Sysctl {
         unit: "bytes",
         does: "how much a program may ask for with SO_SNDBUF",
         beware: "does not bound what tcp_wmem lets TCP take by itself",
         source: "net/core/sock.c sock_setsockopt",
-        ..netns("net.core.wmem_max", Chapter::Memory)
+        ..host("net.core.wmem_max", Chapter::Memory)
     },
     Sysctl {
         unit: "bytes",
@@ -332,7 +332,7 @@ pub const TABLE: &[Sysctl] = &[
         unit: "switch",
         does: "nothing any more: the prequeue it turned off is gone",
         source: "Documentation/networking/ip-sysctl.rst",
-        ..netns("net.ipv4.tcp_low_latency", Chapter::Others)
+        ..host("net.ipv4.tcp_low_latency", Chapter::Others)
     },
     Sysctl {
         life: Life::Inert("4.15"),
