@@ -81,7 +81,8 @@ fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
     } else if mostly_probing(facts) {
         why.push_str(&format!(
             "{} of them wait for peers that answer but do not read (closed window): \
-             tcp_orphan_retries does not end those, and tcp_fin_timeout acts in FIN_WAIT2 only.",
+             tcp_orphan_retries counts unanswered probes, tcp_fin_timeout acts in FIN_WAIT2 only: \
+             neither ends those.",
             percent(orphans.probing, orphans.count)
         ));
     } else {
