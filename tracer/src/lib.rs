@@ -14,6 +14,7 @@
 // Plain data, words and numbers.
 pub mod error;
 pub mod event;
+pub mod facts;
 pub mod filter;
 pub mod format;
 pub mod gauges;
@@ -27,6 +28,7 @@ pub mod source;
 
 // The core.
 pub mod aggregate;
+pub mod diagnose;
 pub mod playback;
 
 // Where it goes.

@@ -44,8 +44,19 @@ fn mistake(arguments: &str) -> String {
     format!("$ sockflow {arguments}\n{}[{code}]\n\n", trimmed(&output.stderr))
 }
 
-const COMMANDS: &[&str] =
-    &["", "top", "record", "replay", "trace", "probes", "serve", "storm", "completions", "man"];
+const COMMANDS: &[&str] = &[
+    "",
+    "top",
+    "record",
+    "replay",
+    "doctor",
+    "trace",
+    "probes",
+    "serve",
+    "storm",
+    "completions",
+    "man",
+];
 
 #[test]
 fn every_help_is_as_reviewed() {
@@ -80,6 +91,9 @@ fn usage_errors_are_as_reviewed() {
         "top --interval 2m",
         "top --duration soon",
         "top --duration 3w",
+        "doctor 9981",
+        "doctor --watch 2m",
+        "doctor --fail-on never --json --print-sysctl",
         "top -4 -6",
         "top --addr localhost",
         "top --color sometimes",

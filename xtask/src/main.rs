@@ -6,17 +6,15 @@
 //! * [`fuzz`]: throws arbitrary bytes at what reads files;
 //! * [`mod@bench`]: what tracing costs, against untraced runs and against other tools;
 //! * [`vm`]: the live tests on other kernels, in QEMU;
-//! * [`probes_doc`]: the page on hooks and kernels;
-//! * [`printed`]: the files of `docs/` that the product prints;
+//! * [`docs`]: the parts of docs/ that are made from the code;
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
 mod bench;
 mod bpf;
 mod deps;
+mod docs;
 mod fuzz;
-mod printed;
-mod probes_doc;
 mod shell;
 mod test;
 mod tidy;
@@ -81,11 +79,11 @@ enum Command {
   cargo xtask vm 5.10 6.12             two of them
   cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
     Vm(vm::Args),
-    /// Write the files that are made from the code: docs/METRICS.md, docs/PROBES.md …
+    /// Write what is made from the code: docs/METRICS.md, docs/PROBES.md, tables of docs/TUNING.md
     ///
     /// Commit them together with the change that made them differ; a test fails where one is not
     /// current.
-    Docs(probes_doc::Args),
+    Docs(docs::Args),
     /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
@@ -134,12 +132,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(which) => bench::run(&workspace, &which)?,
         Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Command::Vm(args) => vm::run(&workspace, &args)?,
-        Command::Docs(args) => {
-            probes_doc::run(&workspace, &args)?;
-            if !args.check {
-                printed::write(&workspace)?;
-            }
-        }
+        Command::Docs(args) => docs::run(&workspace, &args)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

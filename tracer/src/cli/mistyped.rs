@@ -71,7 +71,7 @@ fn bare_port(error: &clap::Error, subcommand: Option<&str>) -> Option<String> {
     let port = word.trim_start_matches(':').parse::<u16>().ok().filter(|port| *port > 0)?;
     let command = match subcommand {
         None => "top",
-        Some(name @ ("top" | "trace" | "storm")) => name,
+        Some(name @ ("top" | "trace" | "doctor" | "storm")) => name,
         Some(_) => return None,
     };
     Some(format!("name the port: `sockflow {command} --port {port}`"))

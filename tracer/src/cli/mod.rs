@@ -3,6 +3,7 @@
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
 //! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
+pub mod doctor;
 pub mod driver;
 pub mod engine;
 pub mod filter;
@@ -34,6 +35,8 @@ Examples:
       sudo sockflow top --port 9981
   Make something to watch, from another terminal:
       sudo sockflow storm --mode zero-window --connections 900 --rate 45/s
+  Which limit of this host is reached first, and what to set:
+      sudo sockflow doctor
   See how well this kernel can be traced:
       sudo sockflow probes";
 
@@ -51,6 +54,7 @@ enum Command {
     Trace(trace::TraceArgs),
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
+    Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Serve(serve::ServeArgs),
     Storm(Box<storm::StormArgs>),
@@ -90,6 +94,8 @@ impl Cli {
             Command::Trace(args) => args.run(),
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
+            // Its exit code is its verdict.
+            Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),
             Command::Serve(args) => args.run(),
             Command::Storm(args) => args.run().map_err(usage_of_storm),

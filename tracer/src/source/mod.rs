@@ -4,6 +4,7 @@
 //! - [`live`]: the running kernel: the programs' maps, gauges and sock_diag, put together
 //! - [`groups`]: the groups of the counters, read and given back
 //! - [`diag_sampler`]: sock_diag asked now and then, at a bounded cost
+//! - [`facts`]: what the doctor looks at
 //! - [`gauges`]: the kernel's own numbers in /proc
 //! - [`sock_diag`]: all TCP sockets that stand now
 //! - [`owners`]: which process holds a socket
@@ -15,6 +16,7 @@
 
 pub mod cgroups;
 pub mod diag_sampler;
+pub mod facts;
 pub mod gauges;
 pub mod groups;
 pub mod live;

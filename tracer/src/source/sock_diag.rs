@@ -99,6 +99,10 @@ pub struct Entry {
     pub cookie: u64,
     /// The user it belongs to, in the reader's user namespace; 0 for minisockets.
     pub uid: u32,
+    /// Which timer runs: [`Self::TIMER_RETRANSMIT`], [`Self::TIMER_PROBE`], or another.
+    pub timer: u8,
+    /// Retransmissions, or probes of the window, that nobody answered yet.
+    pub retransmits: u8,
     /// Milliseconds until its timer goes off, for a minisocket until it ends; 0 without one.
     pub expires_ms: u32,
     /// Bytes received and not read; of a listener, connections not accepted.
@@ -114,6 +118,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Something sent is not acknowledged (`inet_sk_diag_fill`).
+    pub const TIMER_RETRANSMIT: u8 = 1;
+    /// The peer's window is closed, and is asked about from time to time (`ICSK_TIME_PROBE0`).
+    pub const TIMER_PROBE: u8 = 4;
+
     /// Whether it is an orphan: closed, and still there.
     ///
     /// The dump does not show the kernel's flag for it (`SOCK_DEAD`). But a full socket without a

@@ -10,9 +10,10 @@ use anyhow::{Result, bail, ensure};
 
 use self::steps::{Outcome, Runner};
 use self::tally::Tally;
+use crate::docs::probes;
 use crate::shell;
 use crate::workspace::{Workspace, is_root};
-use crate::{bpf, deps, probes_doc, tidy, vm};
+use crate::{bpf, deps, tidy, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -76,7 +77,7 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
     })?;
     if checks {
         runner.step("docs", || docs(workspace).map(done))?;
-        runner.step("docs/PROBES.md", || probes_doc::check(workspace).map(done))?;
+        runner.step("docs/PROBES.md", || probes::check(workspace).map(done))?;
     }
     if slow {
         runner.step("live tests", || live(workspace, &args.filter, tally))?;

@@ -46,6 +46,7 @@ const TABLE: &[Row] = &[
     // Plain data: they may name each other, and nothing else.
     row("event", &["gauges", "time"], IMPURE),
     row("gauges", &["time"], IMPURE),
+    row("facts", &["gauges", "time"], IMPURE),
     row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
     row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
@@ -53,11 +54,16 @@ const TABLE: &[Row] = &[
     row("error", NOTHING, SCREEN),
     // The core.
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
-    row("diagnose", &["aggregate::snapshot", "gauges", "time"], IMPURE),
+    // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
+    row("diagnose", &["aggregate::trend", "facts", "format", "gauges", "time"], IMPURE),
     row("playback", &["aggregate::snapshot", "event", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "time"], SCREEN),
-    row("source", &["bpf", "error", "event", "filter", "gauges", "recording", "time"], SCREEN),
+    row(
+        "source",
+        &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time"],
+        SCREEN,
+    ),
     row("recording", &["error", "event", "filter", "gauges", "time"], SCREEN),
     // Where it goes.
     row("tui", SCREEN_VIEWS, KERNEL),

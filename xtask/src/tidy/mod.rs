@@ -20,6 +20,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use self::source::Source;
+use crate::docs::tuning;
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -67,6 +68,7 @@ impl fmt::Display for Finding {
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let hosts = hosts::Hosts::of_this_machine();
     let mut findings = live::check(workspace);
+    findings.extend(stale_docs(workspace));
     let files = files(workspace)?;
     for file in &files {
         // Listed but deleted in the checkout: nothing to check.
@@ -93,6 +95,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     println!("{} files are tidy", files.len());
     Ok(())
+}
+
+/// Documents whose generated parts are not what the sources give.
+fn stale_docs(workspace: &Workspace) -> Vec<Finding> {
+    match tuning::stale(workspace) {
+        Ok(lines) => lines
+            .into_iter()
+            .map(|line| Finding::error(tuning::FILE, line, "not current: run `cargo xtask docs`"))
+            .collect(),
+        Err(error) => vec![Finding::error(tuning::FILE, 0, format!("{error:#}"))],
+    }
 }
 
 /// All files that are, or could be, checked in: what git tracks and what it does not ignore.

@@ -291,7 +291,7 @@ fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
 
 /// A socket's message body with these attributes.
 fn socket(state: u8, timer: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut bytes = vec![2, state, timer, 0];
+    let mut bytes = vec![2, state, timer, 6];
     bytes.extend(9981u16.to_be_bytes());
     bytes.extend(40_000u16.to_be_bytes());
     bytes.extend([10, 4, 11, 1]);
@@ -341,6 +341,8 @@ fn every_field_of_a_socket() {
             inode: 4242,
             cookie: 0x9_1234_5678,
             uid: 1000,
+            timer: Entry::TIMER_RETRANSMIT,
+            retransmits: 6,
             expires_ms: 60_000,
             rqueue: 1,
             wqueue: 2,

@@ -127,6 +127,8 @@ pub(super) fn entry(payload: &[u8]) -> Option<Entry> {
         local: address(ipv6, array(socket, 4), array(socket, 8)),
         peer: address(ipv6, array(socket, 6), array(socket, 24)),
         cookie: u64::from(u32_at(socket, 44)) | u64::from(u32_at(socket, 48)) << 32,
+        timer: socket[2],
+        retransmits: socket[3],
         expires_ms: u32_at(socket, 52),
         rqueue: u32_at(socket, 56),
         wqueue: u32_at(socket, 60),

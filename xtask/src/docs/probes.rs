@@ -17,19 +17,8 @@ use crate::workspace::Workspace;
 /// The page, below the workspace's root.
 const PAGE: &str = "docs/PROBES.md";
 
-/// Options of `cargo xtask docs`.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Write nothing, and fail if the page is not what it should be
-    #[arg(long)]
-    pub(crate) check: bool,
-}
-
-/// Writes the page, or checks it.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    if args.check {
-        return check(workspace);
-    }
+/// Writes the page.
+pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     fs::write(workspace.path(PAGE), page(workspace)?)
         .with_context(|| format!("cannot write {PAGE}"))
 }

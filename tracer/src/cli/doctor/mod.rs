@@ -1,0 +1,220 @@
+//! `sockflow doctor`: watches for a few seconds, then says what runs out first. It changes nothing.
+//!
+//! - [`text`]: the report for people
+//! - [`sysctl_file`]: the advice as a file for sysctl.d
+
+pub mod sysctl_file;
+pub mod text;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::units::{parse_duration, parse_port};
+use crate::diagnose::{About, State, Watch, examine};
+use crate::error::Failure;
+use crate::source::facts::{Depth, FactReader};
+use crate::time::Wall;
+
+const EXAMPLES: &str = "\
+Examples:
+  What runs out first on this host?
+      sudo sockflow doctor
+  The service on port 9981, watched for longer, which makes trends surer:
+      sudo sockflow doctor --port 9981 --watch 30s
+  From cron: exit 11 where something is critical, 0 otherwise:
+      sockflow doctor --fail-on crit >/dev/null
+  The advice as a file, to read before it is used:
+      sudo sockflow doctor --print-sysctl >90-sockflow.conf";
+
+/// Tell which limit of this host is reached first, and what to set
+///
+/// Every limit against its use, what runs out first and when, what to set and why, what that may
+/// break and how to take it back. Changes nothing. Works without privilege as far as /proc shows;
+/// what it could not see it says. Exits 0 where all is well, 10 on a warning, 11 where something is
+/// critical, 3 where too little can be measured to tell.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub struct DoctorArgs {
+    /// Only listeners on this port, and connections to it
+    #[arg(long, value_name = "P", value_parser = parse_port)]
+    port: Option<u16>,
+    /// How long to watch for trends, 0s to 60s
+    #[arg(long, value_name = "D", default_value = "3s", value_parser = parse_watch)]
+    watch: Duration,
+    /// Print one sockflow.doctor/1 object
+    #[arg(long)]
+    json: bool,
+    /// From which verdict on to exit with 10 or 11: warn, crit, never
+    /// [default: warn; with --print-sysctl: never]
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = true)]
+    fail_on: Option<FailOn>,
+    /// Print the settings advised as a sysctl.d file
+    #[arg(long, conflicts_with = "json")]
+    print_sysctl: bool,
+    /// Look for etc/sysctl.conf and sysctl.d below this folder
+    #[arg(long, value_name = "DIR", default_value = "/", hide_short_help = true)]
+    root: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    Warn,
+    Crit,
+    Never,
+}
+
+fn parse_watch(text: &str) -> Result<Duration, String> {
+    // The units' parser refuses 0, which here means: look once.
+    let watch = match text.trim() {
+        "0" | "0s" | "0ms" => Duration::ZERO,
+        other => parse_duration(other)?,
+    };
+    if watch <= Duration::from_secs(60) { Ok(watch) } else { Err("watch for 60s at most".into()) }
+}
+
+impl DoctorArgs {
+    /// Watches, reports, and returns the verdict's exit code.
+    ///
+    /// # Errors
+    ///
+    /// Too little can be measured to call the host well (what was is printed), or the output cannot be written.
+    pub fn run(self) -> Result<ExitCode> {
+        let watch = observe(&self.root, self.watch).about(self.port);
+        let report = examine(&watch, self.about());
+        let code = self.exit_code(report.verdict);
+        let mut out = std::io::stdout().lock();
+        let text = if self.json {
+            serde_json::to_string(&report).context("cannot write JSON")? + "\n"
+        } else if self.print_sysctl {
+            sysctl_file::render(&report)
+        } else {
+            text::render(&report, &style(code))
+        };
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .context("cannot write to stdout")?;
+        if !report.is_founded() {
+            let unknown = report.checks.iter().filter(|it| it.state == State::Unknown).count();
+            let all = report.checks.len();
+            let what = format!("{unknown} of {all} checks could not be made: too little to tell");
+            return Err(Failure::environment(what)
+                .hint("see whether the kernel's counters are there: `cat /proc/net/sockstat`")
+                .into());
+        }
+        Ok(ExitCode::from(code))
+    }
+
+    fn about(&self) -> About {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        About {
+            time: Wall(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        }
+    }
+
+    fn exit_code(&self, verdict: State) -> u8 {
+        let default = if self.print_sysctl { FailOn::Never } else { FailOn::Warn };
+        match (self.fail_on.unwrap_or(default), verdict) {
+            (FailOn::Warn | FailOn::Crit, State::Crit) => 11,
+            (FailOn::Warn, State::Warn) => 10,
+            _ => 0,
+        }
+    }
+}
+
+/// Samples over `duration`: brief ones, or thorough ones where that costs little.
+fn observe(root: &std::path::Path, duration: Duration) -> Watch {
+    let mut reader = FactReader::open(root);
+    let began = Instant::now();
+    let mut before = Vec::new();
+    if !duration.is_zero() {
+        before.push(reader.sample(Depth::Thorough));
+        let cost = began.elapsed();
+        // A dozen points make a trend; more often than ten times a second the kernel's own
+        // counters do not move.
+        let step = (duration / 12).max(Duration::from_millis(100));
+        let depth = if cost * 5 < step { Depth::Thorough } else { Depth::Brief };
+        loop {
+            let next = step * u32::try_from(before.len()).unwrap_or(u32::MAX);
+            std::thread::sleep(next.min(duration).saturating_sub(began.elapsed()));
+            if next >= duration {
+                break;
+            }
+            before.push(reader.sample(depth));
+        }
+    }
+    let mut last = reader.sample(Depth::Thorough);
+    reader.name_owners(&mut last);
+    Watch::new(before, last)
+}
+
+/// How this terminal, or pipe, takes text.
+fn style(exit_code: u8) -> text::Style {
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let columns = match rustix::termios::tcgetwinsize(&stdout) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).unwrap_or(80),
+    };
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    text::Style {
+        width: columns.clamp(72, 160),
+        ascii: !is_utf8(),
+        color: terminal && !no_color && !dumb,
+        zone: TimeZone::system(),
+        exit_code,
+    }
+}
+
+/// Whether the locale is UTF-8: the first of the three that is set decides.
+fn is_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_verdict_as_far_as_asked_for() {
+        let code = |fail_on, print_sysctl, verdict| {
+            DoctorArgs {
+                port: None,
+                watch: Duration::ZERO,
+                json: false,
+                fail_on,
+                print_sysctl,
+                root: PathBuf::new(),
+            }
+            .exit_code(verdict)
+        };
+        assert_eq!(code(None, false, State::Ok), 0);
+        assert_eq!(code(None, false, State::Warn), 10);
+        assert_eq!(code(None, false, State::Crit), 11);
+        assert_eq!(code(Some(FailOn::Crit), false, State::Warn), 0);
+        assert_eq!(code(Some(FailOn::Crit), false, State::Crit), 11);
+        assert_eq!(code(Some(FailOn::Never), false, State::Crit), 0);
+        assert_eq!(code(None, true, State::Crit), 0);
+        assert_eq!(code(Some(FailOn::Warn), true, State::Crit), 11);
+    }
+
+    #[test]
+    fn a_watch_is_bounded() {
+        assert_eq!(parse_watch("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_watch("500ms"), Ok(Duration::from_millis(500)));
+        assert!(parse_watch("2m").is_err());
+        assert!(parse_watch("soon").is_err());
+    }
+}

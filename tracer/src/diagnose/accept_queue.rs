@@ -1,0 +1,128 @@
+//! Connections that wait for `accept()`, of the listener nearest to its backlog.
+//!
+//! The queue is full when it is longer than the backlog (`sk_acceptq_is_full`,
+//! include/net/sock.h). Then the last ACK of a handshake is dropped: the client thinks it is
+//! connected.
+
+use super::checks::{Check, describe};
+use super::finding::{Look, State, room};
+use super::watch::Watch;
+use crate::facts::{Facts, Known, Listener};
+use crate::format::count;
+
+pub(super) struct AcceptQueue;
+
+impl Check for AcceptQueue {
+    describe!("accept_queue", "accept queue", "accept queue", "sockets", Netns);
+
+    fn look(&self, watch: &Watch) -> Known<Look> {
+        let facts = watch.last();
+        let listeners = facts.listeners.as_ref().map_err(Clone::clone)?;
+        let wanted = |listener: &&Listener| watch.port.is_none_or(|p| p == listener.local.port());
+        let worst = listeners.iter().filter(wanted).max_by(|a, b| {
+            let drops = |listener: &Listener| dropped(watch, listener.inode);
+            drops(a).cmp(&drops(b)).then_with(|| share(a).total_cmp(&share(b)))
+        });
+        let Some(worst) = worst else {
+            return Ok(nobody(watch));
+        };
+        let inode = worst.inode;
+        let mut look = Look::at(u64::from(worst.queue), limit(worst))
+            .trend(watch, |facts| Some(u64::from(of(facts, inode)?.queue)));
+        let dropped = dropped(watch, inode);
+        // A burst that is over is worth a word; a queue that was full when we looked is not over.
+        let was_full = watch.seen(|facts| of(facts, inode).is_some_and(is_full));
+        if dropped > 0 && was_full > 0 {
+            look.refusing();
+        } else if dropped > 0 {
+            look.at_least = Some(State::Warn);
+        }
+        look.subject = Some(name(worst));
+        look.why = if is_full(worst) || dropped > 0 {
+            "Full: the last ACK of handshakes is dropped, the client thinks it is connected and \
+             waits."
+                .to_owned()
+        } else if worst.queue > 0 {
+            "Connections stand ready and wait for accept().".to_owned()
+        } else {
+            "Nobody waits.".to_owned()
+        };
+        look.evidence = format!("listen backlog {} (sock_diag)", count(u64::from(worst.backlog)));
+        if let Some(drops) = worst.drops.filter(|drops| *drops > 0) {
+            let since = count(u64::from(drops));
+            look.evidence.push_str(&format!("; dropped {since} since it listens"));
+        }
+        if dropped > 0 {
+            look.evidence.push_str(&format!(", {} while we watched", count(dropped)));
+            look.evidence.push_str(&format!("; full in {was_full} of {} looks", watch.looks()));
+        }
+        advise(&mut look, facts, worst);
+        Ok(look)
+    }
+}
+
+/// Nobody listens, or not on the port asked for.
+fn nobody(watch: &Watch) -> Look {
+    let why = match watch.port {
+        Some(port) => format!("Nobody listens on port {port} in this network namespace."),
+        None => "Nobody listens in this network namespace.".to_owned(),
+    };
+    Look { now: Some(0), why, ..Look::default() }
+}
+
+/// The queue holds one more than the backlog.
+fn limit(listener: &Listener) -> u64 {
+    u64::from(listener.backlog) + 1
+}
+
+/// As `sk_acceptq_is_full` has it.
+fn is_full(listener: &Listener) -> bool {
+    listener.queue > listener.backlog
+}
+
+fn share(listener: &Listener) -> f64 {
+    f64::from(listener.queue) / limit(listener) as f64
+}
+
+fn of(facts: &Facts, inode: u64) -> Option<&Listener> {
+    facts.listeners.as_ref().ok()?.iter().find(|listener| listener.inode == inode)
+}
+
+/// Connections it dropped while we watched.
+fn dropped(watch: &Watch, inode: u64) -> u64 {
+    watch.increase(|facts| Some(u64::from(of(facts, inode)?.drops?))).unwrap_or(0)
+}
+
+/// `httpdns[4121] 0.0.0.0:9981`.
+pub(super) fn name(listener: &Listener) -> String {
+    match &listener.owner {
+        Some((pid, comm)) => format!("{comm}[{pid}] {}", listener.local),
+        None => listener.local.to_string(),
+    }
+}
+
+fn advise(look: &mut Look, facts: &Facts, worst: &Listener) {
+    let backlog = u64::from(worst.backlog);
+    let to = room(backlog.max(u64::from(worst.queue)), 4).max(1024);
+    let somaxconn = facts.number("net.core.somaxconn");
+    let raise = match somaxconn {
+        Some(most) if most >= to => "the setting does not cap it: listen() asked for less. ",
+        _ => {
+            look.propose(facts, "net.core.somaxconn", &to);
+            ""
+        }
+    };
+    look.action = format!(
+        "{raise}Call listen() with {to} or more and restart the server (the backlog is fixed at \
+         listen()); find out why accept() is slow"
+    );
+    let mut letters = look.action.chars();
+    if let Some(first) = letters.next() {
+        look.action = first.to_lowercase().chain(letters).collect();
+    }
+    look.gain = format!("{} connections may wait instead of {}", count(to), count(backlog));
+    look.risk = "a longer queue is a longer wait: it helps against bursts, not against a server \
+                 that is too slow; leave tcp_abort_on_overflow 0"
+        .to_owned();
+    look.undo = "restart the server with its old backlog".to_owned();
+}

@@ -1,0 +1,167 @@
+//! TCP's memory against `tcp_mem`, of the host.
+//!
+//! The kernel enters pressure above the second number and leaves it only at the first
+//! (`sk_enter_memory_pressure`, `__sk_mem_raise_allocated`, net/core/sock.c); above the third it
+//! refuses, and kills orphans with data (`tcp_check_oom`, net/ipv4/tcp.c).
+
+use super::checks::{Check, describe, hidden};
+use super::finding::{Look, State};
+use super::watch::Watch;
+use crate::facts::{Facts, Known, Unknown};
+use crate::format::{bytes, count, percent};
+use crate::gauges::{MemLimits, Pages};
+
+pub(super) struct TcpMem;
+
+/// Orphans killed, for their number or for memory: the kernel counts both in one.
+pub(super) const KILLED: &str = "TCPAbortOnMemory";
+
+impl Check for TcpMem {
+    describe!("tcp_mem", "tcp_mem", "TCP memory", "pages", Host);
+
+    fn look(&self, watch: &Watch) -> Known<Look> {
+        let facts = watch.last();
+        let gauges = facts.gauges.as_ref().map_err(Clone::clone)?;
+        let used =
+            used(facts).ok_or_else(|| Unknown::because("/proc/net/sockstat has no TCP memory"))?;
+        let Some(limits) = gauges.limits.tcp_mem else {
+            let seen = format!("{} pages in use on the host", count(used));
+            return Err(hidden(facts, &seen, "net.ipv4.tcp_mem"));
+        };
+        let pressure = gauges.memory.pressure;
+        let mut look = Look::at(used, limits.high.0).trend(watch, used_of);
+        if kills_for_memory(watch) {
+            look.refusing();
+        } else if pressure == Some(true) || Pages(used) > limits.pressure {
+            look.at_least = Some(State::Warn);
+        }
+        look.why = why(facts, used, limits, pressure, watch);
+        look.evidence = evidence(facts, used, limits, watch);
+        advise(&mut look, facts, limits);
+        Ok(look)
+    }
+}
+
+fn used(facts: &Facts) -> Option<u64> {
+    Some(facts.gauges.as_ref().ok()?.sockets.mem?.0)
+}
+
+fn used_of(facts: &Facts) -> Option<u64> {
+    used(facts)
+}
+
+/// Whether what was killed while we watched was killed for memory: usage is high, and the orphan
+/// limit is out of reach even at a quarter of it.
+pub(super) fn kills_for_memory(watch: &Watch) -> bool {
+    let Ok(gauges) = &watch.last().gauges else { return false };
+    let (Some(limits), Some(mem)) = (gauges.limits.tcp_mem, gauges.sockets.mem) else {
+        return false;
+    };
+    let few = match (gauges.sockets.orphan, gauges.limits.max_orphans) {
+        (Some(orphans), Some(limit)) => orphans.saturating_mul(4) < limit,
+        _ => false,
+    };
+    watch.increase_of(KILLED) > 0 && few && mem >= limits.pressure
+}
+
+/// Bytes of orphans, where measured.
+fn of_orphans(facts: &Facts) -> Option<(u64, u64)> {
+    let orphans = &facts.sockets.as_ref().ok()?.orphans;
+    (orphans.count > 0).then_some((orphans.count, orphans.bytes))
+}
+
+fn why(
+    facts: &Facts,
+    used: u64,
+    limits: MemLimits,
+    pressure: Option<bool>,
+    watch: &Watch,
+) -> String {
+    let state = if kills_for_memory(watch) {
+        format!(
+            "Memory is used up: the kernel killed {} orphans for it while we watched.",
+            count(watch.increase_of(KILLED))
+        )
+    } else if Pages(used) >= limits.high {
+        "At high: the kernel refuses memory, and kills orphans that hold data.".to_owned()
+    } else if pressure == Some(true) {
+        "Pressure: buffers are kept small until usage is back at low.".to_owned()
+    } else if Pages(used) > limits.low {
+        "Above low, below pressure: nothing is held back yet.".to_owned()
+    } else {
+        "Below low: sockets take what they need.".to_owned()
+    };
+    let total = Pages(used).bytes(facts.page()).0;
+    match of_orphans(facts) {
+        Some((_, held)) if held > total / 2 => {
+            format!("{state} Orphans hold {} of it.", percent(held.min(total), total))
+        }
+        _ => state,
+    }
+}
+
+fn evidence(facts: &Facts, used: u64, limits: MemLimits, watch: &Watch) -> String {
+    let page = facts.page();
+    let size = |pages: Pages| bytes(pages.bytes(page).0);
+    let mut parts = vec![format!(
+        "{} in use; low {}, pressure {}, high {} (pages of {})",
+        size(Pages(used)),
+        size(limits.low),
+        size(limits.pressure),
+        size(limits.high),
+        bytes(page.0)
+    )];
+    if let Some((number, held)) = of_orphans(facts) {
+        parts.push(format!("{} orphans hold {}", count(number), bytes(held)));
+    }
+    let entered = watch.increase_of("TCPMemoryPressures");
+    if entered > 0 {
+        parts.push(format!("pressure began {} times while we watched", count(entered)));
+    }
+    parts.join("; ")
+}
+
+fn advise(look: &mut Look, facts: &Facts, limits: MemLimits) {
+    let page = facts.page();
+    let held = of_orphans(facts).map_or(0, |(_, held)| held);
+    let total = Pages(look.now.unwrap_or(0)).bytes(page).0;
+    let by_orphans = held > total / 2;
+    if by_orphans {
+        look.follows = Some("orphans");
+    }
+    look.action = if by_orphans {
+        "end the orphans, which hold most of it: in the server TCP_USER_TIMEOUT or a deadline, and a \
+         smaller SO_SNDBUF"
+    } else {
+        "find who does not read or send (ss -tm, largest skmem first); smaller SO_SNDBUF or \
+         TCP_NOTSENT_LOWAT in the server"
+    }
+    .to_owned();
+    // Never more than half of main memory: it is taken from everything else and not given back.
+    let Ok(memory) = facts.memory else { return };
+    let most = memory.0 / 2 / page.0;
+    let MemLimits { low, pressure, high } = limits;
+    // The share of low and pressure in high is kept.
+    let to = high.0.saturating_mul(2).max(look.now.unwrap_or(0).saturating_mul(2)).min(most);
+    if to <= high.0 || high.0 == 0 {
+        look.risk = format!(
+            "tcp_mem allows {} already, half of this host's memory or more: raising it would \
+             starve the rest",
+            bytes(high.bytes(page).0)
+        );
+        return;
+    }
+    let scale = |pages: Pages| (u128::from(pages.0) * u128::from(to) / u128::from(high.0)) as u64;
+    if look.propose(facts, "net.ipv4.tcp_mem", &format!("{} {} {to}", scale(low), scale(pressure)))
+    {
+        look.gain = format!(
+            "TCP may use {} instead of {}",
+            bytes(Pages(to).bytes(page).0),
+            bytes(high.bytes(page).0)
+        );
+        look.risk = format!(
+            "that is {} of this host's memory, unswappable",
+            percent(Pages(to).bytes(page).0, memory.0)
+        );
+    }
+}

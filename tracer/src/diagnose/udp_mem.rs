@@ -1,0 +1,72 @@
+//! UDP's memory against `udp_mem`, of the host: it matters where DNS is served.
+//!
+//! The **first** of the three numbers is the limit. UDP has no flag for pressure, so beyond the
+//! first number `__sk_mem_raise_allocated` (net/core/sock.c) refuses whatever goes beyond
+//! `udp_rmem_min` in a socket; the other two are never reached. Measured on 6.18: with
+//! `500 100000 200000` usage stopped at 624 pages, with `100000 500 200000` at none of them. What is
+//! dropped so is counted in no counter of /proc there, only at the socket.
+
+use super::checks::{Check, describe, hidden};
+use super::finding::Look;
+use super::watch::Watch;
+use crate::facts::{Facts, Known};
+use crate::format::{bytes, count, percent};
+use crate::gauges::Pages;
+
+pub(super) struct UdpMem;
+
+impl Check for UdpMem {
+    describe!("udp_mem", "udp_mem", "UDP memory", "pages", Host);
+
+    fn look(&self, watch: &Watch) -> Known<Look> {
+        let facts = watch.last();
+        let udp = facts.udp.as_ref().map_err(Clone::clone)?;
+        let Some([low, pressure, high]) = facts.numbers::<3>("net.ipv4.udp_mem") else {
+            let seen = format!("{} pages in use on the host", count(udp.mem.0));
+            return Err(hidden(facts, &seen, "net.ipv4.udp_mem"));
+        };
+        let page = facts.page();
+        let mut look = Look::at(udp.mem.0, low).trend(watch, pages);
+        let refused = watch.increase(|facts| facts.udp.as_ref().ok()?.mem_errors).unwrap_or(0);
+        let full = watch.increase(|facts| facts.udp.as_ref().ok()?.rcvbuf_errors).unwrap_or(0);
+        if refused > 0 {
+            look.refusing();
+        }
+        look.why = if refused > 0 {
+            format!("{} datagrams were dropped for it while we watched.", count(refused))
+        } else {
+            "Beyond the first number of udp_mem a socket gets no more than udp_rmem_min: datagrams are \
+             dropped. UDP has no pressure, so the other two numbers do nothing."
+                .to_owned()
+        };
+        look.evidence = format!(
+            "{} in use, the first number is {} (pages of {})",
+            bytes(udp.mem.bytes(page).0),
+            bytes(Pages(low).bytes(page).0),
+            bytes(page.0)
+        );
+        if full > 0 {
+            let drops = count(full);
+            look.evidence
+                .push_str(&format!("; {drops} dropped because a socket's own buffer was full"));
+        }
+        look.action =
+            "read faster, or with more sockets (SO_REUSEPORT); find the queue: ss -uamp".to_owned();
+        let Ok(memory) = facts.memory else { return Ok(look) };
+        let to = low.saturating_mul(2).max(udp.mem.0.saturating_mul(2)).min(memory.0 / 4 / page.0);
+        if to > low && low > 0 {
+            let scale = |pages: u64| (u128::from(pages) * u128::from(to) / u128::from(low)) as u64;
+            let value = format!("{to} {} {}", scale(pressure), scale(high));
+            if look.propose(facts, "net.ipv4.udp_mem", &value) {
+                let new = Pages(to).bytes(page).0;
+                look.gain = format!("UDP may use {}", bytes(new));
+                look.risk = format!("that is {} of this host's memory", percent(new, memory.0));
+            }
+        }
+        Ok(look)
+    }
+}
+
+fn pages(facts: &Facts) -> Option<u64> {
+    Some(facts.udp.as_ref().ok()?.mem.0)
+}

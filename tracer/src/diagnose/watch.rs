@@ -1,0 +1,91 @@
+//! Facts over a few seconds: the last ones are what is, the ones before tell where it goes.
+
+use crate::aggregate::trend::Trend;
+use crate::facts::Facts;
+
+/// A trend seen for a second is believed for this many.
+const HORIZON: f64 = 100.0;
+
+/// Samples of one host, oldest first; at least one.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    before: Vec<Facts>,
+    last: Facts,
+    /// Only listeners on this port, and connections to and from it.
+    pub(super) port: Option<u16>,
+}
+
+impl Watch {
+    /// `last` and what was seen before it, oldest first.
+    #[must_use]
+    pub fn new(before: Vec<Facts>, last: Facts) -> Self {
+        Self { before, last, port: None }
+    }
+
+    /// About this port only, where one is given.
+    #[must_use]
+    pub fn about(mut self, port: Option<u16>) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn last(&self) -> &Facts {
+        &self.last
+    }
+
+    /// How long was watched.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.before.first().map_or(0.0, |first| self.last.at.seconds_since(first.at))
+    }
+
+    fn samples(&self) -> impl Iterator<Item = &Facts> {
+        self.before.iter().chain(std::iter::once(&self.last))
+    }
+
+    /// How many samples there are.
+    pub(super) fn looks(&self) -> usize {
+        self.before.len() + 1
+    }
+
+    /// In how many of them something was so.
+    pub(super) fn seen(&self, is_so: impl Fn(&Facts) -> bool) -> usize {
+        self.samples().filter(|facts| is_so(facts)).count()
+    }
+
+    /// Increase of a counter over the watch; `None` where it was not seen twice.
+    pub fn increase(&self, value: impl Fn(&Facts) -> Option<u64>) -> Option<u64> {
+        let first = self.before.iter().find_map(&value)?;
+        Some(value(&self.last)?.saturating_sub(first))
+    }
+
+    /// As [`Self::increase`], of a counter of the group TcpExt; 0 where it was not seen twice.
+    pub(super) fn increase_of(&self, name: &str) -> u64 {
+        self.increase(|facts| facts.gauges.as_ref().ok()?.tcp_ext.get(name).copied()).unwrap_or(0)
+    }
+
+    /// Growth of something over the watch.
+    pub fn trend(&self, value: impl Fn(&Facts) -> Option<u64>) -> Trend {
+        let Some(start) = self.samples().next().map(|first| first.at) else {
+            return Trend::default();
+        };
+        let samples: Vec<(f64, f64)> = self
+            .samples()
+            .filter_map(|facts| Some((facts.at.seconds_since(start), value(facts)? as f64)))
+            .collect();
+        Trend::of(&samples)
+    }
+
+    /// Seconds until something is at its limit; `None` without a credible trend, and for times
+    /// that a watch of this length cannot speak of.
+    pub fn seconds_until(
+        &self,
+        value: impl Fn(&Facts) -> Option<u64>,
+        now: u64,
+        limit: u64,
+    ) -> Option<f64> {
+        self.trend(value).seconds_until(now, limit).filter(|left| *left <= HORIZON * self.seconds())
+    }
+}

@@ -1,0 +1,334 @@
+//! Facts: what a doctor looks at, at one moment, as plain data.
+//!
+//! It owns no conclusion: [`crate::diagnose`] draws them. A part that a kernel, a namespace or a
+//! missing right does not tell is [`Unknown`] with the reason, never 0. The reader is
+//! [`crate::source::facts`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::gauges::{Bytes, Gauges, Pages};
+use crate::time::Monotonic;
+
+/// Why something is not known; lower case, for `not measured: …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown(pub String);
+
+impl Unknown {
+    /// Not known because of that.
+    pub fn because(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+/// A part that may be missing.
+pub type Known<T> = Result<T, Unknown>;
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// When.
+    pub at: Monotonic,
+    /// `uname -r`.
+    pub kernel: String,
+    /// Main memory of the host.
+    pub memory: Known<Bytes>,
+    /// What the kernel says about TCP.
+    pub gauges: Known<Gauges>,
+    /// Settings by name (`net.core.somaxconn`), white space made single blanks. Those that this
+    /// kernel, namespace or user cannot see are missing.
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether we are in the host's first network namespace: only there are its global settings
+    /// visible. Not known without the right to look.
+    pub first_netns: Option<bool>,
+    /// Open files of the host.
+    pub files: Known<FileNr>,
+    /// Descriptors of processes.
+    pub processes: Known<Processes>,
+    /// Listeners of the namespace.
+    pub listeners: Known<Vec<Listener>>,
+    /// All other sockets.
+    pub sockets: Known<Sockets>,
+    /// UDP.
+    pub udp: Known<Udp>,
+    /// Connection tracking of the namespace.
+    pub conntrack: Known<Conntrack>,
+    /// Packets that CPUs could not take in, one entry a CPU.
+    pub softnet: Known<Vec<SoftnetCpu>>,
+    /// Memory of the cgroups that have sockets.
+    pub cgroups: Known<Vec<CgroupMemory>>,
+    /// What the host sets at boot.
+    pub settings: Known<Settings>,
+}
+
+/// `/proc/sys/fs/file-nr` (`struct files_stat_struct`, fs/file_table.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileNr {
+    /// Open files of all processes.
+    pub allocated: u64,
+    /// `fs.file-max`.
+    pub max: u64,
+}
+
+/// Descriptors of processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// The few that use most of their limit, worst first.
+    pub worst: Vec<ProcessFds>,
+    /// How many were looked at.
+    pub seen: usize,
+    /// How many we may not look at.
+    pub denied: usize,
+}
+
+/// Descriptors of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessFds {
+    /// Process id.
+    pub pid: u32,
+    /// Its name, chosen by itself.
+    pub comm: String,
+    /// Open descriptors.
+    pub open: u64,
+    /// `RLIMIT_NOFILE`, soft: `EMFILE` beyond it.
+    pub soft: u64,
+    /// `RLIMIT_NOFILE`, hard: how far the process may raise the soft one itself.
+    pub hard: u64,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// Connections that wait for `accept()`.
+    pub queue: u32,
+    /// How many may wait: `listen()`'s argument, at most `net.core.somaxconn` at that time. The
+    /// queue is full when it is longer than that (`sk_acceptq_is_full`).
+    pub backlog: u32,
+    /// Connections it dropped since it listens (`sk_drops`, `tcp_listendrop`), where told.
+    pub drops: Option<u32>,
+    /// Its file's inode: tells listeners apart that share a port.
+    pub inode: u64,
+    /// Who holds it; filled in for the troubled ones only.
+    pub owner: Option<(u32, String)>,
+}
+
+/// The sockets that do not listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Orphans, of every namespace that could be asked.
+    pub orphans: Orphans,
+    /// Half-open connections of the namespace, by local port (the SYN queue).
+    pub half_open: BTreeMap<u16, u64>,
+    /// Minisockets of the namespace.
+    pub minisockets: Minisockets,
+    /// The destinations that hold most local ports, of the namespace, most first; a few.
+    pub destinations: Vec<Destination>,
+    /// Namespaces that could not be asked for orphans.
+    pub namespaces_denied: usize,
+}
+
+/// Orphans that sock_diag showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// How many.
+    pub count: u64,
+    /// Memory charged for them.
+    pub bytes: u64,
+    /// Those that probe a closed window: their peer answers and reads nothing.
+    pub probing: u64,
+    /// Those that retransmit for want of an answer.
+    pub retransmitting: u64,
+    /// In LAST_ACK: the peer closed first.
+    pub last_ack: u64,
+    /// By local port, most first; a few.
+    pub ports: Vec<(u16, u64)>,
+}
+
+/// Minisockets by who connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Minisockets {
+    /// Of connections that came to a listening port: they hold no port of their own.
+    pub accepted: u64,
+    /// Of connections that we made: each holds a local port.
+    pub connecting: u64,
+    /// Those of both in substate FIN_WAIT2.
+    pub fin_wait2: u64,
+}
+
+/// Local ports used towards one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Our address.
+    pub local: IpAddr,
+    /// The destination.
+    pub peer: SocketAddr,
+    /// Distinct local ports in the range.
+    pub ports: u64,
+    /// Those of them that only TIME_WAIT holds.
+    pub time_wait: u64,
+}
+
+/// UDP's memory and drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Udp {
+    /// Memory charged on the whole host (`/proc/net/sockstat`).
+    pub mem: Pages,
+    /// Datagrams dropped because `udp_mem` was used up (`MemErrors`, since 5.14), of the namespace.
+    pub mem_errors: Option<u64>,
+    /// Datagrams dropped because a socket's buffer was full, of the namespace.
+    pub rcvbuf_errors: Option<u64>,
+}
+
+/// Tracked connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conntrack {
+    /// Entries of the namespace.
+    pub count: u64,
+    /// `net.netfilter.nf_conntrack_max`.
+    pub max: u64,
+    /// Packets dropped for want of an entry, and entries thrown out early, since boot.
+    pub dropped: Option<u64>,
+}
+
+/// A row of `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoftnetCpu {
+    /// Packets taken in.
+    pub processed: u32,
+    /// Packets dropped because the CPU's backlog was full.
+    pub dropped: u32,
+    /// How often the softirq ran out of its budget with work left.
+    pub squeezed: u32,
+    /// Packets in the backlog now; kernels that tell (5.14).
+    pub backlog: Option<u32>,
+}
+
+/// Memory of one cgroup2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CgroupMemory {
+    /// Its path.
+    pub path: String,
+    /// Memory of its sockets (`sock` in `memory.stat`).
+    pub sock: u64,
+    /// All its memory (`memory.current`).
+    pub current: u64,
+    /// `memory.max`, or the tightest of those above it; `None` without any.
+    pub max: Option<u64>,
+    /// How often its memory hit `max`, and was OOM-killed for it (`memory.events`).
+    pub max_events: u64,
+    /// How often something in it was OOM-killed.
+    pub oom_kills: u64,
+}
+
+/// What the host sets at boot, in the order it is applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Every line that sets something.
+    pub lines: Vec<SettingLine>,
+    /// Keys of those lines that `/proc/sys` does not have here.
+    pub absent: BTreeSet<String>,
+    /// Files that could not be read.
+    pub unreadable: Vec<String>,
+}
+
+/// One line of `sysctl.conf` or a file of `sysctl.d`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingLine {
+    /// The file.
+    pub file: String,
+    /// Its number, from 1.
+    pub line: usize,
+    /// The key, in dotted form.
+    pub key: String,
+    /// The value, white space made single blanks; `None` for a line without `=`.
+    pub value: Option<String>,
+}
+
+impl SettingLine {
+    /// Reads a line; `None` for comments and blank ones.
+    #[must_use]
+    pub fn parse(file: &str, line: usize, text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() || text.starts_with(['#', ';']) {
+            return None;
+        }
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => {
+                (key, Some(value.split_whitespace().collect::<Vec<_>>().join(" ")))
+            }
+            None => (text, None),
+        };
+        // A leading `-` means: go on where it fails.
+        let key = key.trim();
+        let key = dotted(key.strip_prefix('-').unwrap_or(key).trim());
+        (!key.is_empty()).then(|| Self { file: file.to_owned(), line, key, value })
+    }
+}
+
+/// `net/ipv4/tcp_mem` as `net.ipv4.tcp_mem`; what separator comes first is the separator, and then
+/// the other one is part of a name (an interface `eth0.1`).
+#[must_use]
+fn dotted(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(at) if key[at..].starts_with('/') => key
+            .chars()
+            .map(|character| match character {
+                '/' => '.',
+                '.' => '/',
+                other => other,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+impl Facts {
+    /// A setting that is one number.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.sysctls.get(name)?.parse().ok()
+    }
+
+    /// A setting that is several numbers.
+    #[must_use]
+    pub fn numbers<const N: usize>(&self, name: &str) -> Option<[u64; N]> {
+        let numbers: Option<Vec<u64>> =
+            self.sysctls.get(name)?.split(' ').map(|word| word.parse().ok()).collect();
+        numbers?.try_into().ok()
+    }
+
+    /// Bytes a page; 4096 where not even that was told.
+    #[must_use]
+    pub fn page(&self) -> Bytes {
+        match &self.gauges {
+            Ok(gauges) if gauges.limits.page.0 > 0 => gauges.limits.page,
+            _ => Bytes(4096),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_sysctl_conf_are_read_as_sysctl_reads_them() {
+        let parsed = |text: &str| {
+            SettingLine::parse("f", 1, text).map(|line| (line.key, line.value.unwrap_or_default()))
+        };
+        assert_eq!(parsed("# net.ipv4.tcp_mem = 1"), None);
+        assert_eq!(parsed("; x = 1"), None);
+        assert_eq!(parsed("  "), None);
+        let is = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
+        assert_eq!(parsed(" net.ipv4.tcp_mem= 1\t2  3 "), is("net.ipv4.tcp_mem", "1 2 3"));
+        assert_eq!(parsed("-net/core/somaxconn=4096"), is("net.core.somaxconn", "4096"));
+        assert_eq!(
+            parsed("net/ipv4/conf/eth0.1/rp_filter=1"),
+            is("net.ipv4.conf.eth0/1.rp_filter", "1")
+        );
+        assert_eq!(parsed("-net.ipv4.conf.*"), is("net.ipv4.conf.*", ""));
+        assert_eq!(parsed("= 1"), None);
+    }
+}
