@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 const TARGETS: [(&str, u32); 2] = [("reader", 8192), ("events", 2048)];
 
 /// Inputs longer than this are not worth a place in the repository.
-const LONGEST_KEPT: u64 = 4096;
+const LONGEST_KEPT: u64 = 700;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
