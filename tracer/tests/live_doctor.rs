@@ -559,7 +559,12 @@ fn the_story_before_and_after() {
 
 #[test]
 fn files_of_settings() {
+    /// Some 1,700 pages: each CPU keeps up to 256 out of the books, either way.
+    const ORPHANS: u64 = 400;
     let _turn = turn();
+    // TCP holds memory: a limit below that is the one that kills.
+    let arguments = ["--mode", "zero-window", "--connections", "400", "--hold", "60s"];
+    let standing = Standing::start(None, &arguments, ORPHANS);
     let root = std::env::temp_dir().join(format!("sockflow-doctor-{}", std::process::id()));
     fs::create_dir_all(root.join("etc/sysctl.d")).expect("a folder");
     let file = root.join("etc/sysctl.d/90-net.conf");
@@ -582,6 +587,7 @@ fn files_of_settings() {
         assert_eq!(done.status.code(), Some(code), "{state}");
     }
     fs::remove_dir_all(&root).expect("clean");
+    standing.release();
 }
 
 #[test]
