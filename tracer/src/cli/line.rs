@@ -1,6 +1,9 @@
 //! One line of text an interval: what `top` prints where there is no terminal.
 
 use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use jiff::tz::TimeZone;
 
 use crate::aggregate::snapshot::{Direction, PortRow, Severity, Snapshot};
 use crate::format::count;
@@ -9,9 +12,28 @@ use crate::sanitize::sanitize;
 /// Services named on a line.
 const PORTS: usize = 3;
 
+/// Prints a snapshot: as its line, or as one `sockflow.snapshot/1` object.
+///
+/// # Errors
+///
+/// The output cannot be written.
+pub fn print(
+    out: &mut impl Write,
+    snapshot: &Snapshot,
+    json: bool,
+    zone: &TimeZone,
+) -> io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, snapshot)?;
+        out.write_all(b"\n")
+    } else {
+        writeln!(out, "{}", line(snapshot, zone))
+    }
+}
+
 /// The line of a snapshot.
 #[must_use]
-pub fn line(snapshot: &Snapshot, zone: &jiff::tz::TimeZone) -> String {
+pub fn line(snapshot: &Snapshot, zone: &TimeZone) -> String {
     let mut out = format!(
         "{} {} {}",
         snapshot.time.clock(zone),

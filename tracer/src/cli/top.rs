@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
-use super::line::line;
+use super::line;
 use super::screen::ScreenArgs;
 use super::units::{parse_duration, parse_interval};
 use crate::playback::Mode;
@@ -83,12 +83,7 @@ impl TopArgs {
         let zone = TimeZone::system();
         let mut out = std::io::stdout().lock();
         while let Some(snapshot) = engine.next(&stop)? {
-            if self.json {
-                serde_json::to_writer(&mut out, &*snapshot).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")?;
-            } else {
-                writeln!(out, "{}", line(&snapshot, &zone))?;
-            }
+            line::print(&mut out, &snapshot, self.json, &zone)?;
             out.flush()?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use super::model::{
     ZOOMS,
 };
 use super::view;
+use crate::playback::Frame;
 use crate::playback::goto::{Base, Found, Goto};
 use crate::playback::transport::Command;
 
@@ -38,6 +39,9 @@ impl Step {
 pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
     match message {
         Message::Arrived(frame) => {
+            if model.frame.is_none() {
+                model.zoom = first_zoom(&frame);
+            }
             model.frame = Some(frame);
             clamp_scroll(model);
         }
@@ -167,6 +171,22 @@ fn page(model: &mut Model, page: Page) {
     } else {
         model.pages.retain(|it| *it != page);
         model.pages.push(page);
+    }
+}
+
+/// Five minutes, or less where a whole trace is shorter.
+fn first_zoom(frame: &Frame) -> usize {
+    let moments = &frame.timeline.moments;
+    match (moments.first(), moments.last()) {
+        (Some(first), Some(last)) if !frame.timeline.growing => {
+            let whole_s = (last.0.saturating_sub(first.0)) as f64 / 1e9;
+            ZOOMS
+                .iter()
+                .position(|zoom| f64::from(*zoom) >= whole_s)
+                .unwrap_or(DEFAULT_ZOOM)
+                .min(DEFAULT_ZOOM)
+        }
+        _ => DEFAULT_ZOOM,
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::driver;
 use super::fold::Fold;
-use super::line::line;
+use super::line;
 use super::screen::ScreenArgs;
 use super::units::parse_interval;
 use crate::playback::goto::Goto;
@@ -98,12 +98,7 @@ impl ReplayArgs {
             if fold.ticks() <= begin {
                 continue;
             }
-            if self.json {
-                serde_json::to_writer(&mut out, &*snapshot).map_err(std::io::Error::from)?;
-                out.write_all(b"\n")?;
-            } else {
-                writeln!(out, "{}", line(&snapshot, &zone))?;
-            }
+            line::print(&mut out, &snapshot, self.json, &zone)?;
         }
         out.flush()?;
         tell_what_is_missing(&trace, &zone);
