@@ -25,7 +25,7 @@ pub(super) struct FileTape {
     trace: Trace,
     zone: TimeZone,
     timeline: Arc<Timeline>,
-    /// On its way through the whole trace, for the ruler; `None` where it has failed.
+    /// On its way through the whole trace, for the ruler.
     survey: Fold,
     /// Where the last view was taken.
     shown: Option<(Fold, View)>,
