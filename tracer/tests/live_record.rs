@@ -7,8 +7,10 @@
 
 mod support;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, DirEntry};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -257,9 +259,24 @@ fn a_bounded_recording_keeps_the_newest() {
     let record =
         Record::start(&file, &["--netns", &netns, "--interval", "100ms", "--max-size", "1M"]);
     let connections = large(100_000);
-    let on_disk = || -> u64 {
+    // A listing takes time, in which files are moved and dropped: two that agree saw no move.
+    let listing = || -> BTreeMap<OsString, (u64, u64)> {
         let files = fs::read_dir(&folder.0).expect("the folder").flatten();
-        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+        let file = |file: DirEntry| {
+            let of = file.metadata().ok()?;
+            Some((file.file_name(), (of.ino(), of.len())))
+        };
+        files.filter_map(file).collect()
+    };
+    let on_disk = || -> u64 {
+        let mut seen = listing();
+        loop {
+            let again = listing();
+            if again == seen {
+                return seen.values().map(|(_, bytes)| bytes).sum();
+            }
+            seen = again;
+        }
     };
     let over = AtomicBool::new(false);
     let most = std::thread::scope(|scope| {

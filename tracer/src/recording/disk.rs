@@ -284,6 +284,7 @@ impl Disk {
         match frame.kind {
             Kind::Checkpoint => told.since_checkpoint = 0,
             Kind::Sample => {
+                told.progress.intervals += 1;
                 // Another such interval, twice as long to be safe, must fit: a new piece begins
                 // at the end of an interval rather than in its midst.
                 let interval = bytes.saturating_sub(self.at_sample);

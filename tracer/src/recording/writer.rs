@@ -55,6 +55,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Frames written.
     pub frames: u64,
+    /// Intervals written, each with its sample.
+    pub intervals: u64,
     /// Pieces begun.
     pub pieces: u32,
     /// Pieces dropped for room.

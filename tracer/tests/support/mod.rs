@@ -11,7 +11,7 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -53,10 +53,15 @@ pub(crate) fn emulated() -> Option<u64> {
     Some(scale.parse().expect("SOCKFLOW_LIVE_SCALE is a number"))
 }
 
-/// One test at a time, whatever `--test-threads` says: orphans and limits are the host's.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
+/// One test at a time on this host, whatever `--test-threads` says and whoever else runs these
+/// tests: orphans and limits are the host's.
+pub(crate) fn turn() -> (MutexGuard<'static, ()>, File) {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    let of_process = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = std::env::temp_dir().join("sockflow-live-tests.lock");
+    let of_host = File::create(path).expect("a file to lock");
+    of_host.lock().expect("the lock");
+    (of_process, of_host)
 }
 
 /// A child process that does not outlive its test.
