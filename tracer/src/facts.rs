@@ -2,7 +2,9 @@
 //!
 //! It owns no conclusion: [`crate::diagnose`] draws them. A part that a kernel, a namespace or a
 //! missing right does not tell is [`Unknown`] with the reason, never 0. The reader is
-//! [`crate::source::facts`].
+//! [`crate::source::facts`]; of looks that show a part each, [`keeper`] makes the whole.
+
+pub mod keeper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +21,21 @@ impl Unknown {
     pub fn because(why: impl Into<String>) -> Self {
         Self(why.into())
     }
+
+    /// A look that left this part out: what was known of it before still holds.
+    #[must_use]
+    pub fn not_looked_at() -> Self {
+        Self::because(NOT_LOOKED_AT)
+    }
+
+    /// Whether it is [`Self::not_looked_at`].
+    #[must_use]
+    pub fn is_not_looked_at(&self) -> bool {
+        self.0 == NOT_LOOKED_AT
+    }
 }
+
+const NOT_LOOKED_AT: &str = "not looked at";
 
 /// A part that may be missing.
 pub type Known<T> = Result<T, Unknown>;
@@ -29,6 +45,11 @@ pub type Known<T> = Result<T, Unknown>;
 pub struct Facts {
     /// When.
     pub at: Monotonic,
+    /// When the parts that cost much were looked at: descriptors, sockets, cgroups.
+    pub detail_at: Option<Monotonic>,
+    /// Whether of `listeners` and `processes` only those are told that are worth it, see
+    /// [`Facts::thin`].
+    pub sparse: bool,
     /// `uname -r`.
     pub kernel: String,
     /// Main memory of the host.
@@ -53,8 +74,8 @@ pub struct Facts {
     pub udp: Known<Udp>,
     /// Connection tracking of the namespace.
     pub conntrack: Known<Conntrack>,
-    /// Packets that CPUs could not take in, one entry a CPU.
-    pub softnet: Known<Vec<SoftnetCpu>>,
+    /// Packets that CPUs could not take in.
+    pub softnet: Known<Softnet>,
     /// Memory of the cgroups that have sockets.
     pub cgroups: Known<Vec<CgroupMemory>>,
     /// What the host sets at boot.
@@ -114,17 +135,48 @@ pub struct Listener {
     pub owner: Option<(u32, String)>,
 }
 
+impl Listener {
+    /// Whether somebody waits, or was dropped once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.queue > 0 || self.drops.is_some_and(|drops| drops > 0)
+    }
+
+    /// How full the queue is; 1 is full: it holds one more than the backlog.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(self.queue) / (f64::from(self.backlog) + 1.0)
+    }
+}
+
+impl ProcessFds {
+    /// The higher share of its limit goes first.
+    #[must_use]
+    pub fn worse_first(a: &Self, b: &Self) -> std::cmp::Ordering {
+        // open/soft compared without dividing: u64 times u64 fits.
+        let (left, right) =
+            (u128::from(a.open) * u128::from(b.soft), u128::from(b.open) * u128::from(a.soft));
+        right.cmp(&left).then_with(|| b.open.cmp(&a.open)).then_with(|| a.pid.cmp(&b.pid))
+    }
+
+    /// Whether it uses half of its limit, or more.
+    #[must_use]
+    pub const fn is_near(&self) -> bool {
+        self.open >= self.soft / 2
+    }
+}
+
 /// The sockets that do not listen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sockets {
     /// Orphans, of every namespace that could be asked.
     pub orphans: Orphans,
     /// Half-open connections of the namespace, by local port (the SYN queue).
-    pub half_open: BTreeMap<u16, u64>,
+    pub half_open: Known<BTreeMap<u16, u64>>,
     /// Minisockets of the namespace.
-    pub minisockets: Minisockets,
+    pub minisockets: Known<Minisockets>,
     /// The destinations that hold most local ports, of the namespace, most first; a few.
-    pub destinations: Vec<Destination>,
+    pub destinations: Known<Vec<Destination>>,
     /// Namespaces that could not be asked for orphans.
     pub namespaces_denied: usize,
 }
@@ -136,14 +188,21 @@ pub struct Orphans {
     pub count: u64,
     /// Memory charged for them.
     pub bytes: u64,
+    /// What they wait for; `None` where only their number and memory were told.
+    pub waits: Option<Waits>,
+    /// By local port, most first; a few.
+    pub ports: Vec<(u16, u64)>,
+}
+
+/// What orphans wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
     /// Those that probe a closed window: their peer answers and reads nothing.
     pub probing: u64,
     /// Those that retransmit for want of an answer.
     pub retransmitting: u64,
     /// In LAST_ACK: the peer closed first.
     pub last_ack: u64,
-    /// By local port, most first; a few.
-    pub ports: Vec<(u16, u64)>,
 }
 
 /// Minisockets by who connected.
@@ -192,17 +251,19 @@ pub struct Conntrack {
     pub dropped: Option<u64>,
 }
 
-/// A row of `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c).
+/// `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c), summed over the CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SoftnetCpu {
+pub struct Softnet {
+    /// How many CPUs.
+    pub cpus: u64,
     /// Packets taken in.
-    pub processed: u32,
-    /// Packets dropped because the CPU's backlog was full.
-    pub dropped: u32,
+    pub processed: u64,
+    /// Packets dropped because a CPU's backlog was full.
+    pub dropped: u64,
     /// How often the softirq ran out of its budget with work left.
-    pub squeezed: u32,
-    /// Packets in the backlog now; kernels that tell (5.14).
-    pub backlog: Option<u32>,
+    pub squeezed: u64,
+    /// Packets in the longest backlog now; kernels that tell (5.14).
+    pub backlog: Option<u64>,
 }
 
 /// Memory of one cgroup2.
@@ -220,6 +281,14 @@ pub struct CgroupMemory {
     pub max_events: u64,
     /// How often something in it was OOM-killed.
     pub oom_kills: u64,
+}
+
+impl CgroupMemory {
+    /// How much of its limit it uses; little where it has none.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.current as f64 / self.max.unwrap_or(u64::MAX).max(1) as f64
+    }
 }
 
 /// What the host sets at boot, in the order it is applied.
@@ -284,7 +353,63 @@ fn dotted(key: &str) -> String {
     }
 }
 
+/// Listeners of one look that are kept: those nearest to their backlog.
+pub const MOST_LISTENERS: usize = 512;
+/// Cgroups of one look that are kept: those nearest to their limit.
+pub const MOST_CGROUPS: usize = 64;
+
 impl Facts {
+    /// A look at that moment that saw nothing, for this reason.
+    #[must_use]
+    pub fn unseen(at: Monotonic, why: &Unknown) -> Self {
+        Self {
+            at,
+            detail_at: None,
+            sparse: false,
+            kernel: String::new(),
+            memory: Err(why.clone()),
+            gauges: Err(why.clone()),
+            sysctls: BTreeMap::new(),
+            first_netns: None,
+            files: Err(why.clone()),
+            processes: Err(why.clone()),
+            listeners: Err(why.clone()),
+            sockets: Err(why.clone()),
+            udp: Err(why.clone()),
+            conntrack: Err(why.clone()),
+            softnet: Err(why.clone()),
+            cgroups: Err(why.clone()),
+            settings: Err(why.clone()),
+        }
+    }
+
+    /// Bounds what is kept of this look, for looks that are kept by the thousand. Of one that is
+    /// not thorough only listeners that somebody waits for or that have dropped somebody, and
+    /// processes that use half of their limit: [`keeper::Keeper`] knows the others.
+    pub fn thin(&mut self, thorough: bool) {
+        self.sparse = !thorough;
+        if let Ok(listeners) = &mut self.listeners {
+            if !thorough {
+                listeners.retain(Listener::is_busy);
+            }
+            if listeners.len() > MOST_LISTENERS {
+                listeners.sort_by(|a, b| {
+                    (b.share().total_cmp(&a.share())).then_with(|| b.drops.cmp(&a.drops))
+                });
+                listeners.truncate(MOST_LISTENERS);
+            }
+        }
+        if let Ok(processes) = &mut self.processes
+            && !thorough
+        {
+            processes.worst.retain(ProcessFds::is_near);
+        }
+        if let Ok(cgroups) = &mut self.cgroups {
+            cgroups.sort_by(|a, b| b.share().total_cmp(&a.share()));
+            cgroups.truncate(MOST_CGROUPS);
+        }
+    }
+
     /// A setting that is one number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {

@@ -30,7 +30,7 @@ use serde::Serialize;
 pub use self::checks::{CHECKS, Check};
 pub use self::finding::Look;
 pub use self::finding::{Finding, Scope, Set, State};
-pub use self::watch::Watch;
+pub use self::watch::{WINDOW_S, Watch};
 use crate::format::duration;
 use crate::time::Wall;
 

@@ -231,16 +231,16 @@ impl Trace {
                 let is_fresh = cursor.is_fresh;
                 cursor.is_fresh &= header.kind == Kind::Host;
                 let skipped = match header.kind {
-                    Kind::Events => want == Want::NoEvents,
+                    Kind::Events => want != Want::Everything,
                     // Of use only to who begins here, and only in a trace without a beginning.
                     Kind::Host => !is_fresh || header.sequence == 0,
-                    Kind::Checkpoint => !is_fresh,
+                    Kind::Checkpoint => !is_fresh || want == Want::Facts,
                     Kind::Sample => false,
                     Kind::End | Kind::Unknown(_) => true,
                 };
                 if !skipped {
                     let told = match self.payload(&header, &at)? {
-                        Ok(payload) => deliver(&header, &payload, sink),
+                        Ok(payload) => deliver(&header, &payload, want, sink),
                         Err(why) => Err((u64::from(header.events), why)),
                     };
                     if let Err((missing, why)) = told {

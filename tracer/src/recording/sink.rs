@@ -54,6 +54,8 @@ pub enum Want {
     Everything,
     /// Not the single events: their frames are passed over unread.
     NoEvents,
+    /// Of each interval what a doctor looks at: gauges, facts, sock_diag and the tick. Reads faster.
+    Facts,
 }
 
 /// Takes what is read.

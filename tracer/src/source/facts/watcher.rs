@@ -1,0 +1,163 @@
+//! Looks again and again, on a thread of its own: for the doctor's page of a live screen, and for
+//! a trace.
+//!
+//! What it may cost is bounded here: a look is followed by a pause of at least fifty times what it
+//! took. On a usual host a brief one takes a millisecond and comes once a second, a thorough one
+//! some ten milliseconds and comes every five seconds; with half a million sockets it takes half a
+//! second and comes every half minute.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::super::namespaces;
+use super::{Depth, FactReader};
+use crate::facts::Facts;
+use crate::facts::keeper::THOROUGH_S;
+
+/// Brief looks come no more often than that.
+const EVERY: Duration = Duration::from_secs(1);
+/// A look is followed by a pause of so many times what it took.
+const PAUSE: u32 = 50;
+
+/// A thread that looks.
+#[derive(Debug)]
+pub struct FactWatcher {
+    run: Facts,
+    seen: Arc<Mutex<Option<Facts>>>,
+    /// Dropped to end the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FactWatcher {
+    /// Begins to look, in the network namespace at `netns` or in our own; no more often than
+    /// `every`.
+    ///
+    /// # Errors
+    ///
+    /// The namespace cannot be entered, or no thread started.
+    pub fn start(netns: Option<&Path>, every: Duration) -> Result<Self> {
+        let seen = Arc::new(Mutex::new(None));
+        let (stop, stopped) = channel();
+        let (begin, begun) = channel();
+        let every = every.max(EVERY);
+        let netns: Option<PathBuf> = netns.map(Path::to_owned);
+        let shared = Arc::clone(&seen);
+        let failed: Sender<Result<Facts>> = begin.clone();
+        let work = move || {
+            let mut reader = FactReader::without_gauges(Path::new("/"));
+            let _ = begin.send(Ok(reader.run()));
+            watch(&mut reader, every, &stopped, &shared);
+        };
+        let thread = std::thread::Builder::new()
+            .name("sockflow-facts".to_owned())
+            .spawn(move || match netns {
+                None => work(),
+                Some(path) => {
+                    let inside = namespaces::inside(&path, move || {
+                        work();
+                        Ok(())
+                    });
+                    if let Err(error) = inside {
+                        let _ = failed.send(Err(error));
+                    }
+                }
+            })
+            .context("cannot start a thread")?;
+        let run = begun.recv().context("the thread that looks has ended")??;
+        Ok(Self { run, seen, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What holds for the whole run, see [`FactReader::run`].
+    #[must_use]
+    pub const fn run(&self) -> &Facts {
+        &self.run
+    }
+
+    /// What was seen since this was last asked, thinned ([`Facts::thin`]).
+    #[must_use]
+    pub fn take(&self) -> Option<Facts> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for FactWatcher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(
+    reader: &mut FactReader,
+    every: Duration,
+    stopped: &Receiver<()>,
+    seen: &Mutex<Option<Facts>>,
+) {
+    let mut next_thorough = Instant::now();
+    loop {
+        let began = Instant::now();
+        let thorough = began >= next_thorough;
+        let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
+        if thorough {
+            reader.name_owners(&mut facts);
+        } else {
+            // Only a thorough look has read them.
+            facts.sysctls.clear();
+            facts.detail_at = None;
+        }
+        facts.thin(thorough);
+        let pause = began.elapsed() * PAUSE;
+        if thorough {
+            next_thorough = began + pause.max(Duration::from_secs_f64(THOROUGH_S));
+        }
+        let mut last = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // A thorough one that nobody took yet says more than the brief one after it.
+        if thorough || last.as_ref().is_none_or(|last| last.sparse) {
+            *last = Some(facts);
+        }
+        drop(last);
+        let wait = if thorough { every } else { pause.max(every) };
+        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_at_once_and_ends_when_dropped() {
+        let watcher = FactWatcher::start(None, Duration::from_secs(60)).unwrap();
+        assert!(watcher.run().settings.is_ok() && !watcher.run().sysctls.is_empty());
+        let began = Instant::now();
+        let facts = loop {
+            if let Some(facts) = watcher.take() {
+                break facts;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "never looked");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert!(facts.detail_at.is_some() && !facts.sparse);
+        assert!(facts.sockets.is_ok() && facts.files.is_ok());
+        assert!(facts.gauges.is_err(), "somebody else has them");
+        assert!(watcher.take().is_none());
+        // It waits for a minute now; the end does not.
+        drop(watcher);
+        assert!(began.elapsed() < Duration::from_secs(45));
+    }
+
+    #[test]
+    fn a_namespace_that_is_none_is_an_error() {
+        assert!(FactWatcher::start(Some(Path::new("/proc/self/stat")), EVERY).is_err());
+    }
+}
