@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -46,12 +46,15 @@ impl Output {
             }
             Ok(there) if there.is_file() && !force => return Err(is_there(path)),
             Ok(_) => {}
-            // A link to nowhere is something too.
-            Err(_) if path.symlink_metadata().is_ok() && !force => return Err(is_there(path)),
+            Err(_) if path.symlink_metadata().is_ok() => {
+                return Err(Failure::usage(format!("{shown} is a link to nothing"))
+                    .hint(format!("name another file, or: rm {shown}"))
+                    .into());
+            }
             Err(_) => {
                 let folder = folder(path);
                 if !folder.is_dir() {
-                    return Err(cannot_create(path, io::ErrorKind::NotFound.into()));
+                    return Err(cannot_create(path, Errno::NOENT.into()));
                 }
             }
         }
@@ -95,8 +98,11 @@ impl Output {
         if kind.is_some_and(|it| it.is_char_device() || it.is_fifo() || it.is_socket()) {
             let shown = path.display();
             let file = OpenOptions::new().write(true).open(path);
-            let mut file = file.with_context(|| format!("cannot open {shown}"))?;
-            return file.write_all(bytes).with_context(|| format!("cannot write {shown}"));
+            let written = file.and_then(|mut file| file.write_all(bytes));
+            return written.map_err(|error| {
+                let hint = "name another file after -o".to_owned();
+                failed(format!("cannot write {shown}"), hint, error)
+            });
         }
         // Through a link, what it points to is replaced.
         let target = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -125,6 +131,8 @@ impl Temporary {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            // As the trace: addresses of peers are nobody else's business.
+            .mode(0o600)
             .open(&path)
             .map_err(|error| cannot_create(target, error))?;
         Ok(Self { path, file, renamed: false })

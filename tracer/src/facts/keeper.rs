@@ -52,6 +52,21 @@ impl Keeper {
 
     /// Takes the kernel's gauges in; they hold until the next tick.
     pub fn gauges(&mut self, gauges: Gauges) {
+        // They are read more often than settings, of which three are limits.
+        let limits = &gauges.limits;
+        let told = [
+            ("net.ipv4.tcp_max_orphans", limits.max_orphans.map(|limit| limit.to_string())),
+            ("net.ipv4.tcp_max_tw_buckets", limits.max_tw_buckets.map(|limit| limit.to_string())),
+            (
+                "net.ipv4.tcp_mem",
+                limits.tcp_mem.map(|it| format!("{} {} {}", it.low.0, it.pressure.0, it.high.0)),
+            ),
+        ];
+        for (name, value) in told {
+            if let (Some(place), Some(value)) = (self.now.sysctls.get_mut(name), value) {
+                *place = value;
+            }
+        }
         self.now.gauges = Ok(gauges);
     }
 
@@ -191,6 +206,21 @@ mod tests {
         keeper.gauges(Gauges::default());
         assert!(keeper.tick(at(123)).gauges.is_ok());
         assert!(keeper.tick(at(124)).gauges.is_err());
+    }
+
+    #[test]
+    fn limits_that_were_set_meanwhile_are_the_settings_then() {
+        let mut keeper = keeper();
+        let sysctls = ["net.ipv4.tcp_max_orphans", "net.ipv4.tcp_mem"];
+        keeper.now.sysctls = sysctls.map(|name| (name.to_owned(), "1".to_owned())).into();
+        let mut gauges = Gauges::default();
+        gauges.limits.max_orphans = Some(256);
+        gauges.limits.max_tw_buckets = Some(9);
+        keeper.gauges(gauges);
+        let facts = keeper.tick(at(1));
+        assert_eq!(facts.number("net.ipv4.tcp_max_orphans"), Some(256));
+        assert_eq!(facts.number("net.ipv4.tcp_mem"), Some(1), "what is not told stays");
+        assert_eq!(facts.number("net.ipv4.tcp_max_tw_buckets"), None, "nor is one made up");
     }
 
     #[test]

@@ -34,21 +34,30 @@ const SETTINGS: [&str; 14] = [
     "net.ipv4.ip_local_port_range",
 ];
 
-/// What somebody chose, as text: neither markup nor HTML, and harmless in a terminal.
+/// What somebody chose, as text: neither markup nor HTML, and harmless in a terminal. Only what
+/// would be markup where it stands is escaped, so that it can be read as it is, too.
 fn text(chosen: &str) -> String {
-    let mut out = String::with_capacity(chosen.len());
-    for character in sanitize(chosen).chars() {
+    let clean = sanitize(chosen);
+    let characters: Vec<char> = clean.chars().collect();
+    let mut out = String::with_capacity(clean.len());
+    for (index, character) in characters.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|at| characters.get(at));
+        let after = characters.get(index + 1);
+        let is_word = |it: Option<&char>| it.is_some_and(|it| it.is_alphanumeric());
         match character {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '!' | '|' | '~' => {
-                out.push('\\');
-                out.push(character);
-            }
             // Links of themselves.
             '@' => out.push_str("&#64;"),
-            other => out.push(other),
+            '\\' | '`' | '*' | '|' | '~' => out.extend(['\\', *character]),
+            '_' if !(is_word(before) && is_word(after)) => out.push_str("\\_"),
+            // What makes a link of brackets.
+            '(' | '[' | ':' if before == Some(&']') => out.extend(['\\', *character]),
+            '#' | '+' | '-' | '=' if index == 0 && after.is_some() => {
+                out.extend(['\\', *character]);
+            }
+            other => out.push(*other),
         }
     }
     // `www.` and `scheme://` are links without any markup.
@@ -475,8 +484,10 @@ mod tests {
     #[test]
     fn what_somebody_chose_is_text() {
         assert_eq!(text("<script>a|b</script>"), "&lt;script&gt;a\\|b&lt;/script&gt;");
-        assert_eq!(text("]]> ![x](http://e)"), "\\]\\]&gt; \\!\\[x\\]\\(http:&#47;/e\\)");
-        assert_eq!(text("\u{1b}]0;x\n# y"), "\\\\x1b\\]0;x\\\\n\\# y");
+        assert_eq!(text("]]> ![x](http://e)"), "]]&gt; ![x]\\(http:&#47;/e)");
+        assert_eq!(text("# _x_ a_b *c*"), "\\# \\_x\\_ a_b \\*c\\*");
+        assert_eq!(text("\u{1b}]0;x\n- y"), "\\\\x1b]0;x\\\\x0a- y");
+        assert_eq!(text("at 1,234 (httpdns[4121]): 99%"), "at 1,234 (httpdns[4121]): 99%");
         assert_eq!(code("a`b|c"), "`` a`b\\|c ``");
     }
 

@@ -22,3 +22,6 @@ mod words;
 
 pub use collect::{Begin, Collector};
 pub use model::Report;
+
+#[cfg(test)]
+mod tests;

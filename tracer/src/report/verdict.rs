@@ -78,12 +78,12 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
         (
             Severity::Warn,
             format!(
-                "Orphans came near their limit at {}: {} of {} ({}){}; none was killed.",
+                "Orphans{} came near their limit at {}: {} of {} ({}); none was killed.",
+                whose(facts.ports),
                 at(worst.time),
                 count(worst.orphans.host),
                 count(worst.orphans.limit),
-                percent(worst.orphans.host, worst.orphans.limit),
-                whose(facts.ports)
+                percent(worst.orphans.host, worst.orphans.limit)
             ),
         )
     };
@@ -117,10 +117,10 @@ fn killed(facts: &Facts<'_>, before: &Snapshot, now: &Snapshot) -> String {
         )
     };
     format!(
-        "At {} the kernel began to kill orphans, {} in all{}: {cause}.",
+        "At {} the kernel began to kill orphans{}, {} in all: {cause}.",
         now.time.clock(facts.zone),
-        count(impact.killed),
-        whose(facts.ports)
+        whose(facts.ports),
+        count(impact.killed)
     )
 }
 
@@ -132,16 +132,16 @@ fn growing_since(at: &Snapshot) -> Option<f64> {
     (elapsed > 0.0).then_some(elapsed)
 }
 
-/// `, most of them of :9981 (httpdns[4121])`.
+/// ` of :9981 (httpdns[4121])`, or `, most of them of …`.
 fn whose(ports: &[PortRow]) -> String {
     let all: u64 = ports.iter().map(|row| row.orphans.during).sum();
     match ports.iter().max_by_key(|row| row.orphans.during) {
         Some(row) if row.orphans.during * 2 > all => {
             let owner = row.owner.as_ref();
             let who = owner.map(|owner| format!(" ({})", words::owner(Some(owner))));
-            let most = if row.orphans.during == all { "all" } else { "most" };
+            let most = if row.orphans.during == all { " of" } else { ", most of them of" };
             let service = words::service(row.port, row.direction);
-            format!(", {most} of {service}{}", who.unwrap_or_default())
+            format!("{most} {service}{}", who.unwrap_or_default())
         }
         _ => String::new(),
     }
@@ -179,8 +179,9 @@ pub(super) fn trust(lost: &Lost, rest: &Rest, drift: i64) -> String {
     }
     if !rest.gaps.is_empty() {
         doubts.push(format!(
-            "the trace has {} damaged or missing places ({} events are missing)",
+            "the trace has {} damaged or missing {} ({} events are missing)",
             count(rest.gaps.len() as u64),
+            if rest.gaps.len() == 1 { "place" } else { "places" },
             count(rest.missing_events)
         ));
     }
@@ -233,13 +234,13 @@ pub(super) fn limits(
     }
     if environment.detail != "all" && !environment.detail.is_empty() {
         limits.push(format!(
-            "Single events were recorded for `{}` only (record --detail).",
+            "Single events were recorded for \"{}\" only (record --detail).",
             environment.detail
         ));
     }
     if !environment.filter.is_empty() {
         limits.push(format!(
-            "Recorded with the filter `{}`: other sockets are only in the host's numbers.",
+            "Recorded with the filter \"{}\": other sockets are only in the host's numbers.",
             environment.filter
         ));
     }

@@ -93,6 +93,13 @@ impl Marks {
         mark(range.from, Severity::Ok, "begin", None, start);
         for anomaly in self.anomalies.into_iter().filter(|it| it.time >= range.from) {
             let Anomaly { time, severity, kind, port, text } = anomaly;
+            // The screen shows the kind beside it.
+            let text = match kind {
+                "tcp_mem" => format!("TCP memory: {text}"),
+                "orphan-growth" => format!("orphans grow {text}"),
+                "time-wait-overflow" => format!("TIME-WAIT: {text}"),
+                _ => text,
+            };
             mark(time, severity, kind, port, text);
         }
         for (time, text) in self.limits {

@@ -6,7 +6,7 @@ use super::plot::{About, Plot, Values, legend};
 use super::{Page, cell, section, table};
 use crate::aggregate::snapshot::{MemState, States};
 use crate::format::{bytes, count, duration, short};
-use crate::report::model::Point;
+use crate::report::model::{Mark, Point};
 use crate::report::words;
 
 /// Rows of a chart's table.
@@ -71,8 +71,8 @@ impl Page<'_> {
                 (self.states())
                 (self.rates())
                 (self.memory())
-                (self.accept_queue())
                 (self.times())
+                (self.accept_queue())
             }
         };
         section("charts", "Over time", &body)
@@ -90,13 +90,14 @@ impl Page<'_> {
         self.points().iter().map(|point| (point.elapsed_s, value(point))).collect()
     }
 
-    /// The marks worth a line in every chart.
+    /// The marks worth a line in every chart, the worst first.
     pub(super) fn marks(&self) -> Vec<(f64, usize)> {
-        let marks = self.report.timeline.marks.iter();
-        marks
-            .filter(|mark| !matches!(mark.kind, "begin" | "end"))
-            .map(|mark| (mark.elapsed_s, mark.number))
-            .collect()
+        let mut marks: Vec<_> = self.report.timeline.marks.iter().collect();
+        marks.retain(|mark| !matches!(mark.kind, "begin" | "end"));
+        // Of two at one moment the text of the first leads to the other.
+        let rank = |mark: &Mark| (mark.kind != "worst" && mark.kind != "orphan-kill", mark.number);
+        marks.sort_by_key(|mark| (std::cmp::Reverse(mark.severity), rank(mark)));
+        marks.into_iter().map(|mark| (mark.elapsed_s, mark.number)).collect()
     }
 
     /// What the pointer shows.
@@ -379,7 +380,7 @@ impl Page<'_> {
         let say = format!("{dropped} {told}");
         if impact.listen_drops == 0 && fullest.is_none_or(|it| it.queue == 0) {
             return html! {
-                figure id="accept-chart" { figcaption { h3 { (title) } p { (say) } } }
+                figure id="accept-chart" class="plain" { figcaption { h3 { (title) } p { (say) } } }
             };
         }
         let queue = |point: &Point| point.accept_queue.unwrap_or_default();

@@ -28,7 +28,7 @@ impl Page<'_> {
         let used = used_rows(map);
         if used.is_empty() {
             return html! {
-                figure id="times-chart" {
+                figure id="times-chart" class="plain" {
                     figcaption { h3 { (title) } p { "No connection left FIN-WAIT-1 in this time." } }
                 }
             };

@@ -68,6 +68,24 @@ impl Plot {
         path
     }
 
+    /// A line of what is set rather than grows: it changes at once.
+    fn steps(&self, values: &[(f64, f64)]) -> String {
+        let mut path = String::new();
+        for run in runs(values) {
+            let mut before = None;
+            for (seconds, value) in run {
+                let (x, y) = (self.x(*seconds), self.y(*value));
+                let _ = match before {
+                    None => write!(path, "M{x:.1} {y:.1}"),
+                    Some(before) if before == y => write!(path, "H{x:.1}"),
+                    Some(_) => write!(path, "H{x:.1}V{y:.1}"),
+                };
+                before = Some(y);
+            }
+        }
+        path
+    }
+
     /// The area between two lines that have the same times.
     fn area(&self, upper: &[(f64, f64)], lower: &[(f64, f64)]) -> String {
         let mut path = String::new();
@@ -122,12 +140,14 @@ impl Plot {
         }
     }
 
-    /// Lines over everything: class and values of each.
+    /// Lines over everything: class and values of each. Those that are set change in steps.
     pub(super) fn lines(&self, lines: &[(&str, &[(f64, f64)])]) -> Markup {
+        const SET: [&str; 4] = ["limit", "low", "mpressure", "high"];
         html! {
             svg class="lines" width="100%" height="100%" viewBox="0 0 1000 1000" preserveAspectRatio="none" {
                 @for (class, values) in lines {
-                    path class=(format!("line l-{class}")) d=(self.line(values)) {}
+                    @let path = if SET.contains(class) { self.steps(values) } else { self.line(values) };
+                    path class=(format!("line l-{class}")) d=(path) {}
                 }
             }
         }
@@ -161,7 +181,7 @@ impl Plot {
                         text class="x" x=(left) y="100%" dy="1.6em" { (label) }
                     }
                     (shapes)
-                    @for (seconds, number) in apart(about.marks, self.seconds / 28.0) {
+                    @for (seconds, number) in apart(about.marks, self.seconds) {
                         @let left = self.left(seconds);
                         line class="mark" x1=(left) x2=(left) y1="0" y2="100%" {}
                         text class="mark" x=(left) y="0" dy="-.45em" { (number) }
@@ -235,11 +255,15 @@ pub(super) struct About<'a> {
     pub(super) hits: &'a [(f64, String)],
 }
 
-/// Marks that leave room for each other's numbers.
-fn apart(marks: &[(f64, usize)], least: f64) -> Vec<(f64, usize)> {
+/// Marks that leave room for each other's numbers, those first that come first.
+fn apart(marks: &[(f64, usize)], seconds: f64) -> Vec<(f64, usize)> {
     let mut kept: Vec<(f64, usize)> = Vec::new();
     for mark in marks {
-        if kept.last().is_none_or(|last| mark.0 - last.0 >= least) {
+        let room = |other: &(f64, usize)| {
+            let least = if other.1.max(mark.1) < 10 { 0.03 } else { 0.045 };
+            (mark.0 - other.0).abs() / seconds >= least
+        };
+        if kept.iter().all(room) {
             kept.push(*mark);
         }
     }

@@ -49,7 +49,7 @@ impl Page<'_> {
         let worst = &self.report.impact.worst;
         let body = html! {
             p class="lead" {
-                "As `sockflow doctor` would have judged at " (worst.time.clock(self.zone)) ". "
+                "As " code { "sockflow doctor" } " would have judged at " (worst.time.clock(self.zone)) ". "
                 code class="command" { (clean(&worst.replay)) }
             }
             @if let Some(report) = &doctor.report {
