@@ -5,7 +5,7 @@
 //! clock, time is what the ticks say.
 
 use super::{Facts, Known, Listener, ProcessFds, Processes, Unknown};
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Limits, MemLimits};
 use crate::time::Monotonic;
 
 /// What was seen longer ago than that says nothing about a moment, seconds. Of the parts that cost
@@ -88,6 +88,7 @@ impl Keeper {
     pub fn tick(&mut self, at: Monotonic) -> Facts {
         let Self { now, seen, never } = self;
         now.at = at;
+        lay_limits(now);
         forget(&mut now.files, &mut seen.files, at);
         forget(&mut now.processes, &mut seen.processes, at);
         forget(&mut now.listeners, &mut seen.listeners, at);
@@ -99,6 +100,26 @@ impl Keeper {
         let facts = now.clone();
         now.gauges = Err(never.clone());
         facts
+    }
+}
+
+/// Gauges come with limits, more often than settings are looked at.
+fn lay_limits(facts: &mut Facts) {
+    let Ok(gauges) = &facts.gauges else { return };
+    let Limits { max_orphans, tcp_mem, max_tw_buckets, .. } = gauges.limits;
+    for (name, value) in [
+        ("net.ipv4.tcp_max_orphans", max_orphans.map(|limit| limit.to_string())),
+        ("net.ipv4.tcp_max_tw_buckets", max_tw_buckets.map(|limit| limit.to_string())),
+        (
+            "net.ipv4.tcp_mem",
+            tcp_mem.map(|MemLimits { low, pressure, high }| {
+                format!("{} {} {}", low.0, pressure.0, high.0)
+            }),
+        ),
+    ] {
+        if let (Some(setting), Some(value)) = (facts.sysctls.get_mut(name), value) {
+            *setting = value;
+        }
     }
 }
 
@@ -187,9 +208,13 @@ mod tests {
         assert_eq!(keeper.tick(at(4)).conntrack, Err(Unknown::because("unloaded")));
         assert_eq!(keeper.tick(at(121)).files, files(1));
         assert!(keeper.tick(at(122)).files.unwrap_err().0.contains("120 s before"));
-        // Gauges are of their interval only.
-        keeper.gauges(Gauges::default());
-        assert!(keeper.tick(at(123)).gauges.is_ok());
+        // Gauges are of their interval only; the limits among them are settings.
+        let limits = Limits { max_orphans: Some(256), ..Limits::default() };
+        keeper.gauges(Gauges { limits, ..Gauges::default() });
+        let facts = keeper.tick(at(123));
+        assert!(facts.gauges.is_ok());
+        assert_eq!(facts.sysctls["net.ipv4.tcp_max_orphans"], "256");
+        assert_eq!(facts.sysctls["net.ipv4.tcp_mem"], "287898 383867 575796");
         assert!(keeper.tick(at(124)).gauges.is_err());
     }
 
