@@ -4,6 +4,8 @@
 //! A live screen and a trace go through the same one, so that both know the same. Pure: it has no
 //! clock, time is what the ticks say.
 
+use std::collections::BTreeMap;
+
 use super::{Facts, Known, Listener, ProcessFds, Processes, Unknown};
 use crate::gauges::{Gauges, Limits, MemLimits};
 use crate::time::Monotonic;
@@ -18,6 +20,8 @@ pub const THOROUGH_S: f64 = 5.0;
 #[derive(Clone, Debug)]
 pub struct Keeper {
     now: Facts,
+    /// Settings at the beginning of the run.
+    sysctls: BTreeMap<String, String>,
     /// When each part was told last; of listeners and processes: when all of them were.
     seen: Seen,
     /// Why a part that was never told is not known.
@@ -44,10 +48,10 @@ impl Keeper {
         let mut now = Facts::unseen(run.at, &never);
         now.kernel = run.kernel;
         now.memory = run.memory;
-        now.sysctls = run.sysctls;
+        now.sysctls.clone_from(&run.sysctls);
         now.first_netns = run.first_netns;
         now.settings = run.settings;
-        Self { now, seen: Seen::default(), never }
+        Self { now, sysctls: run.sysctls, seen: Seen::default(), never }
     }
 
     /// Takes the kernel's gauges in; they hold until the next tick.
@@ -55,10 +59,11 @@ impl Keeper {
         self.now.gauges = Ok(gauges);
     }
 
-    /// Takes a look in: parts that it left out are as they were.
+    /// Takes a look in: parts that it left out are as they were. Of settings it tells those that are
+    /// not as at the beginning, if it is a thorough one.
     pub fn look(&mut self, look: Facts) {
         let at = look.at;
-        let Self { now, seen, .. } = self;
+        let Self { now, sysctls, seen, .. } = self;
         replace(&mut now.files, &mut seen.files, look.files, at);
         replace(&mut now.sockets, &mut seen.sockets, look.sockets, at);
         replace(&mut now.udp, &mut seen.udp, look.udp, at);
@@ -79,14 +84,15 @@ impl Keeper {
         }
         now.detail_at = look.detail_at.or(now.detail_at);
         // A setting goes away only with its module, and then so does what it limits.
-        if !look.sysctls.is_empty() {
-            now.sysctls = look.sysctls;
+        if !look.sparse {
+            now.sysctls.clone_from(sysctls);
+            now.sysctls.extend(look.sysctls);
         }
     }
 
     /// What is known at the end of an interval.
     pub fn tick(&mut self, at: Monotonic) -> Facts {
-        let Self { now, seen, never } = self;
+        let Self { now, seen, never, .. } = self;
         now.at = at;
         lay_limits(now);
         forget(&mut now.files, &mut seen.files, at);
@@ -216,6 +222,25 @@ mod tests {
         assert_eq!(facts.sysctls["net.ipv4.tcp_max_orphans"], "256");
         assert_eq!(facts.sysctls["net.ipv4.tcp_mem"], "287898 383867 575796");
         assert!(keeper.tick(at(124)).gauges.is_err());
+    }
+
+    #[test]
+    fn settings_are_told_where_they_differ_from_the_beginning() {
+        let mut keeper = keeper();
+        let told = |second, sparse, set: &[(&str, &str)]| Facts {
+            sparse,
+            sysctls: set.iter().map(|(name, to)| ((*name).into(), (*to).into())).collect(),
+            ..look(second)
+        };
+        let somaxconn = |keeper: &mut Keeper, second| {
+            keeper.tick(at(second)).sysctls["net.core.somaxconn"].clone()
+        };
+        keeper.look(told(1, false, &[("net.core.somaxconn", "9")]));
+        assert_eq!(somaxconn(&mut keeper, 1), "9");
+        keeper.look(told(2, true, &[]));
+        assert_eq!(somaxconn(&mut keeper, 2), "9");
+        keeper.look(told(3, false, &[]));
+        assert_eq!(somaxconn(&mut keeper, 3), "4096", "set back");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! some ten milliseconds and comes every five seconds; with half a million sockets it takes half a
 //! second and comes every half minute.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,7 @@ impl FactWatcher {
             let mut reader = FactReader::without_gauges(Path::new("/"));
             let run = reader.run();
             // The first interval shall have it.
-            let mut looks = Looks::begin(&mut reader, &shared);
+            let mut looks = Looks::begin(&mut reader, &run, &shared);
             let _ = begin.send(Ok(run));
             looks.go_on(&mut reader, every, &stopped, &shared);
         };
@@ -100,6 +101,8 @@ impl Drop for FactWatcher {
 
 /// What decides when to look, and how.
 struct Looks {
+    /// Settings at the beginning.
+    sysctls: BTreeMap<String, String>,
     next_thorough: Instant,
     /// How long the last look took, times [`PAUSE`].
     pause: Duration,
@@ -107,8 +110,12 @@ struct Looks {
 
 impl Looks {
     /// Looks for the first time, thoroughly.
-    fn begin(reader: &mut FactReader, seen: &Mutex<Option<Facts>>) -> Self {
-        let mut looks = Self { next_thorough: Instant::now(), pause: Duration::ZERO };
+    fn begin(reader: &mut FactReader, run: &Facts, seen: &Mutex<Option<Facts>>) -> Self {
+        let mut looks = Self {
+            sysctls: run.sysctls.clone(),
+            next_thorough: Instant::now(),
+            pause: Duration::ZERO,
+        };
         looks.look(reader, seen);
         looks
     }
@@ -132,6 +139,7 @@ impl Looks {
         let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
         if thorough {
             reader.name_owners(&mut facts);
+            facts.sysctls.retain(|name, value| self.sysctls.get(name) != Some(value));
         } else {
             // Only a thorough look has read them.
             facts.sysctls.clear();
