@@ -57,7 +57,8 @@ pub struct Facts {
     /// What the kernel says about TCP.
     pub gauges: Known<Gauges>,
     /// Settings by name (`net.core.somaxconn`), white space made single blanks. Those that this
-    /// kernel, namespace or user cannot see are missing.
+    /// kernel, namespace or user cannot see are missing. Of a look that a [`keeper::Keeper`] takes
+    /// in: those that are not as at the beginning of the run.
     pub sysctls: BTreeMap<String, String>,
     /// Whether we are in the host's first network namespace: only there are its global settings
     /// visible. Not known without the right to look.

@@ -59,7 +59,7 @@ fn now_of(facts: &Facts) -> Option<u64> {
 
 /// Orphans that the kernel killed while we watched, for their number.
 fn killed(watch: &Watch) -> u64 {
-    if tcp_mem::kills_for_memory(watch) { 0 } else { watch.increase_of(tcp_mem::KILLED) }
+    tcp_mem::kills(watch).1
 }
 
 /// Whether most orphans wait for a peer that answers but does not read.

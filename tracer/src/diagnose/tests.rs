@@ -184,6 +184,20 @@ fn tcp_mem() {
     assert_eq!(finding(&watch, "tcp_mem").state, State::Crit);
     assert_eq!(finding(&watch, "orphans").state, State::Ok);
     assert_eq!(report(&watch).checks[0].id, "tcp_mem");
+    // There are few now, because those at their limit were killed.
+    let mut after = healthy();
+    gauges(&mut after).sockets.mem = Some(Pages(560_000));
+    gauges(&mut after).tcp_ext.insert("TCPAbortOnMemory", 274);
+    let watch = watched(after, |facts, back| {
+        if back > 2 {
+            gauges(facts).sockets.orphan = Some(131_072 - back);
+            gauges(facts).tcp_ext.insert("TCPAbortOnMemory", 0);
+        }
+    });
+    let killed = finding(&watch, "orphans");
+    assert_eq!((killed.state, killed.in_s), (State::Crit, Some(0.0)));
+    assert!(killed.why.contains("274"), "{}", killed.why);
+    assert_ne!(finding(&watch, "tcp_mem").state, State::Crit);
 }
 
 #[test]

@@ -65,6 +65,11 @@ impl Watch {
         self.before.iter().chain(std::iter::once(&self.last))
     }
 
+    /// Each sample with the one before it.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Facts, &Facts)> {
+        self.samples().zip(self.samples().skip(1))
+    }
+
     /// How many samples there are.
     pub(super) fn looks(&self) -> usize {
         self.before.len() + 1

@@ -4,8 +4,10 @@
 //! A live screen and a trace go through the same one, so that both know the same. Pure: it has no
 //! clock, time is what the ticks say.
 
+use std::collections::BTreeMap;
+
 use super::{Facts, Known, Listener, ProcessFds, Processes, Unknown};
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Limits, MemLimits};
 use crate::time::Monotonic;
 
 /// What was seen longer ago than that says nothing about a moment, seconds. Of the parts that cost
@@ -18,6 +20,8 @@ pub const THOROUGH_S: f64 = 5.0;
 #[derive(Clone, Debug)]
 pub struct Keeper {
     now: Facts,
+    /// Settings at the beginning of the run.
+    sysctls: BTreeMap<String, String>,
     /// When each part was told last; of listeners and processes: when all of them were.
     seen: Seen,
     /// Why a part that was never told is not known.
@@ -44,36 +48,22 @@ impl Keeper {
         let mut now = Facts::unseen(run.at, &never);
         now.kernel = run.kernel;
         now.memory = run.memory;
-        now.sysctls = run.sysctls;
+        now.sysctls.clone_from(&run.sysctls);
         now.first_netns = run.first_netns;
         now.settings = run.settings;
-        Self { now, seen: Seen::default(), never }
+        Self { now, sysctls: run.sysctls, seen: Seen::default(), never }
     }
 
     /// Takes the kernel's gauges in; they hold until the next tick.
     pub fn gauges(&mut self, gauges: Gauges) {
-        // They are read more often than settings, of which three are limits.
-        let limits = &gauges.limits;
-        let told = [
-            ("net.ipv4.tcp_max_orphans", limits.max_orphans.map(|limit| limit.to_string())),
-            ("net.ipv4.tcp_max_tw_buckets", limits.max_tw_buckets.map(|limit| limit.to_string())),
-            (
-                "net.ipv4.tcp_mem",
-                limits.tcp_mem.map(|it| format!("{} {} {}", it.low.0, it.pressure.0, it.high.0)),
-            ),
-        ];
-        for (name, value) in told {
-            if let (Some(place), Some(value)) = (self.now.sysctls.get_mut(name), value) {
-                *place = value;
-            }
-        }
         self.now.gauges = Ok(gauges);
     }
 
-    /// Takes a look in: parts that it left out are as they were.
+    /// Takes a look in: parts that it left out are as they were. Of settings it tells those that are
+    /// not as at the beginning, if it is a thorough one.
     pub fn look(&mut self, look: Facts) {
         let at = look.at;
-        let Self { now, seen, .. } = self;
+        let Self { now, sysctls, seen, .. } = self;
         replace(&mut now.files, &mut seen.files, look.files, at);
         replace(&mut now.sockets, &mut seen.sockets, look.sockets, at);
         replace(&mut now.udp, &mut seen.udp, look.udp, at);
@@ -94,15 +84,17 @@ impl Keeper {
         }
         now.detail_at = look.detail_at.or(now.detail_at);
         // A setting goes away only with its module, and then so does what it limits.
-        if !look.sysctls.is_empty() {
-            now.sysctls = look.sysctls;
+        if !look.sparse {
+            now.sysctls.clone_from(sysctls);
+            now.sysctls.extend(look.sysctls);
         }
     }
 
     /// What is known at the end of an interval.
     pub fn tick(&mut self, at: Monotonic) -> Facts {
-        let Self { now, seen, never } = self;
+        let Self { now, seen, never, .. } = self;
         now.at = at;
+        lay_limits(now);
         forget(&mut now.files, &mut seen.files, at);
         forget(&mut now.processes, &mut seen.processes, at);
         forget(&mut now.listeners, &mut seen.listeners, at);
@@ -114,6 +106,26 @@ impl Keeper {
         let facts = now.clone();
         now.gauges = Err(never.clone());
         facts
+    }
+}
+
+/// Gauges come with limits, more often than settings are looked at.
+fn lay_limits(facts: &mut Facts) {
+    let Ok(gauges) = &facts.gauges else { return };
+    let Limits { max_orphans, tcp_mem, max_tw_buckets, .. } = gauges.limits;
+    for (name, value) in [
+        ("net.ipv4.tcp_max_orphans", max_orphans.map(|limit| limit.to_string())),
+        ("net.ipv4.tcp_max_tw_buckets", max_tw_buckets.map(|limit| limit.to_string())),
+        (
+            "net.ipv4.tcp_mem",
+            tcp_mem.map(|MemLimits { low, pressure, high }| {
+                format!("{} {} {}", low.0, pressure.0, high.0)
+            }),
+        ),
+    ] {
+        if let (Some(setting), Some(value)) = (facts.sysctls.get_mut(name), value) {
+            *setting = value;
+        }
     }
 }
 
@@ -202,25 +214,33 @@ mod tests {
         assert_eq!(keeper.tick(at(4)).conntrack, Err(Unknown::because("unloaded")));
         assert_eq!(keeper.tick(at(121)).files, files(1));
         assert!(keeper.tick(at(122)).files.unwrap_err().0.contains("120 s before"));
-        // Gauges are of their interval only.
-        keeper.gauges(Gauges::default());
-        assert!(keeper.tick(at(123)).gauges.is_ok());
+        // Gauges are of their interval only; the limits among them are settings.
+        let limits = Limits { max_orphans: Some(256), ..Limits::default() };
+        keeper.gauges(Gauges { limits, ..Gauges::default() });
+        let facts = keeper.tick(at(123));
+        assert!(facts.gauges.is_ok());
+        assert_eq!(facts.sysctls["net.ipv4.tcp_max_orphans"], "256");
+        assert_eq!(facts.sysctls["net.ipv4.tcp_mem"], "287898 383867 575796");
         assert!(keeper.tick(at(124)).gauges.is_err());
     }
 
     #[test]
-    fn limits_that_were_set_meanwhile_are_the_settings_then() {
+    fn settings_are_told_where_they_differ_from_the_beginning() {
         let mut keeper = keeper();
-        let sysctls = ["net.ipv4.tcp_max_orphans", "net.ipv4.tcp_mem"];
-        keeper.now.sysctls = sysctls.map(|name| (name.to_owned(), "1".to_owned())).into();
-        let mut gauges = Gauges::default();
-        gauges.limits.max_orphans = Some(256);
-        gauges.limits.max_tw_buckets = Some(9);
-        keeper.gauges(gauges);
-        let facts = keeper.tick(at(1));
-        assert_eq!(facts.number("net.ipv4.tcp_max_orphans"), Some(256));
-        assert_eq!(facts.number("net.ipv4.tcp_mem"), Some(1), "what is not told stays");
-        assert_eq!(facts.number("net.ipv4.tcp_max_tw_buckets"), None, "nor is one made up");
+        let told = |second, sparse, set: &[(&str, &str)]| Facts {
+            sparse,
+            sysctls: set.iter().map(|(name, to)| ((*name).into(), (*to).into())).collect(),
+            ..look(second)
+        };
+        let somaxconn = |keeper: &mut Keeper, second| {
+            keeper.tick(at(second)).sysctls["net.core.somaxconn"].clone()
+        };
+        keeper.look(told(1, false, &[("net.core.somaxconn", "9")]));
+        assert_eq!(somaxconn(&mut keeper, 1), "9");
+        keeper.look(told(2, true, &[]));
+        assert_eq!(somaxconn(&mut keeper, 2), "9");
+        keeper.look(told(3, false, &[]));
+        assert_eq!(somaxconn(&mut keeper, 3), "4096", "set back");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Sink for Taker {
     }
 }
 
-/// Of a trace without facts (before 0.2): what sock_diag told for the snapshots.
+/// Of a trace without facts: what sock_diag told for the snapshots.
 #[derive(Debug, Default)]
 struct MakeDo {
     /// Whether every minisocket was counted: a filter lets only some through.

@@ -125,8 +125,8 @@ impl Page<'_> {
     }
 
     fn head(&mut self) {
-        let Report { range, verdict, environment, trace, .. } = self.report;
-        let host = text(&environment.host.name);
+        let Report { range, verdict, trace, .. } = self.report;
+        let host = text(words::host(self.report));
         line!(self, "# sockflow report: {host}, {}\n", words::moment(range.from, self.zone));
         let glyph = words::glyph(verdict.severity);
         let sentence = text(&verdict.sentence);
@@ -405,6 +405,9 @@ impl Page<'_> {
                 for (what, said) in words::advice(check) {
                     line!(self, "- {what}: {}", text(said));
                 }
+            }
+            for note in &report.notes {
+                line!(self, "\n{}.", text(note));
             }
             let unknown: Vec<&str> =
                 report.checks.iter().filter(|it| it.state == State::Unknown).map(|it| it.title).collect();

@@ -232,6 +232,8 @@ pub struct Point {
     pub time: Wall,
     /// The same, seconds since the range began.
     pub elapsed_s: f64,
+    /// The last of the samples, seconds since the range began.
+    pub end_s: f64,
     /// Seconds from the last point's last sample to this one's.
     pub seconds: f64,
     /// The host's orphans, at most.

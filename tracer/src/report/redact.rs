@@ -171,6 +171,9 @@ impl Redactor {
         let Some(report) = &mut doctor.report else { return };
         report.host = host;
         report.sentence = self.text(&report.sentence);
+        for note in &mut report.notes {
+            *note = self.text(note);
+        }
         for check in &mut report.checks {
             check.subject = check.subject.as_ref().map(|subject| {
                 // Of a cgroup it is the path.

@@ -162,6 +162,8 @@ fn many_samples_become_few_points_that_keep_the_extremes() {
     assert_eq!((most(|it| it.opened_per_s), most(|it| it.killed_per_s)), (4_444.0, 55.0));
     let peak = points.iter().find(|it| it.orphans == 777).unwrap();
     assert!((peak.elapsed_s - 7_777.0).abs() < f64::EPSILON, "it is a moment that can be looked at");
+    let joined = |pair: &[super::model::Point]| (pair[1].end_s - pair[1].seconds - pair[0].end_s).abs() < 1e-6;
+    assert!(points.windows(2).all(joined), "no time is left out between two points");
     let all: f64 = points.iter().map(|it| it.seconds).sum();
     assert!((all - 9_999.0).abs() < 1e-6, "{all}");
 }

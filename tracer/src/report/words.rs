@@ -49,9 +49,17 @@ pub(super) fn ends(ends: &OrphanEnds) -> [(&'static str, &'static str, u64); 6] 
     ]
 }
 
+/// The host's name.
+pub(super) fn host(report: &Report) -> &str {
+    match report.environment.host.name.as_str() {
+        "" => "an unknown host",
+        name => name,
+    }
+}
+
 /// The title of the page.
 pub(super) fn title(report: &Report, zone: &TimeZone) -> String {
-    format!("sockflow report: {}, {}", report.environment.host.name, moment(report.range.from, zone))
+    format!("sockflow report: {}, {}", host(report), moment(report.range.from, zone))
 }
 
 /// What the rows compare: the words over the three columns.

@@ -11,6 +11,8 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+pub(crate) mod doctor;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -231,7 +233,7 @@ impl Namespace {
         let path = self.path();
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                let namespace = fs::File::open(path).expect("the namespace");
+                let namespace = File::open(path).expect("the namespace");
                 move_into_link_name_space(
                     std::os::fd::AsFd::as_fd(&namespace),
                     Some(LinkNameSpaceType::Network),

@@ -4,10 +4,18 @@ use std::fmt::Write as _;
 
 use super::build::Programs;
 
-/// Tests that need what a guest does not have (tmux, Prometheus, Chromium, Python), or that depend on nothing
-/// that differs between kernels.
-const NOT_IN_A_GUEST: [&str; 5] =
-    ["live_terminal", "live_record", "live_serve", "live_doctor", "live_report"];
+/// Tests that need what a guest does not have (tmux, Prometheus, Chromium, Python), or that depend on
+/// nothing that differs between kernels.
+const NOT_IN_A_GUEST: [&str; 8] = [
+    "live_terminal",
+    "live_record",
+    "live_serve",
+    "live_doctor",
+    "live_doctor_memory",
+    "live_doctor_queues",
+    "live_doctor_trace",
+    "live_report",
+];
 
 /// An emulated CPU makes a few hundred connections a second: large runs are divided by this.
 const SCALE: u32 = 50;

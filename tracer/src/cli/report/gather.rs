@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::super::doctor::trace::Visits;
 use super::super::fold::{Fold, Onlooker};
 use super::super::replay::tape::told;
 use super::facts;
-use crate::diagnose::{About, WINDOW_S, Watch, examine};
+use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
 use crate::format::count;
-use crate::recording::lookback::look_back;
 use crate::recording::{Gap, Trace};
 use crate::report::model::Doctor;
 use crate::report::redact::TRACE;
@@ -175,12 +175,10 @@ fn doctor(trace: &Trace, part: &Part, report: &Report) -> Result<Doctor> {
     let worst = report.impact.worst.time;
     let anchor = trace.run().anchor;
     let tick = trace.ticks().partition_point(|tick| anchor.wall(*tick) < worst);
-    let Some(watch) = Watch::of(look_back(trace, tick, WINDOW_S)?) else {
-        return Ok(Doctor { report: None, note: "The trace does not tell what it looks at.".into() });
-    };
-    let about = About { time: worst, host: report.environment.host.name.clone() };
-    let found = examine(&watch.about(part.port), about);
-    Ok(Doctor { report: Some(found), note: String::new() })
+    Ok(match Visits::new(part.port).at(trace, tick)? {
+        Some(found) => Doctor { report: Some(diagnose::Report::clone(&found)), note: String::new() },
+        None => Doctor { report: None, note: "What the doctor looks at cannot be read.".into() },
+    })
 }
 
 /// A word for a shell, as it is typed where that is safe.

@@ -26,6 +26,7 @@ fn interval(second: u64) -> Vec<Input> {
     facts.at = at(second);
     facts.files.as_mut().unwrap().allocated = second;
     let queue = u32::try_from(second % 9).unwrap();
+    facts.sysctls = [("net.core.somaxconn".to_owned(), second.to_string())].into();
     facts.listeners = Ok(vec![listener(22, 0, 128), listener(9_981, queue, 4_096)]);
     let thorough = second % 7 == 3;
     if thorough {
@@ -91,7 +92,9 @@ fn a_moment_has_its_own_gauges_and_the_last_of_what_is_looked_at_rarely() {
     let listeners = now.listeners.as_ref().unwrap();
     assert_eq!(listeners.iter().map(|it| it.queue).collect::<Vec<_>>(), [0, 6]);
     assert_eq!(now.kernel, "6.18.44");
-    assert_eq!(now.sysctls, healthy().sysctls);
+    // As at the beginning, but for what has been set since.
+    assert_eq!(now.sysctls["net.ipv4.tcp_orphan_retries"], "0");
+    assert_eq!(now.sysctls["net.core.somaxconn"], "10");
     assert_eq!(now.settings.as_ref().unwrap().lines.len(), 1);
     // Nobody has looked yet.
     let first = look_back(&trace, 0, WINDOW_S).unwrap().remove(0);

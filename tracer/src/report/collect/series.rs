@@ -74,6 +74,7 @@ fn sample(scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wa
     Point {
         time: now.time,
         elapsed_s: super::seconds(from, now.time),
+        end_s: super::seconds(from, now.time),
         seconds: elapsed,
         orphans: now.orphans.host,
         orphans_min: now.orphans.host,
@@ -99,6 +100,7 @@ fn sample(scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wa
 /// orphans.
 pub(crate) fn merge(point: &mut Point, sample: &Point) {
     let merged = Point {
+        end_s: sample.end_s,
         seconds: point.seconds + sample.seconds,
         orphans: point.orphans.max(sample.orphans),
         orphans_min: point.orphans_min.min(sample.orphans_min),

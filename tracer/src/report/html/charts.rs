@@ -277,7 +277,7 @@ impl Page<'_> {
 
     /// (end, width, value) of each point.
     fn bars(&self, value: impl Fn(&Point) -> f64) -> Vec<(f64, f64, f64)> {
-        self.points().iter().map(|point| (point.elapsed_s, point.seconds, value(point))).collect()
+        self.points().iter().map(|point| (point.end_s, point.seconds, value(point))).collect()
     }
 
     fn memory(&self) -> Markup {
@@ -347,7 +347,7 @@ impl Page<'_> {
     fn pressed(&self) -> Vec<(f64, f64)> {
         let mut times: Vec<(f64, f64)> = Vec::new();
         for point in self.points().iter().filter(|it| it.tcp_mem_state >= MemState::Pressure) {
-            let (from, to) = (point.elapsed_s - point.seconds, point.elapsed_s);
+            let (from, to) = (point.end_s - point.seconds, point.end_s);
             match times.last_mut() {
                 Some(last) if from <= last.1 + point.seconds * 0.5 => last.1 = to,
                 _ => times.push((from.max(0.0), to)),

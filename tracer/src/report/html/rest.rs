@@ -58,6 +58,7 @@ impl Page<'_> {
                     (advice(check))
                 }
                 (self.checks(report.checks.iter().filter(|check| check.state == State::Ok)))
+                @for note in &report.notes { p class="small" { (clean(note)) "." } }
                 @let unknown: Vec<&str> = report
                     .checks
                     .iter()

@@ -21,7 +21,7 @@ impl Page<'_> {
         html! {
             header class=(class) {
                 p class="kicker" {
-                    "sockflow report · " b { (clean(&host.name)) }
+                    "sockflow report · " b { (clean(words::host(self.report))) }
                     @if !host.kernel.is_empty() { " · Linux " (clean(&host.kernel)) }
                 }
                 p class="badge" { (chip(report.verdict.severity)) }

@@ -163,7 +163,7 @@ fn sysctl_files_are_read_in_the_order_they_apply() {
         fs::write(path, text).unwrap();
     };
     write("etc/sysctl.conf", "net.core.somaxconn=3\n");
-    write("etc/sysctl.d/50-a.conf", "# a\nnet.core.somaxconn=2\n");
+    write("etc/sysctl.d/50-a.conf", "# a\nnet.core.somaxconn=2\nnet.ipv4.tcp_fastopen_key=12-34\n");
     // Hidden by the one of the same name in etc.
     write("usr/lib/sysctl.d/50-a.conf", "net.core.somaxconn=9\n");
     write("usr/lib/sysctl.d/10-b.conf", "net.core.somaxconn=1\nnet.ipv4.tcp_tw_recycle=1\n");
@@ -184,10 +184,12 @@ fn sysctl_files_are_read_in_the_order_they_apply() {
             "/usr/lib/sysctl.d/10-b.conf:1 1",
             "/usr/lib/sysctl.d/10-b.conf:2 1",
             "/etc/sysctl.d/50-a.conf:2 2",
+            "/etc/sysctl.d/50-a.conf:3 (hidden)",
             "/etc/sysctl.d/99-sysctl.conf:1 3"
         ]
     );
-    assert_eq!(settings.absent.iter().collect::<Vec<_>>(), ["net.ipv4.tcp_tw_recycle"]);
+    let absent: Vec<&String> = settings.absent.iter().collect();
+    assert_eq!(absent, ["net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_tw_recycle"]);
 }
 
 #[test]

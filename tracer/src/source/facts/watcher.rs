@@ -6,6 +6,7 @@
 //! some ten milliseconds and comes every five seconds; with half a million sockets it takes half a
 //! second and comes every half minute.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,8 +52,11 @@ impl FactWatcher {
         let failed: Sender<Result<Facts>> = begin.clone();
         let work = move || {
             let mut reader = FactReader::without_gauges(Path::new("/"));
-            let _ = begin.send(Ok(reader.run()));
-            watch(&mut reader, every, &stopped, &shared);
+            let run = reader.run();
+            // The first interval shall have it.
+            let mut looks = Looks::begin(&mut reader, &run, &shared);
+            let _ = begin.send(Ok(run));
+            looks.go_on(&mut reader, every, &stopped, &shared);
         };
         let thread = std::thread::Builder::new()
             .name("sockflow-facts".to_owned())
@@ -95,38 +99,63 @@ impl Drop for FactWatcher {
     }
 }
 
-fn watch(
-    reader: &mut FactReader,
-    every: Duration,
-    stopped: &Receiver<()>,
-    seen: &Mutex<Option<Facts>>,
-) {
-    let mut next_thorough = Instant::now();
-    loop {
+/// What decides when to look, and how.
+struct Looks {
+    /// Settings at the beginning.
+    sysctls: BTreeMap<String, String>,
+    next_thorough: Instant,
+    /// How long the last look took, times [`PAUSE`].
+    pause: Duration,
+}
+
+impl Looks {
+    /// Looks for the first time, thoroughly.
+    fn begin(reader: &mut FactReader, run: &Facts, seen: &Mutex<Option<Facts>>) -> Self {
+        let mut looks = Self {
+            sysctls: run.sysctls.clone(),
+            next_thorough: Instant::now(),
+            pause: Duration::ZERO,
+        };
+        looks.look(reader, seen);
+        looks
+    }
+
+    /// Looks again and again until it is told to stop.
+    fn go_on(
+        &mut self,
+        reader: &mut FactReader,
+        every: Duration,
+        stopped: &Receiver<()>,
+        seen: &Mutex<Option<Facts>>,
+    ) {
+        while stopped.recv_timeout(every.max(self.pause)) == Err(RecvTimeoutError::Timeout) {
+            self.look(reader, seen);
+        }
+    }
+
+    fn look(&mut self, reader: &mut FactReader, seen: &Mutex<Option<Facts>>) {
         let began = Instant::now();
-        let thorough = began >= next_thorough;
+        let thorough = began >= self.next_thorough;
         let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
         if thorough {
             reader.name_owners(&mut facts);
+            facts.sysctls.retain(|name, value| self.sysctls.get(name) != Some(value));
         } else {
             // Only a thorough look has read them.
             facts.sysctls.clear();
             facts.detail_at = None;
         }
         facts.thin(thorough);
-        let pause = began.elapsed() * PAUSE;
+        let cost = began.elapsed() * PAUSE;
         if thorough {
-            next_thorough = began + pause.max(Duration::from_secs_f64(THOROUGH_S));
+            self.next_thorough = began + cost.max(Duration::from_secs_f64(THOROUGH_S));
+        } else {
+            self.pause = cost;
         }
         let mut last = seen.lock().unwrap_or_else(PoisonError::into_inner);
         // A thorough one that nobody took yet says more than the brief one after it.
         if thorough || last.as_ref().is_none_or(|last| last.sparse) {
             *last = Some(facts);
-        }
-        drop(last);
-        let wait = if thorough { every } else { pause.max(every) };
-        if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-            return;
         }
     }
 }
@@ -140,20 +169,14 @@ mod tests {
         let watcher = FactWatcher::start(None, Duration::from_secs(60)).unwrap();
         assert!(watcher.run().settings.is_ok() && !watcher.run().sysctls.is_empty());
         let began = Instant::now();
-        let facts = loop {
-            if let Some(facts) = watcher.take() {
-                break facts;
-            }
-            assert!(began.elapsed() < Duration::from_secs(30), "never looked");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let facts = watcher.take().unwrap();
         assert!(facts.detail_at.is_some() && !facts.sparse);
         assert!(facts.sockets.is_ok() && facts.files.is_ok());
         assert!(facts.gauges.is_err(), "somebody else has them");
         assert!(watcher.take().is_none());
         // It waits for a minute now; the end does not.
         drop(watcher);
-        assert!(began.elapsed() < Duration::from_secs(45));
+        assert!(began.elapsed() < Duration::from_secs(50));
     }
 
     #[test]
