@@ -224,8 +224,10 @@ fn told(visit: &Visit) -> Value {
 }
 
 /// The number blink has for a scheme that is preferred.
-const SCHEMES: [(&str, &str); 2] =
-    [("light", "--blink-settings=preferredColorScheme=1"), ("dark", "--blink-settings=preferredColorScheme=0")];
+const SCHEMES: [(&str, &str); 2] = [
+    ("light", "--blink-settings=preferredColorScheme=1"),
+    ("dark", "--blink-settings=preferredColorScheme=0"),
+];
 
 #[test]
 fn the_storys_page_is_right_wide_and_narrow_light_and_dark() {
@@ -236,13 +238,18 @@ fn the_storys_page_is_right_wide_and_narrow_light_and_dark() {
         for width in [1280, 390] {
             let what = format!("{width} {scheme}");
             let framed = framed(&folder, &page, width);
-            let visit = visit(&folder, &framed, &["--dump-dom", "--window-size=1400,1000", setting]);
+            let visit =
+                visit(&folder, &framed, &["--dump-dom", "--window-size=1400,1000", setting]);
             visit.is_quiet(&what);
             let told = told(&visit);
             assert_eq!(told["width"], width, "{what}: {told}");
             assert_eq!(told["scrolls"], width, "{what}: it scrolls sideways: {told}");
             assert_eq!(told["out"], serde_json::json!([]), "{what}: {told}");
-            assert_eq!((&told["scripts"], &told["small"]), (&0.into(), &0.into()), "{what}: {told}");
+            assert_eq!(
+                (&told["scripts"], &told["small"]),
+                (&0.into(), &0.into()),
+                "{what}: {told}"
+            );
             assert_eq!(told["charts"], 5, "{what}: {told}");
             assert!(told["drawn"].as_u64() > Some(15), "{what}: {told}");
             backgrounds.push(told["background"].clone());
@@ -310,10 +317,7 @@ fn hostile_trace(path: &Path) {
     };
     let run = Run {
         host: Machine { name: EVIL.to_owned(), kernel: EVIL.to_owned(), boot_id: String::new() },
-        anchor: ClockAnchor {
-            monotonic: Monotonic(0),
-            wall: Wall(1_795_365_730_000_000_000),
-        },
+        anchor: ClockAnchor { monotonic: Monotonic(0), wall: Wall(1_795_365_730_000_000_000) },
         notes: vec![EVIL.to_owned()],
         interval_s: 1.0,
         ..Run::default()
@@ -351,7 +355,9 @@ fn names_that_strangers_chose_are_text() {
     assert_eq!((&told["scripts"], &told["scrolls"]), (&0.into(), &390.into()), "{told}");
     let page = fs::read_to_string(&page).expect("a page");
     assert!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;]]&gt;&lt;b&gt;").count() > 5);
-    assert!(!page.contains("<script") && !page.contains("<b>&lt;") | page.contains("<b>&lt;script"));
+    assert!(
+        !page.contains("<script") && !page.contains("<b>&lt;") | page.contains("<b>&lt;script")
+    );
     let trace = trace.to_string_lossy().into_owned();
     let output = sockflow(&["report", &trace]);
     let text = String::from_utf8_lossy(&output.stdout);

@@ -60,9 +60,10 @@ fn fixed(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut in_command = false;
     for line in text.lines() {
-        let line = line
-            .replace(version, "\"reported_by\": \"VERSION\"")
-            .replace(concat!("reported by: sockflow ", env!("CARGO_PKG_VERSION")), "reported by: sockflow VERSION");
+        let line = line.replace(version, "\"reported_by\": \"VERSION\"").replace(
+            concat!("reported by: sockflow ", env!("CARGO_PKG_VERSION")),
+            "reported by: sockflow VERSION",
+        );
         if line.starts_with("- command: ") {
             lines.push("- command: COMMAND".to_owned());
         } else if line.trim_start().starts_with("\"command\": [") {
@@ -125,7 +126,8 @@ fn every_mark_opens_the_trace_at_its_moment() {
     assert!(marks.len() > 8, "{marks:?}");
     for mark in marks {
         let typed = mark["replay"].as_str().expect("a command");
-        let script = format!("{} {typed} --json | head -n 1", "sockflow() { \"$SOCKFLOW\" \"$@\"; };");
+        let script =
+            format!("{} {typed} --json | head -n 1", "sockflow() { \"$SOCKFLOW\" \"$@\"; };");
         let output = Command::new("sh")
             .args(["-c", &script])
             .env("SOCKFLOW", env!("CARGO_BIN_EXE_sockflow"))
@@ -291,9 +293,16 @@ fn damage_is_told_in_the_report_and_beside_it() {
     assert!(trust["lost"]["detail"].as_u64() > Some(0), "{trust}");
     assert_eq!(report["trace"]["ended_cleanly"], false);
     let sentence = trust["sentence"].as_str().expect("a sentence");
-    assert!(sentence.contains("1 damaged or missing place") && sentence.contains("was not closed"), "{sentence}");
-    let kinds: Vec<&Value> =
-        report["timeline"]["marks"].as_array().expect("marks").iter().map(|mark| &mark["kind"]).collect();
+    assert!(
+        sentence.contains("1 damaged or missing place") && sentence.contains("was not closed"),
+        "{sentence}"
+    );
+    let kinds: Vec<&Value> = report["timeline"]["marks"]
+        .as_array()
+        .expect("marks")
+        .iter()
+        .map(|mark| &mark["kind"])
+        .collect();
     assert!(kinds.contains(&&Value::from("gap")), "{kinds:?}");
     // Totals do not ride on events.
     assert_eq!(report["impact"]["killed"], 274);
@@ -344,6 +353,7 @@ fn every_name_in_the_json_is_described() {
     names(&report, "", &mut found);
     let described = fs::read_to_string("../docs/REPORT.md").expect("docs/REPORT.md");
     let last = |path: &String| format!("`{}`", path.rsplit('.').next().unwrap_or(path));
-    let missing: Vec<&String> = found.iter().filter(|path| !described.contains(&last(path))).collect();
+    let missing: Vec<&String> =
+        found.iter().filter(|path| !described.contains(&last(path))).collect();
     assert!(missing.is_empty(), "not in docs/REPORT.md: {missing:?}");
 }

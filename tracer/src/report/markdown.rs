@@ -67,11 +67,7 @@ fn text(chosen: &str) -> String {
 /// In a code span: a fence longer than what is in it.
 fn code(chosen: &str) -> String {
     let clean = sanitize(chosen);
-    let longest = clean
-        .split(|c| c != '`')
-        .map(str::len)
-        .max()
-        .unwrap_or(0);
+    let longest = clean.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if longest > 0 { " " } else { "" };
     // A bar would end the cell of a table, also in a code span.
@@ -267,11 +263,7 @@ impl Page<'_> {
         for row in 0..=map.up_to_ms.len() {
             let all: u64 = map.columns.iter().filter_map(|column| column.counts.get(row)).sum();
             if all > 0 {
-                self.row(&[
-                    words::row(&map.up_to_ms, row),
-                    count(all),
-                    percent(all, map.total),
-                ]);
+                self.row(&[words::row(&map.up_to_ms, row), count(all), percent(all, map.total)]);
             }
         }
     }
@@ -297,7 +289,8 @@ impl Page<'_> {
             ("killed", 'r'),
         ]);
         for row in &self.report.ports {
-            let more = if row.more_owners > 0 { format!(" +{}", row.more_owners) } else { String::new() };
+            let more =
+                if row.more_owners > 0 { format!(" +{}", row.more_owners) } else { String::new() };
             self.row(&[
                 words::service(row.port, row.direction),
                 text(&words::owner(row.owner.as_ref())) + &more,
@@ -392,7 +385,9 @@ impl Page<'_> {
                     check.state.word().to_owned(),
                     check.title.to_owned(),
                     words::now_of_limit(check),
-                    check.used.map_or_else(|| "-".to_owned(), |used| format!("{:.0}%", used * 100.0)),
+                    check
+                        .used
+                        .map_or_else(|| "-".to_owned(), |used| format!("{:.0}%", used * 100.0)),
                     text(&check.why),
                 ]);
             }
@@ -409,8 +404,12 @@ impl Page<'_> {
             for note in &report.notes {
                 line!(self, "\n{}.", text(note));
             }
-            let unknown: Vec<&str> =
-                report.checks.iter().filter(|it| it.state == State::Unknown).map(|it| it.title).collect();
+            let unknown: Vec<&str> = report
+                .checks
+                .iter()
+                .filter(|it| it.state == State::Unknown)
+                .map(|it| it.title)
+                .collect();
             if !unknown.is_empty() {
                 line!(self, "\nNot in a trace: {}.", unknown.join(", "));
             }

@@ -160,7 +160,8 @@ impl Redactor {
         // They say the filter again.
         for limit in &mut trust.limits {
             if limit.contains("with the filter") {
-                *limit = "Recorded with a filter: other sockets are only in the host's numbers.".into();
+                *limit =
+                    "Recorded with a filter: other sockets are only in the host's numbers.".into();
             }
         }
         self.doctor(&mut report.doctor, host);

@@ -158,11 +158,17 @@ fn many_samples_become_few_points_that_keep_the_extremes() {
     assert_eq!(points.iter().map(|it| it.orphans).max(), Some(777));
     assert_eq!(points.iter().map(|it| it.orphans_min).max(), Some(10));
     assert_eq!(points.iter().map(|it| it.tcp_mem_pages).max(), Some(3_333));
-    let most = |value: fn(&super::model::Point) -> f64| points.iter().map(value).fold(0.0, f64::max);
+    let most =
+        |value: fn(&super::model::Point) -> f64| points.iter().map(value).fold(0.0, f64::max);
     assert_eq!((most(|it| it.opened_per_s), most(|it| it.killed_per_s)), (4_444.0, 55.0));
     let peak = points.iter().find(|it| it.orphans == 777).unwrap();
-    assert!((peak.elapsed_s - 7_777.0).abs() < f64::EPSILON, "it is a moment that can be looked at");
-    let joined = |pair: &[super::model::Point]| (pair[1].end_s - pair[1].seconds - pair[0].end_s).abs() < 1e-6;
+    assert!(
+        (peak.elapsed_s - 7_777.0).abs() < f64::EPSILON,
+        "it is a moment that can be looked at"
+    );
+    let joined = |pair: &[super::model::Point]| {
+        (pair[1].end_s - pair[1].seconds - pair[0].end_s).abs() < 1e-6
+    };
     assert!(points.windows(2).all(joined), "no time is left out between two points");
     let all: f64 = points.iter().map(|it| it.seconds).sum();
     assert!((all - 9_999.0).abs() < 1e-6, "{all}");
@@ -210,7 +216,10 @@ fn what_was_counted_before_the_range_is_not_in_it() {
         collector.moment(&Arc::new(snapshot));
     }
     let report = collector.finish(rest(100)).unwrap();
-    assert_eq!((report.impact.killed, report.impact.opened, report.impact.listen_drops), (3, 10, 2));
+    assert_eq!(
+        (report.impact.killed, report.impact.opened, report.impact.listen_drops),
+        (3, 10, 2)
+    );
     assert_eq!(report.fin_wait1.total, 2);
     assert!(!report.range.whole);
 }
@@ -280,11 +289,7 @@ fn evil() -> Report {
     rest.notes = vec![name()];
     rest.signals = vec![super::model::Signal { signal: name(), hook: name(), fidelity: "exact" }];
     rest.environment = Environment {
-        host: crate::aggregate::snapshot::Host {
-            name: name(),
-            kernel: name(),
-            boot_id: name(),
-        },
+        host: crate::aggregate::snapshot::Host { name: name(), kernel: name(), boot_id: name() },
         filter: name(),
         recorded_by: name(),
         detail: name(),
@@ -301,7 +306,10 @@ fn evil() -> Report {
 fn names_that_strangers_chose_are_text_everywhere() {
     let report = evil();
     let page = html::render(&report, &TimeZone::UTC);
-    assert_eq!(page.matches("&lt;script&gt;alert(1)&lt;/script&gt;]]&gt;").count(), page.matches("alert(1)").count());
+    assert_eq!(
+        page.matches("&lt;script&gt;alert(1)&lt;/script&gt;]]&gt;").count(),
+        page.matches("alert(1)").count()
+    );
     assert!(page.matches("alert(1)").count() > 20);
     let text = markdown::render(&report, &TimeZone::UTC);
     // Outside of code spans there is no tag; inside there is no markup.
@@ -331,7 +339,19 @@ fn names_that_strangers_chose_are_text_everywhere() {
 #[test]
 fn a_page_holds_nothing_that_loads_or_runs() {
     let page = html::render(&evil(), &TimeZone::UTC);
-    for bad in ["<script", "<link", "<img", "<iframe", "<object", "@import", "src=", " style=", " on", "javascript:", "xlink"] {
+    for bad in [
+        "<script",
+        "<link",
+        "<img",
+        "<iframe",
+        "<object",
+        "@import",
+        "src=",
+        " style=",
+        " on",
+        "javascript:",
+        "xlink",
+    ] {
         let found = page.match_indices(bad).find(|(at, _)| {
             // Words of the text are no attributes: those stand within a tag.
             let before = &page[..*at];

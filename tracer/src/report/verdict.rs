@@ -30,14 +30,12 @@ pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
     let (Some(episode), at) = (main, |wall: crate::time::Wall| wall.clock(zone)) else {
         return Verdict { severity: Severity::Ok, sentence: calm(facts) };
     };
-    let when = format!("from {} to {} ({})", at(episode.from), at(episode.to), duration(episode.seconds));
+    let when =
+        format!("from {} to {} ({})", at(episode.from), at(episode.to), duration(episode.seconds));
     let memory = &worst.tcp_mem;
     let is = |what: &str| episode.why.contains(&what);
     let dropped = if impact.listen_overflows > 0 {
-        format!(
-            "; full accept queues dropped {} handshakes",
-            count(impact.listen_overflows)
-        )
+        format!("; full accept queues dropped {} handshakes", count(impact.listen_overflows))
     } else {
         String::new()
     };
@@ -196,7 +194,9 @@ pub(super) fn trust(lost: &Lost, rest: &Rest, drift: i64) -> String {
         doubts.push(format!("our count of orphans was off the kernel's by up to {drift}"));
     }
     if !rest.trace.ended_cleanly {
-        doubts.push("the trace was not closed: what came after its last moment is not in it".to_owned());
+        doubts.push(
+            "the trace was not closed: what came after its last moment is not in it".to_owned(),
+        );
     }
     match doubts.as_slice() {
         [] => "Nothing was lost, nothing is damaged, and the count of orphans agrees with the kernel's own."

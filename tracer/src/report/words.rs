@@ -106,7 +106,8 @@ pub(super) const REDACTED: &str = "Redacted: addresses and the host's name are r
      key; the command line, cgroups and the trace's name are left out.";
 
 /// What is said where a trace does not tell how long accept queues were.
-pub(super) const NO_QUEUES: &str = "This trace does not tell how long accept queues were, only what they dropped.";
+pub(super) const NO_QUEUES: &str =
+    "This trace does not tell how long accept queues were, only what they dropped.";
 
 /// The numbers of the impact: what, and how many. Those that are 0 and no surprise are left out.
 pub(super) fn impact(report: &Report) -> Vec<(String, String)> {
@@ -115,7 +116,10 @@ pub(super) fn impact(report: &Report) -> Vec<(String, String)> {
     let mut told = vec![
         ("orphans killed by the kernel".to_owned(), count(impact.killed)),
         (
-            format!("handshakes dropped, {} of them at full accept queues", count(impact.listen_overflows)),
+            format!(
+                "handshakes dropped, {} of them at full accept queues",
+                count(impact.listen_overflows)
+            ),
             count(impact.listen_drops),
         ),
         (
@@ -141,7 +145,10 @@ pub(super) fn impact(report: &Report) -> Vec<(String, String)> {
     let affected: Vec<String> =
         affected.map(|row| service(row.port, row.direction)).take(5).collect();
     if !affected.is_empty() {
-        told.push(("had orphans at the worst moment, or killed ones".to_owned(), affected.join(" ")));
+        told.push((
+            "had orphans at the worst moment, or killed ones".to_owned(),
+            affected.join(" "),
+        ));
     }
     told
 }
@@ -176,9 +183,10 @@ pub(super) fn process(row: &ProcessRow) -> String {
 
 /// Where the numbers about peers come from.
 pub(super) fn peers_told(peers: &Peers) -> String {
-    let mut text = "Orphans by peer are sampled, of each port the ten largest networks (/24, /64); how they \
+    let mut text =
+        "Orphans by peer are sampled, of each port the ten largest networks (/24, /64); how they \
          ended is from single events."
-        .to_owned();
+            .to_owned();
     if peers.uncounted > 0 {
         text.push_str(&format!(
             " {} ends are of networks beyond the first 8,192 and not told apart.",
@@ -234,7 +242,11 @@ pub(super) fn trust(report: &Report, zone: &TimeZone) -> Vec<(&'static str, Stri
     if trust.own_rss_bytes > 0 {
         told.push((
             "what recording cost, at most",
-            format!("{:.1}% of a CPU, {} of memory", trust.own_cpu_percent, bytes(trust.own_rss_bytes)),
+            format!(
+                "{:.1}% of a CPU, {} of memory",
+                trust.own_cpu_percent,
+                bytes(trust.own_rss_bytes)
+            ),
         ));
     }
     told
@@ -243,7 +255,8 @@ pub(super) fn trust(report: &Report, zone: &TimeZone) -> Vec<(&'static str, Stri
 /// The lines of the section on the environment.
 pub(super) fn environment(report: &Report) -> Vec<(&'static str, String)> {
     let it = &report.environment;
-    let or = |text: &str, else_: &str| if text.is_empty() { else_.to_owned() } else { text.to_owned() };
+    let or =
+        |text: &str, else_: &str| if text.is_empty() { else_.to_owned() } else { text.to_owned() };
     let mut told = vec![
         ("host", or(&it.host.name, "unknown")),
         ("kernel", or(&it.host.kernel, "unknown")),
@@ -253,7 +266,14 @@ pub(super) fn environment(report: &Report) -> Vec<(&'static str, String)> {
         ("recorded by", format!("sockflow {}", or(&it.recorded_by, "of an unknown version"))),
         ("reported by", format!("sockflow {}", it.reported_by)),
         ("trace format", report.trace.format.clone()),
-        ("samples", format!("every {}, {} in this report", duration(it.interval_s), count(report.range.moments as u64))),
+        (
+            "samples",
+            format!(
+                "every {}, {} in this report",
+                duration(it.interval_s),
+                count(report.range.moments as u64)
+            ),
+        ),
         ("single events", or(&it.detail, "unknown")),
         ("filter", or(&it.filter, "none")),
     ];

@@ -103,10 +103,9 @@ fn ended(ended: Ended) -> (String, bool) {
         Ended::Continued { .. } => ("goes on in a later file that is not here".to_owned(), false),
         Ended::Growing => ("is still being written".to_owned(), false),
         Ended::NotClosed { tail: 0 } => ("was not closed".to_owned(), false),
-        Ended::NotClosed { tail } => (
-            format!("was not closed; its last {} bytes are no whole frame", count(tail)),
-            false,
-        ),
+        Ended::NotClosed { tail } => {
+            (format!("was not closed; its last {} bytes are no whole frame", count(tail)), false)
+        }
     }
 }
 

@@ -161,7 +161,8 @@ fn in_range(trace: &Trace, part: &Part, met: Vec<Gap>) -> Vec<Gap> {
     let (first, last) = (trace.ticks().get(part.from), trace.ticks().get(part.to));
     let whole = part.to + 1 == trace.ticks().len();
     let inside = |gap: &&Gap| {
-        let begins = part.from == 0 || gap.before.as_ref().is_none_or(|before| Some(before) >= first);
+        let begins =
+            part.from == 0 || gap.before.as_ref().is_none_or(|before| Some(before) >= first);
         let ends = whole || gap.after.as_ref().is_some_and(|after| Some(after) <= last);
         begins && ends
     };
@@ -176,7 +177,9 @@ fn doctor(trace: &Trace, part: &Part, report: &Report) -> Result<Doctor> {
     let anchor = trace.run().anchor;
     let tick = trace.ticks().partition_point(|tick| anchor.wall(*tick) < worst);
     Ok(match Visits::new(part.port).at(trace, tick)? {
-        Some(found) => Doctor { report: Some(diagnose::Report::clone(&found)), note: String::new() },
+        Some(found) => {
+            Doctor { report: Some(diagnose::Report::clone(&found)), note: String::new() }
+        }
         None => Doctor { report: None, note: "What the doctor looks at cannot be read.".into() },
     })
 }

@@ -14,8 +14,11 @@ const MOST_EPISODES: usize = 24;
 /// A limit this near is trouble, seconds: what the screen calls critical.
 const NEAR_S: f64 = 120.0;
 
+/// Words, and whether it is so at the second of two moments.
+type Trouble = (&'static str, fn(&Snapshot, &Snapshot) -> bool);
+
 /// What can be wrong, the worst first.
-const TROUBLES: [(&str, fn(&Snapshot, &Snapshot) -> bool); 5] = [
+const TROUBLES: [Trouble; 5] = [
     ("orphans killed", |before, now| now.orphans.killed > before.orphans.killed),
     ("TCP memory used up", |_, now| now.tcp_mem.state == MemState::Exhausted),
     ("accept queue full", |before, now| {

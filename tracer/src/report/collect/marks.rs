@@ -115,11 +115,12 @@ impl Marks {
             let text = "calm again: no limit is near, the kernel refuses nothing".to_owned();
             mark(calm, Severity::Ok, "calm", None, text);
         }
-        let (severity, end) = match (range.to == around.last.time && range.whole, around.ended_cleanly) {
-            (true, true) => (Severity::Ok, "the trace ends".to_owned()),
-            (true, false) => (Severity::Note, format!("the trace ends: {}", around.ended)),
-            (false, _) => (Severity::Ok, "this report ends".to_owned()),
-        };
+        let (severity, end) =
+            match (range.to == around.last.time && range.whole, around.ended_cleanly) {
+                (true, true) => (Severity::Ok, "the trace ends".to_owned()),
+                (true, false) => (Severity::Note, format!("the trace ends: {}", around.ended)),
+                (false, _) => (Severity::Ok, "this report ends".to_owned()),
+            };
         mark(range.to, severity, "end", None, format!("{end}; {}", host(around.last)));
 
         let mut left_out = self.dropped;
@@ -163,7 +164,11 @@ fn worst_words(worst: &Snapshot) -> String {
     }
     text.push_str(&format!("; TCP memory {} of high", percent(memory.pages, memory.high)));
     if let Some(left) = orphans.limit_in_s.filter(|left| *left < 1800.0) {
-        text.push_str(&format!("; limit {} away at {:+.0}/s", duration(left), orphans.growth_per_s));
+        text.push_str(&format!(
+            "; limit {} away at {:+.0}/s",
+            duration(left),
+            orphans.growth_per_s
+        ));
     }
     text
 }

@@ -63,9 +63,8 @@ impl BadEnds {
         for (moment, place) in phased::PLACES {
             let snapshot = moment(&moments);
             for peer in scope.ports(snapshot).flat_map(|port| &port.orphan_peers) {
-                let row = rows
-                    .entry(peer.network.clone())
-                    .or_insert_with(|| row(peer.network.clone()));
+                let row =
+                    rows.entry(peer.network.clone()).or_insert_with(|| row(peer.network.clone()));
                 *place(&mut row.orphans) += peer.orphans;
                 if std::ptr::eq(snapshot, moments.during) {
                     row.orphan_bytes += peer.bytes;

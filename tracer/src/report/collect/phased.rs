@@ -13,7 +13,8 @@ const MOST_ROWS: usize = 10;
 const MOST_PORTS: usize = 6;
 
 /// From which snapshot of three into which value of three.
-type Place<T> = (for<'a, 'b> fn(&'a Phased<&'b Snapshot>) -> &'b Snapshot, fn(&mut Phased<T>) -> &mut T);
+type Place<T> =
+    (for<'a, 'b> fn(&'a Phased<&'b Snapshot>) -> &'b Snapshot, fn(&mut Phased<T>) -> &mut T);
 
 /// The three phases.
 pub(super) const PLACES: [Place<u64>; 3] = [
@@ -86,7 +87,11 @@ pub(super) fn ports(scope: Scope, bounds: &Bounds<'_>) -> (Vec<PortRow>, u64) {
     let rows = keys.into_iter().take(MOST_ROWS).map(|(key, _)| {
         let at = |value: fn(&snapshot::PortRow) -> u64| {
             let of = |snapshot| port(snapshot, key).map_or(0, value);
-            Phased { before: of(moments.before), during: of(moments.during), after: of(moments.after) }
+            Phased {
+                before: of(moments.before),
+                during: of(moments.during),
+                after: of(moments.after),
+            }
         };
         let total = |value: fn(&snapshot::PortRow) -> u64| {
             move |snapshot: &Snapshot| port(snapshot, key).map_or(0, value)
@@ -137,7 +142,11 @@ pub(super) fn processes(scope: Scope, bounds: &Bounds<'_>) -> (Vec<ProcessRow>, 
     let rows = keys.into_iter().take(MOST_ROWS).map(|(key, _)| {
         let at = |value: fn(&snapshot::ProcessRow) -> u64| {
             let of = |snapshot| process(snapshot, &key).map_or(0, value);
-            Phased { before: of(moments.before), during: of(moments.during), after: of(moments.after) }
+            Phased {
+                before: of(moments.before),
+                during: of(moments.during),
+                after: of(moments.after),
+            }
         };
         let total = |value: fn(&snapshot::ProcessRow) -> u64| {
             let key = key.clone();
@@ -150,9 +159,8 @@ pub(super) fn processes(scope: Scope, bounds: &Bounds<'_>) -> (Vec<ProcessRow>, 
             pid: key.0,
             comm: key.1.clone(),
             cgroup: named.and_then(|row| row.cgroup.clone()),
-            ports: named.map_or_else(Vec::new, |row| {
-                row.ports.iter().copied().take(MOST_PORTS).collect()
-            }),
+            ports: named
+                .map_or_else(Vec::new, |row| row.ports.iter().copied().take(MOST_PORTS).collect()),
             orphans: at(|row| row.orphans),
             sockets: at(|row| row.sockets),
             opened_per_s: bounds.rates(total(|row| row.totals.opened)),

@@ -34,11 +34,10 @@ impl Points {
     /// for: then the fullest is empty.
     pub(super) fn facts(&mut self, scope: Scope, facts: &Facts) {
         let Ok(listeners) = &facts.listeners else { return };
-        let queues = listeners.iter().filter(|it| scope.has(it.local.port())).map(|it| AcceptQueue {
-            port: it.local.port(),
-            queue: it.queue,
-            backlog: it.backlog,
-        });
+        let queues = listeners
+            .iter()
+            .filter(|it| scope.has(it.local.port()))
+            .map(|it| AcceptQueue { port: it.local.port(), queue: it.queue, backlog: it.backlog });
         let fullest = queues.max_by(|a, b| a.share().total_cmp(&b.share()));
         self.accept_queue = Some(fullest.unwrap_or_default());
     }

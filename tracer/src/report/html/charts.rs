@@ -104,7 +104,9 @@ impl Page<'_> {
     fn hits(&self, say: impl Fn(&Point) -> String) -> Vec<(f64, String)> {
         words::merged(self.points(), HITS)
             .iter()
-            .map(|point| (point.elapsed_s, format!("{} · {}", point.time.clock(self.zone), say(point))))
+            .map(|point| {
+                (point.elapsed_s, format!("{} · {}", point.time.clock(self.zone), say(point)))
+            })
             .collect()
     }
 
@@ -133,13 +135,8 @@ impl Page<'_> {
         shapes: &Markup,
         hits: &[(f64, String)],
     ) -> Markup {
-        let about = About {
-            title,
-            desc: desc.to_owned(),
-            zone: self.zone,
-            marks: &self.marks(),
-            hits,
-        };
+        let about =
+            About { title, desc: desc.to_owned(), zone: self.zone, marks: &self.marks(), hits };
         plot.draw(&about, shapes)
     }
 
@@ -221,7 +218,8 @@ impl Page<'_> {
         let say = "Connections of the recording and minisockets; those that worry at the bottom. \
                    TIME-WAIT and part of FIN-WAIT-2 are sampled.";
         let hits = self.hits(|point| {
-            let told = present.iter().map(|(_, name, of)| format!("{name} {}", count(of(&point.states))));
+            let told =
+                present.iter().map(|(_, name, of)| format!("{name} {}", count(of(&point.states))));
             told.collect::<Vec<_>>().join(", ")
         });
         let columns: Vec<(&str, bool)> = present.iter().map(|(_, name, _)| (*name, true)).collect();
@@ -269,7 +267,8 @@ impl Page<'_> {
             let [opened, closed, resets, killed] = cells(it);
             format!("opened {opened}/s, closed {closed}/s, resets {resets}/s, killed {killed}/s")
         });
-        let columns = [("opened/s", true), ("closed/s", true), ("resets/s", true), ("killed/s", true)];
+        let columns =
+            [("opened/s", true), ("closed/s", true), ("resets/s", true), ("killed/s", true)];
         let table = self.rows(&columns, |it| cells(it).to_vec());
         let plot = self.drawn(&plot, title, &say, &shapes, &hits);
         figure(&Chart { id: "rates", title, say, legend: legend(&items), plot, table })
@@ -304,7 +303,8 @@ impl Page<'_> {
             (plot.lines(&[("low", &low), ("mpressure", &pressure), ("high", &high), ("memory", &pages)]))
         };
         let last = self.points().iter().max_by_key(|point| point.tcp_mem_state);
-        let of = |value: fn(&Point) -> u64| last.map_or_else(String::new, |point| count(value(point)));
+        let of =
+            |value: fn(&Point) -> u64| last.map_or_else(String::new, |point| count(value(point)));
         let items = [
             ("memory", true, "pages in use".to_owned()),
             ("low", true, format!("low ({})", of(|it| it.tcp_mem_low))),
@@ -420,9 +420,8 @@ impl Page<'_> {
             format!("waiting {}, queue full {full}/s, all drops {all}/s", waiting(it))
         });
         let columns = [("fullest queue", true), ("queue full/s", true), ("all drops/s", true)];
-        let table = self.rows(&columns, |it| {
-            std::iter::once(waiting(it)).chain(cells(it)).collect()
-        });
+        let table =
+            self.rows(&columns, |it| std::iter::once(waiting(it)).chain(cells(it)).collect());
         let plot = self.drawn(&plot, title, &say, &shapes, &hits);
         figure(&Chart { id: "accept", title, say, legend: legend(&items), plot, table })
     }

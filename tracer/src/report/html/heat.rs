@@ -6,7 +6,7 @@ use super::charts::{Chart, figure};
 use super::plot::About;
 use super::{Page, cell, table};
 use crate::format::{count, percent};
-use crate::report::model::TimeMap;
+use crate::report::model::{TimeColumn, TimeMap};
 use crate::report::words;
 
 /// Steps of darkness.
@@ -77,7 +77,9 @@ impl Page<'_> {
         let height = 100.0 / used.len() as f64;
         // The longest at the top.
         let top = |index: usize| (used.len() - 1 - index) as f64 * height;
-        let mut left = 0.0;
+        let right = |column: &TimeColumn| column.elapsed_s / plot.seconds * 100.0;
+        let lefts = std::iter::once(0.0).chain(map.columns.iter().map(right));
+        let edges = lefts.zip(map.columns.iter().map(right));
         let cells = html! {
             @for (index, row) in used.iter().enumerate() {
                 text class="y" x="-7" y=(format!("{:.2}%", top(index) + height / 2.0)) dy=".32em" {
@@ -85,8 +87,7 @@ impl Page<'_> {
                 }
                 line class="grid" x1="0" x2="100%" y1=(format!("{:.2}%", top(index) + height)) y2=(format!("{:.2}%", top(index) + height)) {}
             }
-            @for column in &map.columns {
-                @let right = if plot.seconds > 0.0 { column.elapsed_s / plot.seconds * 100.0 } else { 100.0 };
+            @for (column, (left, right)) in map.columns.iter().zip(edges) {
                 @let width = (right - left).max(0.4);
                 @for (index, row) in used.iter().enumerate() {
                     @let count = column.counts.get(*row).copied().unwrap_or(0);
@@ -102,16 +103,10 @@ impl Page<'_> {
                         }
                     }
                 }
-                @let _ = { left = right; };
             }
         };
-        let about = About {
-            title,
-            desc: say.to_owned(),
-            zone: self.zone,
-            marks: &self.marks(),
-            hits: &[],
-        };
+        let about =
+            About { title, desc: say.to_owned(), zone: self.zone, marks: &self.marks(), hits: &[] };
         plot.draw_rows(&about, &cells)
     }
 }

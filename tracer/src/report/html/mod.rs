@@ -24,7 +24,8 @@ use crate::aggregate::snapshot::Severity;
 use crate::sanitize::sanitize;
 
 /// Nothing may be loaded, run, framed or sent; styles are in the file.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /// The page.
 #[must_use]

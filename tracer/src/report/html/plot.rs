@@ -114,7 +114,8 @@ impl Plot {
         for (end, width, value) in bars.iter().filter(|(_, _, value)| *value > 0.0) {
             let (left, right) = (self.x(end - width), self.x(*end));
             // A bar of a moment still shows.
-            let (left, right) = if right - left < 3.0 { (left - 1.5, right + 1.5) } else { (left, right) };
+            let (left, right) =
+                if right - left < 3.0 { (left - 1.5, right + 1.5) } else { (left, right) };
             let _ = write!(path, "M{left:.1} 1000V{:.1}H{right:.1}V1000Z", self.y(*value));
         }
         html! { @if !path.is_empty() { (self.cut(name, &path)) } }
@@ -194,7 +195,10 @@ impl Plot {
 
     /// A strip for each moment: what it says shows under the pointer, without a script.
     fn hits(&self, hits: &[(f64, String)]) -> Markup {
-        let edge = |index: usize| match (index.checked_sub(1).and_then(|at| hits.get(at)), hits.get(index)) {
+        let edge = |index: usize| match (
+            index.checked_sub(1).and_then(|at| hits.get(at)),
+            hits.get(index),
+        ) {
             (Some(a), Some(b)) => f64::midpoint(a.0, b.0),
             (None, Some(_)) => 0.0,
             _ => self.seconds,
@@ -217,7 +221,7 @@ impl Plot {
         ];
         let all = self.seconds.ceil() as i64;
         let step = STEPS.into_iter().find(|step| all / step <= MOST_LABELS);
-        let step = step.unwrap_or_else(|| all / MOST_LABELS);
+        let step = step.unwrap_or(all / MOST_LABELS);
         let first = jiff::Timestamp::from_nanosecond(i128::from(self.from.0)).unwrap_or_default();
         let offset = i64::from(zone.to_offset(first).seconds());
         let local = self.from.0.div_euclid(1_000_000_000) + offset;
@@ -344,7 +348,14 @@ mod tests {
 
     #[test]
     fn the_top_is_round_and_above_the_highest() {
-        for (highest, top) in [(0.0, 4.0), (3.0, 4.0), (255.0, 320.0), (256.0, 320.0), (1973.0, 2400.0), (131_072.0, 160_000.0)] {
+        for (highest, top) in [
+            (0.0, 4.0),
+            (3.0, 4.0),
+            (255.0, 320.0),
+            (256.0, 320.0),
+            (1973.0, 2400.0),
+            (131_072.0, 160_000.0),
+        ] {
             assert!((nice_top(highest) - top).abs() < 1e-6, "{highest}: {}", nice_top(highest));
         }
     }

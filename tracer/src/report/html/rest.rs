@@ -77,7 +77,9 @@ impl Page<'_> {
     fn checks<'b>(&self, checks: impl Iterator<Item = &'b Finding>) -> Markup {
         let rows: Vec<Vec<Markup>> = checks
             .map(|check| {
-                let used = check.used.map_or_else(|| "-".to_owned(), |used| format!("{:.0}%", used * 100.0));
+                let used = check
+                    .used
+                    .map_or_else(|| "-".to_owned(), |used| format!("{:.0}%", used * 100.0));
                 vec![
                     state(check.state),
                     cell(check.title),
@@ -102,7 +104,9 @@ impl Page<'_> {
         let signals: Vec<Vec<Markup>> = trust
             .signals
             .iter()
-            .map(|it| vec![cell(&it.signal), cell(it.fidelity), html! { code { (clean(&it.hook)) } }])
+            .map(|it| {
+                vec![cell(&it.signal), cell(it.fidelity), html! { code { (clean(&it.hook)) } }]
+            })
             .collect();
         let body = html! {
             p class="verdict" { (clean(&trust.sentence)) }
@@ -135,7 +139,9 @@ impl Page<'_> {
         let sysctls: Vec<Vec<Markup>> = environment
             .sysctls
             .iter()
-            .map(|(name, value)| vec![html! { code { (clean(name)) } }, html! { code { (clean(value)) } }])
+            .map(|(name, value)| {
+                vec![html! { code { (clean(name)) } }, html! { code { (clean(value)) } }]
+            })
             .collect();
         let pieces: Vec<Vec<Markup>> = self
             .report

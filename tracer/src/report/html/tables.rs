@@ -139,8 +139,13 @@ impl Page<'_> {
                 vec![cell(name), cell(count(number)), cell(percent(number, all)), bar, cell(meaning)]
             })
             .collect();
-        let columns =
-            [("end", false), ("orphans", true), ("share", true), ("", false), ("what it means", false)];
+        let columns = [
+            ("end", false),
+            ("orphans", true),
+            ("share", true),
+            ("", false),
+            ("what it means", false),
+        ];
         let body = html! {
             (table("How orphans ended", &columns, &rows))
             p class="small" { (count(self.report.orphans_left)) " had not ended yet at the end." }
