@@ -194,9 +194,10 @@ pub(super) fn trust(lost: &Lost, rest: &Rest, drift: i64) -> String {
         doubts.push(format!("our count of orphans was off the kernel's by up to {drift}"));
     }
     if !rest.trace.ended_cleanly {
-        doubts.push(
-            "the trace was not closed: what came after its last moment is not in it".to_owned(),
-        );
+        doubts.push(format!(
+            "the trace {}: what came after its last moment is not in it",
+            rest.trace.ended
+        ));
     }
     match doubts.as_slice() {
         [] => "Nothing was lost, nothing is damaged, and the count of orphans agrees with the kernel's own."

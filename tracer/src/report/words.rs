@@ -162,14 +162,21 @@ pub(super) fn until(episode: &Episode, zone: &TimeZone) -> String {
 pub(super) fn phases_told(report: &Report, zone: &TimeZone) -> String {
     let [before, worst, after] = phases(report);
     let it = &report.phases;
-    format!(
-        "{before}: {}; {worst}: {}; {after}: {}. Rates are means of the time before, of the time it \
-         lasted (to {}) and of the time since.",
+    let moments = format!(
+        "{before}: {}; {worst}: {}; {after}: {}.",
         it.before.clock(zone),
         it.worst.clock(zone),
-        it.after.clock(zone),
-        it.over.clock(zone)
-    )
+        it.after.clock(zone)
+    );
+    let rates = if it.incident {
+        format!(
+            "Rates are means of the time before, of the time it lasted (to {}) and of the time since.",
+            it.over.clock(zone)
+        )
+    } else {
+        "Rates are means of the time up to each of these moments.".to_owned()
+    };
+    format!("{moments} {rates}")
 }
 
 /// `sockflow[15763]`.

@@ -17,11 +17,14 @@ const NEAR_S: f64 = 120.0;
 /// Words, and whether it is so at the second of two moments.
 type Trouble = (&'static str, fn(&Snapshot, &Snapshot) -> bool);
 
+/// Handshakes were dropped for it.
+pub(super) const ACCEPT_QUEUE_FULL: &str = "accept queue full";
+
 /// What can be wrong, the worst first.
 const TROUBLES: [Trouble; 5] = [
     ("orphans killed", |before, now| now.orphans.killed > before.orphans.killed),
     ("TCP memory used up", |_, now| now.tcp_mem.state == MemState::Exhausted),
-    ("accept queue full", |before, now| {
+    (ACCEPT_QUEUE_FULL, |before, now| {
         let overflows = |it: &Snapshot| it.counters.get("ListenOverflows").copied().unwrap_or(0);
         overflows(now) > overflows(before)
     }),

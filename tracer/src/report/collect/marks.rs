@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::episodes::ACCEPT_QUEUE_FULL;
 use super::{Scope, seconds};
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
 use crate::format::{bytes, count, duration, percent};
@@ -28,7 +29,8 @@ pub(super) struct Around<'a> {
     pub(super) first: &'a Snapshot,
     pub(super) last: &'a Snapshot,
     pub(super) worst: &'a Snapshot,
-    pub(super) is_incident: bool,
+    /// What was wrong around the worst moment; `None`: nothing.
+    pub(super) why: Option<&'a [&'static str]>,
     pub(super) calm: Option<Wall>,
     pub(super) gaps: &'a [(Option<Wall>, String)],
     pub(super) ended: &'a str,
@@ -109,8 +111,19 @@ impl Marks {
             mark(time.unwrap_or(range.from), Severity::Warn, "gap", None, text.clone());
         }
         let worst = around.worst;
-        let severity = if around.is_incident { worst.verdict.severity } else { Severity::Ok };
-        mark(worst.time, severity, "worst", None, worst_words(worst));
+        let (which, severity) = match around.why {
+            Some(_) => ("the worst moment", worst.verdict.severity.max(Severity::Warn)),
+            None => ("nearest to a limit", Severity::Ok),
+        };
+        let queue = around.why.is_some_and(|why| why.contains(&ACCEPT_QUEUE_FULL));
+        let queue = if queue { "an accept queue was full; " } else { "" };
+        mark(
+            worst.time,
+            severity,
+            "worst",
+            None,
+            format!("{which}: {queue}{}", worst_words(worst)),
+        );
         if let Some(calm) = around.calm {
             let text = "calm again: no limit is near, the kernel refuses nothing".to_owned();
             mark(calm, Severity::Ok, "calm", None, text);
@@ -118,7 +131,7 @@ impl Marks {
         let (severity, end) =
             match (range.to == around.last.time && range.whole, around.ended_cleanly) {
                 (true, true) => (Severity::Ok, "the trace ends".to_owned()),
-                (true, false) => (Severity::Note, format!("the trace ends: {}", around.ended)),
+                (true, false) => (Severity::Note, format!("the trace {}", around.ended)),
                 (false, _) => (Severity::Ok, "this report ends".to_owned()),
             };
         mark(range.to, severity, "end", None, format!("{end}; {}", host(around.last)));
@@ -154,7 +167,7 @@ fn worst_words(worst: &Snapshot) -> String {
     let orphans = &worst.orphans;
     let memory = &worst.tcp_mem;
     let mut text = format!(
-        "the worst moment: {} orphans of {} ({})",
+        "{} orphans of {} ({})",
         count(orphans.host),
         count(orphans.limit),
         percent(orphans.host, orphans.limit)

@@ -335,7 +335,7 @@ impl Collector {
             first: &first,
             last: &last,
             worst: &worst,
-            is_incident: main.is_some(),
+            why: main.and_then(|main| impact.episodes.get(main)).map(|main| main.why.as_slice()),
             calm,
             gaps: &rest.gaps,
             ended: &rest.trace.ended,

@@ -169,10 +169,12 @@ impl Page<'_> {
         let shapes = html! { (plot.fill("orphans", &orphans, &zero)) (plot.lines(&lines)) };
         let worst = &self.report.impact.worst;
         let above = limits().filter(|limit| *limit > plot.top).fold(0.0, f64::max);
-        let above = if above > 0.0 {
-            format!(" Where its line leaves the chart the limit was {}.", count(above as u64))
-        } else {
-            String::new()
+        let above = match (above > 0.0, limits().any(|limit| limit <= plot.top)) {
+            (false, _) => String::new(),
+            (true, true) => {
+                format!(" Where its line leaves the chart the limit was {}.", count(above as u64))
+            }
+            (true, false) => " The limit is far above the chart.".to_owned(),
         };
         let say = format!(
             "At most {} at once; at the worst moment {} of {}.{above}",
@@ -393,7 +395,10 @@ impl Page<'_> {
         let plot = self.plot("accept", highest);
         let drops = self.values(|point| point.listen_drops_per_s);
         let length = self.values(|point| queue(point).queue.into());
-        let backlog = self.values(|point| queue(point).backlog.into());
+        // Of an empty queue nobody asks how long it may be.
+        let waited = self.points().iter().filter(|point| queue(point).queue > 0);
+        let backlog: Values =
+            waited.map(|point| (point.elapsed_s, queue(point).backlog.into())).collect();
         let full = self.bars(|point| point.listen_overflows_per_s);
         let mut lines: Vec<(&str, &[(f64, f64)])> = vec![("drops", &drops)];
         let mut items = vec![
@@ -401,9 +406,9 @@ impl Page<'_> {
             ("drops", true, "dropped a second, for any reason".to_owned()),
         ];
         if has_queues {
-            lines.extend([("limit", backlog.as_slice()), ("orphans", length.as_slice())]);
+            lines.extend([("limit", backlog.as_slice()), ("waiting", length.as_slice())]);
             items.extend([
-                ("orphans", true, "waiting in the fullest queue".to_owned()),
+                ("waiting", true, "waiting in the fullest queue".to_owned()),
                 ("limit", true, "its backlog".to_owned()),
             ]);
         }
