@@ -6,6 +6,7 @@
 pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod export;
 pub mod filter;
 pub mod fold;
 pub mod line;
@@ -54,6 +55,7 @@ enum Command {
     Trace(trace::TraceArgs),
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Serve(serve::ServeArgs),
@@ -94,6 +96,7 @@ impl Cli {
             Command::Trace(args) => args.run(),
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
+            Command::Export(args) => return args.run(),
             // Its exit code is its verdict.
             Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),

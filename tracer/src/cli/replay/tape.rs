@@ -21,7 +21,7 @@ const SURVEY_FOR: Duration = Duration::from_millis(20);
 const REFRESH_EVERY: Duration = Duration::from_millis(200);
 
 /// A trace file, open.
-pub(super) struct FileTape {
+pub(in crate::cli) struct FileTape {
     trace: Trace,
     zone: TimeZone,
     timeline: Arc<Timeline>,
@@ -35,7 +35,7 @@ pub(super) struct FileTape {
 impl FileTape {
     /// The tape of a trace; times in `zone`.
     #[must_use]
-    pub(super) fn new(trace: Trace, zone: TimeZone) -> Self {
+    pub(in crate::cli) fn new(trace: Trace, zone: TimeZone) -> Self {
         let survey = Fold::begin(&trace, None);
         let mut tape = Self {
             trace,
@@ -50,7 +50,7 @@ impl FileTape {
     }
 
     /// What it was made of.
-    pub(super) fn into_parts(self) -> (Trace, TimeZone) {
+    pub(in crate::cli) fn into_parts(self) -> (Trace, TimeZone) {
         (self.trace, self.zone)
     }
 
@@ -59,7 +59,7 @@ impl FileTape {
     /// # Errors
     ///
     /// There is no such moment; a file cannot be read.
-    pub(super) fn find(&mut self, place: &Goto) -> Result<usize> {
+    pub(in crate::cli) fn find(&mut self, place: &Goto) -> Result<usize> {
         loop {
             let Self { trace, timeline, zone, .. } = &*self;
             let event = |number| trace.tick_of_event(number);
@@ -168,7 +168,7 @@ fn is_near(trace: &Trace, fold: &Fold, moment: usize) -> bool {
 }
 
 /// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.
-pub(super) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
+pub(in crate::cli) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
     let anchor = trace.run().anchor;
     let clock = |at| -> String { Wall::clock(anchor.wall(at), zone) };
     let place = match (gap.after, gap.before) {
