@@ -41,7 +41,7 @@ fn main() {
     let file = few.display();
     let binary = env!("CARGO_BIN_EXE_sockflow");
     for (name, command) in [
-        ("jsonl", format!("{binary} export {file} --format jsonl")),
+        ("jsonl", format!("exec {binary} export {file} --format jsonl")),
         ("csv", format!("exec {binary} export {file} --format csv")),
         ("csv | gzip", format!("{binary} export {file} --format csv | gzip")),
         ("csv | zstd", format!("{binary} export {file} --format csv | zstd -q")),
