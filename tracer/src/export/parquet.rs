@@ -9,8 +9,6 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use ::parquet::basic::{Compression, Encoding, ZstdLevel};
 use ::parquet::column::page::{CompressedPage, PageWriteSpec, PageWriter};
 use ::parquet::column::writer::{
@@ -23,6 +21,8 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPro
 use ::parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
 use ::parquet::schema::parser::parse_message_type;
 use ::parquet::schema::types::{ColumnDescPtr, ColumnPath};
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::schema::{Row, SCHEMA, WIDTH, message};
@@ -159,8 +159,8 @@ fn properties() -> ParquetResult<WriterProperties> {
     }
     // What a query may leave out whole files and row groups by.
     for name in ["time", "ts_ns", "host", "boot_id", "local_port"] {
-        properties = properties
-            .set_column_statistics_enabled(column(name), EnabledStatistics::Chunk);
+        properties =
+            properties.set_column_statistics_enabled(column(name), EnabledStatistics::Chunk);
     }
     Ok(properties.build())
 }

@@ -50,13 +50,21 @@ pub const COLUMNS: [Column; WIDTH] = [
         TEXT,
         "`state`, `close`, `orphan_begin`, `orphan_end`, `time_wait_begin`, `reset_in`, `reset_out`",
     ),
-    always("socket", "INT64 (INTEGER(64,false))", "the socket's cookie, as `ss -e` shows it (`sk:`)"),
+    always(
+        "socket",
+        "INT64 (INTEGER(64,false))",
+        "the socket's cookie, as `ss -e` shows it (`sk:`)",
+    ),
     always("family", "INT32 (INTEGER(8,false))", "the socket's: 4 or 6; 6 may have IPv4 ends"),
     always("local_addr", TEXT, "IPv4 mapped into IPv6 is spelt as IPv4"),
     always("local_port", "INT32 (INTEGER(16,false))", ""),
     always("peer_addr", TEXT, "as `local_addr`; `0.0.0.0` or `::` for a listening socket"),
     always("peer_port", "INT32 (INTEGER(16,false))", ""),
-    maybe("old", TEXT, "of `state`: the state left, by the kernel's name; `CLOSE` for a new socket"),
+    maybe(
+        "old",
+        TEXT,
+        "of `state`: the state left, by the kernel's name; `CLOSE` for a new socket",
+    ),
     maybe("new", TEXT, "of `state`: the state entered; of `orphan_begin`: the state it is in"),
     maybe(
         "reason",
@@ -66,7 +74,11 @@ pub const COLUMNS: [Column; WIDTH] = [
     maybe("owner_pid", "INT32", "the process that opened, accepted or, better, closed it"),
     maybe("owner_comm", TEXT, "its name, which anybody can choose"),
     always("netns", "INT64", "its network namespace: the inode number, as `lsns -t net` shows it"),
-    maybe("age_ns", "INT64", "since the socket was first seen, ns; null if it stood before tracing began"),
+    maybe(
+        "age_ns",
+        "INT64",
+        "since the socket was first seen, ns; null if it stood before tracing began",
+    ),
 ];
 
 const fn always(name: &'static str, parquet: &'static str, what: &'static str) -> Column {

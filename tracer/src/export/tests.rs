@@ -68,12 +68,8 @@ fn ipv4_on_an_ipv6_socket_is_spelt_as_ipv4() {
 
 fn csv(events: &[Event]) -> String {
     let mut text = Vec::new();
-    let about = About {
-        anchor: anchor(),
-        host: "web,17".into(),
-        boot_id: "b".into(),
-        ..About::default()
-    };
+    let about =
+        About { anchor: anchor(), host: "web,17".into(), boot_id: "b".into(), ..About::default() };
     let mut writer = Box::new(Csv::new(&mut text, &about).unwrap());
     events.iter().for_each(|event| writer.event(event).unwrap());
     writer.finish(&Account::default()).unwrap();

@@ -52,10 +52,13 @@ pub struct ExportArgs {
     /// Where to; stdout without it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only from here on: 16:41:52, +30s (from the start), -5m (from the end), @EVENT, !ANOMALY, max
+    /// Only from here on: 16:41:52, +30s, -5m, @EVENT, !ANOMALY, max
+    ///
+    /// As for `replay --at`: a time or a day and a time in your zone, so long after the start (+) or
+    /// before the end (-). What is no time stands for the interval that ends with it.
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     from: Option<Goto>,
-    /// Only what was before
+    /// Only what was before this
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     to: Option<Goto>,
     /// Replace --output if it is there
@@ -101,8 +104,7 @@ impl ExportArgs {
         let filter = self.filter.resolve()?;
         let trace = Trace::open(&self.file)?;
         let zone = TimeZone::system();
-        let (window, trace) =
-            Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
+        let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
         let output = Output::create(self.output.as_deref(), format, self.force, &trace)?;
         // Whoever reads stdout has what was written, and nothing of ours is left behind.
         let stop = if output.is_temporary() { stop_on_signals()? } else { Arc::default() };

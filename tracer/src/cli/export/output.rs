@@ -25,8 +25,17 @@ pub(super) struct Output {
 enum Place {
     Stdout,
     /// A fifo or a device: it has its name already.
-    Stream { path: PathBuf, file: File },
-    Temporary { path: PathBuf, file: File, target: PathBuf, force: bool, is_done: bool },
+    Stream {
+        path: PathBuf,
+        file: File,
+    },
+    Temporary {
+        path: PathBuf,
+        file: File,
+        target: PathBuf,
+        force: bool,
+        is_done: bool,
+    },
 }
 
 impl Output {
@@ -90,12 +99,14 @@ impl Output {
         };
         let is_full = matches!(
             cause.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::FileTooLarge
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         );
         let hint = folder.map(|folder| {
-            if is_full { format!("nothing of it is left; make room: df -h {folder}") } else { format!("ls -ld {folder}") }
+            if is_full {
+                format!("nothing of it is left; make room: df -h {folder}")
+            } else {
+                format!("ls -ld {folder}")
+            }
         });
         error.context(Failure { kind: Kind::Failed, what: format!("cannot write {shown}"), hint })
     }

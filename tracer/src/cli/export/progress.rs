@@ -98,8 +98,8 @@ fn notes(account: &Account, gaps: &[Gap], trace: &Trace, zone: &TimeZone) -> Vec
     if gaps.len() > MOST_TOLD {
         notes.push(format!("{} more places are damaged", count((gaps.len() - MOST_TOLD) as u64)));
     }
-    if !gaps.is_empty() {
-        let (missing, all_known) = account.missing();
+    let (missing, all_known) = account.missing();
+    if missing > 0 || !all_known {
         let least = if all_known { "" } else { "at least " };
         notes.push(format!(
             "everything whole is exported; {least}{} events of the trace are missing in it",
@@ -107,10 +107,8 @@ fn notes(account: &Account, gaps: &[Gap], trace: &Trace, zone: &TimeZone) -> Vec
         ));
     }
     match (trace.ended(), trace.last()) {
-        (Ended::NotClosed { .. }, Some(last)) => notes.push(format!(
-            "the trace was not closed; the last moment in it is {}",
-            clock(last)
-        )),
+        (Ended::NotClosed { .. }, Some(last)) => notes
+            .push(format!("the trace was not closed; the last moment in it is {}", clock(last))),
         (Ended::Growing, Some(last)) => notes.push(format!(
             "the trace is still written; exported is what was there, up to {}",
             clock(last)

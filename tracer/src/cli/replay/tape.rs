@@ -69,7 +69,7 @@ impl FileTape {
                 Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
-                        .hint("look at all of it: leave `--at` out")
+                        .hint("leave it out to have all of the trace")
                         .into());
                 }
             }
