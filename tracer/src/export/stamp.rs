@@ -19,7 +19,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// `2026-11-22T16:42:10.123Z`: what [`Wall::rfc3339`] gives.
     pub(super) fn millis(&mut self, time: Wall) -> &str {
-        self.to_the_second(time);
+        self.begin(time);
         // Writing to a string cannot fail.
         let _ = write!(self.text, ".{:03}Z", time.0.rem_euclid(SECOND) / 1_000_000);
         &self.text
@@ -27,12 +27,12 @@ impl Stamp {
 
     /// `2026-11-22T16:42:10.123456789Z`.
     pub(super) fn nanos(&mut self, time: Wall) -> &str {
-        self.to_the_second(time);
+        self.begin(time);
         let _ = write!(self.text, ".{:09}Z", time.0.rem_euclid(SECOND));
         &self.text
     }
 
-    fn to_the_second(&mut self, time: Wall) {
+    fn begin(&mut self, time: Wall) {
         let second = time.0.div_euclid(SECOND);
         if self.second != Some(second) {
             self.second = Some(second);
