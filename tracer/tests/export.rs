@@ -465,6 +465,15 @@ fn from_a_damaged_trace_everything_whole_is_exported_and_the_rest_is_told() {
     let missing = EVENTS_OF_STORY - rows as u64;
     assert!(missing > 0 && said.contains(&format!("{missing} events of the trace")), "{said}");
 
+    // Without its first frame the host is not known, which is told too.
+    let headless = folder.join("headless.sockflow");
+    let mut bytes = fs::read(STORY).unwrap();
+    bytes[FILE_HEADER + FRAME_HEADER + 5] ^= 4;
+    fs::write(&headless, bytes).unwrap();
+    let said = export(&headless, &folder.join("headless.csv"), &[]);
+    assert!(said.contains("exported 16,209 events"), "{said}");
+    assert!(said.contains("what it says of the host and the run is damaged"), "{said}");
+
     // The damage is not in this part of it.
     let said = export(&trace, &folder.join("part.csv"), &["--to", "+2s"]);
     assert!(!said.contains("missing"), "{said}");
@@ -542,15 +551,20 @@ fn parts_of_a_trace_add_up_to_it_and_filters_let_through_what_they_say() {
     let nothing = sockflow(&["export", STORY, "--format", "csv", "--port", "80"]);
     assert_eq!(nothing.status.code(), Some(0));
     assert!(talk(&nothing).contains("note: no event passes: port = 80"), "{}", talk(&nothing));
+    export(Path::new(STORY), &folder.join("none.parquet"), &["--port", "80"]);
     let file = folder.join("part.parquet");
     export(Path::new(STORY), &file, &["--from", "+5s", "--addr", "127.0.0.0/8"]);
     let Some(python) = readers() else { return };
     let answers = ask(
         &python,
         &folder,
-        &["select decode(value) from parquet_kv_metadata('part.parquet')
-           where decode(key) = 'sockflow.selected'"],
+        &[
+            "select decode(value) from parquet_kv_metadata('part.parquet')
+           where decode(key) = 'sockflow.selected'",
+            "select count(*), max(time) from 'none.parquet'",
+        ],
     );
+    assert_eq!(answers[1], json!([[0, null]]));
     let selected = answers[0][0][0].as_str().unwrap();
     assert!(
         selected.starts_with("from 2026-11-22T22:12:5")

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 /// What a run took.
 pub(crate) struct Measured {
     pub(crate) time: Duration,
+    /// CPU time of the program itself: says the same on a machine that has other things to do.
+    pub(crate) cpu: Duration,
     /// Bytes on stdout.
     pub(crate) bytes: u64,
     /// The most memory it had at once, bytes.
@@ -28,24 +30,32 @@ pub(crate) fn run(mut command: Command) -> Measured {
             }
         }
     });
-    let peak = peak(&mut child);
+    let (peak, cpu) = watch(&mut child);
     let time = began.elapsed();
-    Measured { time, bytes: reader.join().unwrap(), peak }
+    Measured { time, cpu, bytes: reader.join().unwrap(), peak }
 }
 
-/// Waits for its end. The kernel keeps the most there was until then, so looking often enough to
-/// see the last of it is all it takes.
-fn peak(child: &mut Child) -> u64 {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
+/// Waits for its end: the most memory, and CPU time. The kernel keeps both, so looking often enough
+/// to see the last of it is all it takes.
+fn watch(child: &mut Child) -> (u64, Duration) {
+    let process = format!("/proc/{}", child.id());
+    let read =
+        |name: &str| std::fs::read_to_string(format!("{process}/{name}")).unwrap_or_default();
+    let (mut peak, mut ticks) = (0, 0);
     loop {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let status = read("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         peak = kib.map_or(peak, |kib| peak.max(kib << 10));
+        // utime and stime are the 14th and 15th field; the 2nd, a name, may have blanks.
+        let stat = read("stat");
+        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+        let used = after.split(' ').skip(11).take(2).filter_map(|tick| tick.parse::<u64>().ok());
+        ticks = ticks.max(used.sum());
         if let Some(end) = child.try_wait().unwrap() {
             assert!(end.success(), "{end}");
-            return peak;
+            let rate = rustix::param::clock_ticks_per_second();
+            return (peak, Duration::from_secs_f64(ticks as f64 / rate as f64));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

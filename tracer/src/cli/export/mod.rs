@@ -17,7 +17,7 @@ use super::filter::EventFilterArgs;
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
-use crate::recording::Trace;
+use crate::recording::{Gap, Trace};
 use output::Output;
 use progress::Line;
 use select::{Selection, Window};
@@ -113,15 +113,15 @@ impl ExportArgs {
         let mut selection = Selection::new(window, filter, &trace);
         let result = write(&trace, &output, format, &mut selection, &stop, &mut line);
         line.clear();
-        let account = match result.map_err(|error| output.cannot_write(error))? {
-            Some(account) => account,
+        let (account, gaps) = match result.map_err(|error| output.cannot_write(error))? {
+            Some(told) => told,
             None => {
                 eprintln!("sockflow: stopped: nothing was written");
                 return Ok(ExitCode::from(INTERRUPTED));
             }
         };
         let written = output.commit()?;
-        progress::tell(&account, selection.gaps(), &trace, &zone, written.as_ref());
+        progress::tell(&account, &gaps, &trace, &zone, written.as_ref());
         Ok(ExitCode::SUCCESS)
     }
 
@@ -140,7 +140,7 @@ impl ExportArgs {
     }
 }
 
-/// Reads the trace into the output; `None` where a signal stopped it.
+/// Reads the trace into the output; what there is to tell of it, `None` where a signal stopped it.
 fn write(
     trace: &Trace,
     output: &Output,
@@ -148,7 +148,7 @@ fn write(
     selection: &mut Selection,
     stop: &AtomicBool,
     line: &mut Line,
-) -> Result<Option<Account>> {
+) -> Result<Option<(Account, Vec<Gap>)>> {
     let about = about(trace);
     let out = output.writer()?;
     let buffered = |out| BufWriter::with_capacity(1 << 18, out);
@@ -168,9 +168,10 @@ fn write(
             break;
         }
     }
-    let account = selection.account(trace);
+    let gaps = selection.gaps(trace);
+    let account = selection.account(&gaps, trace);
     writer.finish(&account)?;
-    Ok(Some(account))
+    Ok(Some((account, gaps)))
 }
 
 fn about(trace: &Trace) -> About {

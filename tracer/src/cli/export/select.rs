@@ -171,13 +171,16 @@ impl Selection {
         taker.failed.map_or(Ok(more), Err)
     }
 
-    /// Where the trace is damaged, as far as that concerns what was asked for.
-    pub(super) fn gaps(&self) -> &[Gap] {
-        &self.gaps
+    /// Where the trace is damaged, as far as that concerns what was asked for. To be asked when all
+    /// is read: a damaged payload is found only then, damage of a piece's head only by opening it.
+    pub(super) fn gaps(&self, trace: &Trace) -> Vec<Gap> {
+        let by_opening = trace.gaps().iter();
+        let not_met = by_opening.filter(|gap| self.window.touches(gap) && !self.gaps.contains(gap));
+        not_met.chain(&self.gaps).cloned().collect()
     }
 
     /// What was written, and what is missing.
-    pub(super) fn account(&self, trace: &Trace) -> Account {
+    pub(super) fn account(&self, gaps: &[Gap], trace: &Trace) -> Account {
         let wall = |at: Option<Monotonic>| at.map(|at| self.anchor.wall(at));
         let span = self.window.describe(self.anchor);
         let filter = Some(self.filter.describe()).filter(|filter| !filter.is_empty());
@@ -193,8 +196,7 @@ impl Selection {
             }
             .to_owned(),
             lost: self.lost.within.saturating_sub(self.lost.before),
-            gaps: self
-                .gaps
+            gaps: gaps
                 .iter()
                 .map(|gap| Hole {
                     after: wall(gap.after),
