@@ -231,7 +231,7 @@ impl Namespace {
         let path = self.path();
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                let namespace = fs::File::open(path).expect("the namespace");
+                let namespace = File::open(path).expect("the namespace");
                 move_into_link_name_space(
                     std::os::fd::AsFd::as_fd(&namespace),
                     Some(LinkNameSpaceType::Network),
