@@ -6,7 +6,15 @@ use super::build::Programs;
 
 /// Tests that need what a guest does not have (tmux, Prometheus, Python), or that depend on nothing
 /// that differs between kernels.
-const NOT_IN_A_GUEST: [&str; 4] = ["live_terminal", "live_record", "live_serve", "live_doctor"];
+const NOT_IN_A_GUEST: [&str; 7] = [
+    "live_terminal",
+    "live_record",
+    "live_serve",
+    "live_doctor",
+    "live_doctor_memory",
+    "live_doctor_queues",
+    "live_doctor_trace",
+];
 
 /// An emulated CPU makes a few hundred connections a second: large runs are divided by this.
 const SCALE: u32 = 50;
