@@ -32,6 +32,7 @@ pub mod diagnose;
 pub mod playback;
 
 // Where it goes.
+pub mod report;
 pub mod export;
 pub mod serve;
 pub mod tui;

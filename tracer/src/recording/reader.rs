@@ -130,6 +130,11 @@ impl Trace {
         &self.run
     }
 
+    /// Its files, oldest first, and how long each was when it was last looked at.
+    pub fn pieces(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.pieces.iter().map(|piece| (piece.path.as_path(), piece.len))
+    }
+
     /// When each interval ended.
     #[must_use]
     pub fn ticks(&self) -> &[Monotonic] {

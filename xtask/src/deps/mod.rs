@@ -64,6 +64,10 @@ const PACKAGES: &[Package] = &[
         why: "live tests: a real Prometheus scrapes `serve`, promtool checks metrics and rules",
     },
     Package {
+        name: "chromium",
+        why: "live tests: opens the page that `report` writes, as a reader would",
+    },
+    Package {
         name: "libbpf-tools",
         why: "benchmarks: tools of the same kind, to compare the overhead with",
     },

@@ -84,7 +84,21 @@ const TABLE: &[Row] = &[
     row("recording", &["error", "event", "facts", "filter", "gauges", "time"], SCREEN),
     // Where it goes.
     row("tui", SCREEN_VIEWS, KERNEL),
-    row("report", VIEWS, KERNEL),
+    // Also counts single events and looks at facts, which no snapshot keeps.
+    row(
+        "report",
+        &[
+            "aggregate::snapshot",
+            "diagnose",
+            "error",
+            "event",
+            "facts",
+            "format",
+            "sanitize",
+            "time",
+        ],
+        IMPURE,
+    ),
     row("export", &["event", "sanitize", "time"], IMPURE_BUT_WRITING),
     row("serve", VIEWS, KERNEL),
     // Makes trouble on the loopback interface, and knows nothing of who watches.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::build::Programs;
 
-/// Tests that need what a guest does not have (tmux, Prometheus, Python), or that depend on nothing
-/// that differs between kernels.
-const NOT_IN_A_GUEST: [&str; 7] = [
+/// Tests that need what a guest does not have (tmux, Prometheus, Chromium, Python), or that depend on
+/// nothing that differs between kernels.
+const NOT_IN_A_GUEST: [&str; 8] = [
     "live_terminal",
     "live_record",
     "live_serve",
@@ -14,6 +14,7 @@ const NOT_IN_A_GUEST: [&str; 7] = [
     "live_doctor_memory",
     "live_doctor_queues",
     "live_doctor_trace",
+    "live_report",
 ];
 
 /// An emulated CPU makes a few hundred connections a second: large runs are divided by this.

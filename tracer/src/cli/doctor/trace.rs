@@ -35,7 +35,7 @@ pub(super) fn report(path: &Path, at: Option<&Goto>, port: Option<u16>) -> Resul
         return Ok(report.of_trace(Some(note)));
     };
     let mut tape = FileTape::new(trace, zone);
-    let tick = tape.find(place)?;
+    let tick = tape.find(place, "--at")?;
     let (trace, _) = tape.into_parts();
     let report = Visits::new(port).at(&trace, tick)?.context("the trace has no such moment")?;
     let (this, all) = (count(tick as u64 + 1), count(all as u64));

@@ -57,12 +57,13 @@ impl FileTape {
         (self.trace, self.zone)
     }
 
-    /// The index of the moment that is meant, read ahead as far as it takes.
+    /// The index of the moment that is meant, read ahead as far as it takes. `option` is where it
+    /// was asked for.
     ///
     /// # Errors
     ///
     /// There is no such moment; a file cannot be read.
-    pub(in crate::cli) fn find(&mut self, place: &Goto) -> Result<usize> {
+    pub(in crate::cli) fn find(&mut self, place: &Goto, option: &str) -> Result<usize> {
         loop {
             let Self { trace, timeline, zone, .. } = &*self;
             let event = |number| trace.tick_of_event(number);
@@ -72,7 +73,7 @@ impl FileTape {
                 Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
-                        .hint("leave it out to have all of the trace")
+                        .hint(format!("look at all of it: leave `{option}` out"))
                         .into());
                 }
             }
