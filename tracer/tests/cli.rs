@@ -50,6 +50,7 @@ const COMMANDS: &[&str] = &[
     "record",
     "replay",
     "report",
+    "export",
     "doctor",
     "trace",
     "probes",

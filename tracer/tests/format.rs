@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod python;
+
 use std::fs::OpenOptions;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,38 +21,6 @@ use sockflow::recording::frame::{FILE_HEADER, FRAME_HEADER};
 use sockflow::recording::{Checkpoint, Gap, Machine, Options, Run, Sink, Trace, Want, Why, Writer};
 use sockflow::time::Monotonic;
 use tracer_common::counters::{Counter, GroupCounters};
-
-/// A Python with the package that the reader needs; made once and kept. `None`, with a word on
-/// stderr, where it cannot be had.
-fn python() -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("read-trace-venv");
-    let python = venv.join("bin/python");
-    let has_it = || {
-        let import = Command::new(&python).args(["-c", "import zstandard"]).output();
-        import.is_ok_and(|output| output.status.success())
-    };
-    if has_it() {
-        return Some(python);
-    }
-    let run = |command: &mut Command| {
-        let output = command.output().map_err(|error| error.to_string())?;
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(()) } else { Err(told) }
-    };
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).and_then(|()| {
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "zstandard"]))
-    });
-    match made {
-        Ok(()) if has_it() => Some(python),
-        result => {
-            eprintln!(
-                "skipped: no Python with zstandard to read a trace independently: {}",
-                result.err().unwrap_or_default()
-            );
-            None
-        }
-    }
-}
 
 fn event(number: u64) -> Event {
     Event {
@@ -175,7 +145,7 @@ fn agree(python: &Path, path: &Path) -> Value {
 
 #[test]
 fn a_reader_written_from_the_description_agrees() {
-    let Some(python) = python() else { return };
+    let Some(python) = python::with("read-trace-venv", &["zstandard"]) else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("read-trace");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();

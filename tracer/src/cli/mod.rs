@@ -7,6 +7,7 @@ mod attending;
 pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod export;
 pub mod filter;
 pub mod fold;
 pub mod line;
@@ -58,6 +59,7 @@ enum Command {
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
     Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Serve(serve::ServeArgs),
@@ -99,6 +101,7 @@ impl Cli {
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
             Command::Report(args) => args.run(),
+            Command::Export(args) => return args.run(),
             // Its exit code is its verdict.
             Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),
