@@ -104,10 +104,12 @@ pub enum Loss {
     Ungrouped = 2,
     /// FIN_WAIT1 times that found no room in the histogram.
     Histogram = 3,
+    /// Not a loss: program runs that the kernel skipped, and the program's twin made up for.
+    Caught = 4,
 }
 
 /// Words in `LOSSES`.
-pub const LOSS_WORDS: u32 = 4;
+pub const LOSS_WORDS: u32 = 5;
 
 /// One group's counters on one CPU, or their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

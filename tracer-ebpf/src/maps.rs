@@ -42,6 +42,10 @@ pub(crate) static FIN_WAIT1_TIMES: PerCpuHashMap<HistogramKey, u64> =
 #[map]
 pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_WORDS, 0);
 
+/// Whether a program is running on this CPU, by `twin::Program`. Written by the programs.
+#[map]
+pub(crate) static RUNNING: PerCpuArray<u32> = PerCpuArray::with_max_entries(2, 0);
+
 /// Switches user space turns while programs run: `tracer_common::abi::CONTROL_…`.
 #[map]
 pub(crate) static CONTROL: Array<u32> = Array::with_max_entries(1, 0);

@@ -49,6 +49,7 @@ const COMMANDS: &[&str] = &[
     "top",
     "record",
     "replay",
+    "export",
     "doctor",
     "trace",
     "probes",

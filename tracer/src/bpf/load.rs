@@ -152,19 +152,24 @@ impl Kernel {
             let Some(program) = rung.program else {
                 return Ok(());
             };
-            attach(&mut ebpf, btf, rung, program).map_err(|error| describe(&error))?;
-            programs.push(program);
+            for program in [Some(program), rung.twin].into_iter().flatten() {
+                attach(&mut ebpf, btf, rung, program).map_err(|error| describe(&error))?;
+                programs.push(program);
+            }
             Ok(())
         });
         Ok(Self { ebpf, plan, has_cookies: names, programs, config: *config })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
-    /// that CPU.
+    /// that CPU; those that a twin made up for are among them. A twin's own skipped runs are not:
+    /// the first has done that work, or was counted itself.
     #[must_use]
-    pub fn missed_runs(&self) -> u64 {
+    pub fn skipped_runs(&self) -> u64 {
+        let is_twin = |name: &str| PROBES.iter().any(|rung| rung.twin == Some(name));
         self.programs
             .iter()
+            .filter(|name| !is_twin(name))
             .filter_map(|name| self.ebpf.program(name)?.fd().ok())
             .filter_map(|fd| {
                 std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))

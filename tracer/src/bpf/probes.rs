@@ -120,6 +120,8 @@ pub struct Rung {
     pub hook: Hook,
     /// The BPF program, where it has one.
     pub program: Option<&'static str>,
+    /// The program that makes up for its skipped runs, where each counts.
+    pub twin: Option<&'static str>,
     /// How far it can be trusted.
     pub fidelity: Fidelity,
     /// What can't be seen with it; empty when nothing.
@@ -133,7 +135,13 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung { signal, hook, program, fidelity, blind }
+    Rung { signal, hook, program, twin: None, fidelity, blind }
+}
+
+impl Rung {
+    const fn with_twin(self, twin: &'static str) -> Self {
+        Self { twin: Some(twin), ..self }
+    }
 }
 
 /// Every rung; within a signal, best first.
@@ -145,7 +153,8 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "a reset by our own kernel for data that came after close() reads as peer_reset or \
          time_wait",
-    ),
+    )
+    .with_twin("sf_destroy_twin"),
     rung(
         Signal::OrphanBegin,
         Hook::Fentry("tcp_close"),
@@ -179,8 +188,9 @@ pub const PROBES: &[Rung] = &[
         Hook::TpBtf("inet_sock_set_state"),
         Some("sf_state"),
         Fidelity::Exact,
-        "changes whose program run the kernel skipped (`lost.missed`)",
-    ),
+        "changes whose program run the kernel skipped twice (`lost.missed`)",
+    )
+    .with_twin("sf_state_twin"),
     rung(
         Signal::ResetIn,
         Hook::TpBtf("tcp_receive_reset"),

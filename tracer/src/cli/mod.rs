@@ -3,9 +3,11 @@
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
 //! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
+mod attending;
 pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod export;
 pub mod filter;
 pub mod fold;
 pub mod line;
@@ -54,6 +56,7 @@ enum Command {
     Trace(trace::TraceArgs),
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Serve(serve::ServeArgs),
@@ -94,6 +97,7 @@ impl Cli {
             Command::Trace(args) => args.run(),
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
+            Command::Export(args) => return args.run(),
             // Its exit code is its verdict.
             Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),

@@ -3,12 +3,13 @@
 //! Start: gauges first (counters are told since then), then the programs, then one dump of what
 //! stood before. From then on a [`Live::sample`] an interval, and events in between.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
-use tracer_common::abi::GROUP_OUTSIDE;
+use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
 use tracer_common::counters::{Counter, Loss};
 use tracer_common::state::TcpState;
 
@@ -49,6 +50,8 @@ pub struct Live {
     began: Monotonic,
     /// Missed runs that the table has been held against sock_diag for.
     reconciled: u64,
+    /// Program runs known to be lost.
+    missed: Cell<u64>,
     reconcile_not_before: Instant,
     /// Since when we have had more orphans than the kernel.
     too_many_since: Option<Instant>,
@@ -104,6 +107,7 @@ impl Live {
             cgroups: Cgroups::new(),
             began,
             reconciled: 0,
+            missed: Cell::new(0),
             reconcile_not_before: Instant::now(),
             too_many_since: None,
             notes,
@@ -169,17 +173,17 @@ impl Live {
     /// of sockets that are gone unseen. Costs two dumps, so not more often than every few seconds,
     /// unless it is for the last snapshot.
     fn reconcile(&mut self, thorough: bool) -> Result<()> {
-        let missed = self.kernel.missed_runs();
+        let missed = self.missed()?;
         let due = thorough || Instant::now() >= self.reconcile_not_before;
         let too_many =
             self.too_many_since.is_some_and(|since| thorough || since.elapsed() >= RECONCILE_EVERY);
         if (missed == self.reconciled && !too_many) || !due || !self.kernel.has_cookies {
             return Ok(());
         }
-        let alive = self.living()?;
+        let alive = self.living(&[])?;
         let suspects = reconcile::suspects(&self.maps, &alive)?;
         if !suspects.is_empty() {
-            let alive = self.living()?;
+            let alive = self.living(&suspects)?;
             reconcile::take_out(&mut self.maps, self.groups.base_mut(), &suspects, &alive)?;
         }
         self.reconciled = missed;
@@ -199,12 +203,15 @@ impl Live {
         }
     }
 
-    /// All full sockets that can be seen now.
-    fn living(&mut self) -> Result<Living> {
+    /// All full sockets that can be seen now, and which of the suspects are minisockets.
+    fn living(&mut self, suspects: &[(u64, SockRecord)]) -> Result<Living> {
+        let suspects: HashSet<u64> = suspects.iter().map(|(cookie, _)| *cookie).collect();
         let mut alive = Living::default();
         alive.namespaces = self.diag.dump_all(|_, entry| {
             if entry.kind == Kind::Full {
                 alive.cookies.insert(entry.cookie);
+            } else if entry.kind == Kind::Minisocket && suspects.contains(&entry.cookie) {
+                alive.replaced.insert(entry.cookie);
             }
         })?;
         alive.no_orphans = self.gauges.sample().sockets.orphan == Some(0);
@@ -243,9 +250,19 @@ impl Live {
         Ok(Lost {
             detail: self.maps.loss(Loss::Detail)?,
             untracked: self.maps.loss(Loss::Untracked)? + self.groups.untracked(),
-            missed: self.kernel.missed_runs(),
+            missed: self.missed()?,
             ungrouped: self.maps.loss(Loss::Ungrouped)?,
         })
+    }
+
+    /// Program runs that the kernel skipped and nobody made up for.
+    fn missed(&self) -> Result<u64> {
+        // In this order, so that one just skipped is no loss for the moment until it is made up for;
+        // never fewer than before, because some may be made up for between the two.
+        let skipped = self.kernel.skipped_runs();
+        let missed = skipped.saturating_sub(self.maps.loss(Loss::Caught)?);
+        self.missed.set(self.missed.get().max(missed));
+        Ok(self.missed.get())
     }
 
     fn own_cost(&mut self) -> OwnCost {

@@ -11,6 +11,7 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+pub(crate) mod doctor;
 pub(crate) mod edge;
 pub(crate) mod sys;
 

@@ -1,6 +1,6 @@
 //! `sockflow replay`: a trace as if one had been watching.
 
-mod tape;
+pub(super) mod tape;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
