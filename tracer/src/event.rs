@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::counters::{GroupCounters, OrphanEnd};
 use tracer_common::state::TcpState;
 
+use crate::facts::Facts;
 use crate::gauges::Gauges;
 use crate::time::Monotonic;
 
@@ -22,6 +23,8 @@ pub enum Input {
     Gauges(Gauges),
     /// A sample of sockets by sock_diag.
     Diag(DiagSample),
+    /// A look at what the doctor judges by; no snapshot depends on it.
+    Facts(Box<Facts>),
     /// What sockflow itself costs.
     OwnCost(OwnCost),
     /// So many events are missing in the trace that is read (its totals are not affected).

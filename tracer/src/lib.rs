@@ -33,6 +33,7 @@ pub mod playback;
 
 // Where it goes.
 pub mod export;
+pub mod report;
 pub mod serve;
 pub mod tui;
 

@@ -17,6 +17,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use measured::Measured;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sockflow::event::{Event, EventKind, Input, Owner, Totals};
@@ -759,8 +760,9 @@ fn a_million_events_take_little_memory_and_a_signal_leaves_nothing_behind() {
         command
     });
     let size = fs::metadata(&parquet).unwrap().len();
-    println!("{:?}, at most {} MiB; {} bytes", run.time, run.peak >> 20, size + run.bytes);
-    assert!(run.peak > 0 && run.peak < MOST_MEMORY, "{} MiB", run.peak >> 20);
+    let Measured { time, cpu, bytes, peak } = run;
+    println!("{time:?}, {cpu:?} CPU, at most {} MiB; {} bytes", peak >> 20, size + bytes);
+    assert!(peak > 0 && peak < MOST_MEMORY, "{} MiB", peak >> 20);
     assert!(size < 16 * MANY as u64, "{size}");
     let Some(python) = readers() else { return };
     let answers = ask(

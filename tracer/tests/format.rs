@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sockflow::event::{Direction, Event, EventKind, Group, Input, Service, Totals};
+use sockflow::facts::keeper::Keeper;
+use sockflow::facts::{Facts, FileNr, Udp, Unknown};
+use sockflow::gauges::Pages;
 use sockflow::recording::frame::{FILE_HEADER, FRAME_HEADER};
 use sockflow::recording::{Checkpoint, Gap, Machine, Options, Run, Sink, Trace, Want, Why, Writer};
 use sockflow::time::Monotonic;
@@ -45,7 +48,16 @@ fn interval(number: u64) -> Vec<Input> {
         counters,
     };
     let totals = Totals { groups: vec![group(80), group(443)], ..Totals::default() };
-    vec![Input::Totals(totals), Input::Tick(Monotonic(2_000_000 + number))]
+    let at = Monotonic(2_000_000 + number);
+    // Every other look leaves out what the one before told.
+    let mut facts = Facts::unseen(at, &Unknown::not_looked_at());
+    facts.files = Ok(FileNr { allocated: 100 + number, max: u64::MAX });
+    facts.conntrack = Err(Unknown::because("not loaded"));
+    if number.is_multiple_of(2) {
+        facts.detail_at = Some(at);
+        facts.udp = Ok(Udp { mem: Pages(number), ..Udp::default() });
+    }
+    vec![Input::Totals(totals), Input::Facts(Box::new(facts)), Input::Tick(at)]
 }
 
 /// Three pieces of three intervals of twenty events.
@@ -78,6 +90,7 @@ struct Counted {
     missing: u64,
     opened: u64,
     orphans: i64,
+    facts: Option<Keeper>,
 }
 
 impl Sink for Counted {
@@ -86,7 +99,11 @@ impl Sink for Counted {
     }
 
     fn input(&mut self, input: Input) {
-        if let Input::Totals(totals) = input {
+        if let Input::Facts(facts) = input {
+            let unseen = || Facts::unseen(Monotonic(0), &Unknown::because("never"));
+            let keeper = || Keeper::new(unseen(), Unknown::because("never"));
+            self.facts.get_or_insert_with(keeper).look(*facts);
+        } else if let Input::Totals(totals) = input {
             let counted = |counter: Counter| {
                 totals.groups.iter().map(move |group| group.counters.words[counter as usize])
             };
@@ -116,6 +133,12 @@ fn agree(python: &Path, path: &Path) -> Value {
     assert_eq!(theirs["frames"]["sample"], trace.ticks().len(), "{theirs}");
     assert_eq!(theirs["totals"]["opened"], ours.opened, "{theirs}");
     assert_eq!(theirs["totals"]["orphans"], ours.orphans, "{theirs}");
+    let facts = ours.facts.unwrap().tick(trace.last().unwrap());
+    let (files, udp) = (facts.files.unwrap(), facts.udp.unwrap());
+    assert_eq!(theirs["facts"]["files"]["allocated"], files.allocated, "{theirs}");
+    assert_eq!(theirs["facts"]["files"]["max"], u64::MAX, "{theirs}");
+    assert_eq!(theirs["facts"]["udp"]["mem_pages"], udp.mem.0, "{theirs}");
+    assert_eq!(theirs["facts"]["unknown"]["conntrack"], "not loaded", "{theirs}");
     assert_eq!(theirs["host"]["name"], trace.run().host.name.as_str(), "{theirs}");
     theirs
 }

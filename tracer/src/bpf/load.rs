@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError, SockOps};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_common::config::{Config, Filter};
 
 use super::btf::Btf;
@@ -47,6 +47,8 @@ pub struct Kernel {
     pub has_cookies: bool,
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
+    /// What they were told.
+    pub(super) config: Config,
 }
 
 /// What may be assumed, best first: the helper for cookies, a hook on `close()`, sockets known by
@@ -90,7 +92,7 @@ impl Kernel {
 
     /// What a program may assume is a constant of the object, so it is assumed, tried, and taken
     /// back if refused. With nothing accepted, the last attempt tells why.
-    fn best(options: &Options) -> Result<Self> {
+    pub(super) fn best(options: &Options) -> Result<Self> {
         requirements::check(&options.btf)?;
         raise_memlock_limit();
         let offsets = resolve_offsets(&options.btf)?;
@@ -136,15 +138,7 @@ impl Kernel {
     }
 
     fn attempt(options: &Options, btf: &AyaBtf, config: &Config, only: &Only) -> Result<Self> {
-        let log_level = super::log::level(options.verbose);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(btf))
-            .override_global("CONFIG", config, true)
-            .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries("EVENTS", options.ring_bytes)
-            .map_max_entries("SOCKETS", options.max_sockets)
-            .load(OBJECT)
-            .context("cannot create the BPF maps")?;
+        let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
         super::maps::prepare(&mut ebpf)?;
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
@@ -164,7 +158,7 @@ impl Kernel {
             }
             Ok(())
         });
-        Ok(Self { ebpf, plan, has_cookies: names, programs })
+        Ok(Self { ebpf, plan, has_cookies: names, programs, config: *config })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -184,6 +178,26 @@ impl Kernel {
             .filter_map(|info| recursion_misses(&info))
             .sum()
     }
+}
+
+/// Creates the maps; no program is loaded yet. Of a program that fails to, the verifier shall say
+/// so much.
+pub(super) fn open(
+    options: &Options,
+    btf: &AyaBtf,
+    config: &Config,
+    verifier: VerifierLogLevel,
+) -> Result<Ebpf> {
+    let log_level = super::log::level(options.verbose);
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .verifier_log_level(verifier)
+        .override_global("CONFIG", config, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("SOCKETS", options.max_sockets)
+        .load(OBJECT)
+        .context("cannot create the BPF maps")
 }
 
 /// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.
@@ -208,7 +222,8 @@ fn raise_memlock_limit() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
 }
 
-fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
+/// Loads a rung's program, then attaches it.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
     match rung.hook {
         Hook::TpBtf(tracepoint) => {
@@ -239,20 +254,24 @@ fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> 
 /// Has each new socket get a cookie as it is made or accepted, where tracing programs cannot ask
 /// for one themselves (before 5.12). So sockets are known by what sock_diag calls them, there too.
 fn name_sockets(ebpf: &mut Ebpf) -> Result<()> {
-    let program = |ebpf: &mut Ebpf, name: &str| -> Result<()> {
-        let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
-        if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
-            program.load()?;
-            program.attach(open_cgroup2()?, ON_CGROUP)?;
-        } else {
-            let program: &mut SockOps = program.try_into()?;
-            program.load()?;
-            program.attach(open_cgroup2()?, ON_CGROUP)?;
-        }
-        Ok(())
-    };
-    program(ebpf, "sf_name_created")?;
-    program(ebpf, "sf_name_accepted")
+    NAMING.iter().try_for_each(|name| attach_naming(ebpf, name))
+}
+
+/// The programs that do that.
+pub(super) const NAMING: [&str; 2] = ["sf_name_created", "sf_name_accepted"];
+
+/// Loads one of [`NAMING`], then attaches it.
+pub(super) fn attach_naming(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
+    if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
+        program.load()?;
+        program.attach(open_cgroup2()?, ON_CGROUP)?;
+    } else {
+        let program: &mut SockOps = program.try_into()?;
+        program.load()?;
+        program.attach(open_cgroup2()?, ON_CGROUP)?;
+    }
+    Ok(())
 }
 
 /// A link allows several programs on one cgroup by itself; asking for it is refused.

@@ -130,6 +130,11 @@ impl Trace {
         &self.run
     }
 
+    /// Its files, oldest first, and how long each was when it was last looked at.
+    pub fn pieces(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.pieces.iter().map(|piece| (piece.path.as_path(), piece.len))
+    }
+
     /// When each interval ended.
     #[must_use]
     pub fn ticks(&self) -> &[Monotonic] {
@@ -248,20 +253,20 @@ impl Trace {
                 let skipped = match header.kind {
                     Kind::Events => match want {
                         Want::Everything => false,
-                        Want::NoEvents => true,
+                        Want::NoEvents | Want::Facts => true,
                         Want::EventsWithin { from, to } => {
                             header.last_ns < from.0 || header.first_ns > to.0
                         }
                     },
                     // Of use only to who begins here, and only in a trace without a beginning.
                     Kind::Host => !is_fresh || header.sequence == 0,
-                    Kind::Checkpoint => !is_fresh,
+                    Kind::Checkpoint => !is_fresh || want == Want::Facts,
                     Kind::Sample => false,
                     Kind::End | Kind::Unknown(_) => true,
                 };
                 if !skipped {
                     let told = match self.payload(&header, &at)? {
-                        Ok(payload) => deliver(&header, &payload, sink),
+                        Ok(payload) => deliver(&header, &payload, want, sink),
                         Err(why) => Err((u64::from(header.events), why)),
                     };
                     if let Err((missing, why)) = told {

@@ -11,6 +11,10 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+pub(crate) mod doctor;
+pub(crate) mod edge;
+pub(crate) mod sys;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -248,6 +252,17 @@ impl Namespace {
         sockstat(&format!("/proc/{}/net", self.keeper.pid()), name)
     }
 
+    /// A counter of this namespace's group TcpExt; a namespace begins with 0.
+    pub(crate) fn tcp_ext(&self, name: &str) -> u64 {
+        tcp_ext_in(&format!("/proc/{}/net", self.keeper.pid()), name)
+    }
+
+    /// Changes a setting that is the namespace's own.
+    pub(crate) fn set(&self, dotted: &str, value: &str) {
+        let path = format!("/proc/sys/{}", dotted.replace('.', "/"));
+        self.inside(|| fs::write(path, value).expect("a setting"));
+    }
+
     /// `ss` inside, without its header.
     pub(crate) fn ss(&self, arguments: &[&str]) -> Vec<String> {
         let mut ss = Command::new("ss");
@@ -274,7 +289,11 @@ pub(crate) fn host_orphans() -> u64 {
 
 /// A counter of the group TcpExt of the host's namespace.
 pub(crate) fn tcp_ext(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/self/net/netstat").expect("netstat");
+    tcp_ext_in("/proc/self/net", name)
+}
+
+fn tcp_ext_in(folder: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("{folder}/netstat")).expect("netstat");
     let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));
     let at = names.split_whitespace().position(|word| word == name).expect("the counter");

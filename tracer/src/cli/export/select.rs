@@ -52,7 +52,7 @@ impl Window {
             if let Some(time) = place.time(&timeline, zone) {
                 return Ok(Some(time));
             }
-            let moment = tape.find(place)?;
+            let moment = tape.find(place, if is_end { "--to" } else { "--from" })?;
             let edge = if is_end { Some(moment) } else { moment.checked_sub(1) };
             // A moment belongs to the interval it ends.
             Ok(edge.map(|edge| Wall(timeline.moments[edge].0.saturating_add(1))))

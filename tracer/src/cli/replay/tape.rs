@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::super::doctor::trace::Visits;
 use super::super::fold::Fold;
 use crate::aggregate::snapshot::Snapshot;
 use crate::error::Failure;
@@ -29,6 +30,7 @@ pub(in crate::cli) struct FileTape {
     survey: Fold,
     /// Where the last view was taken.
     shown: Option<(Fold, View)>,
+    doctor: Visits,
     refreshed: Instant,
 }
 
@@ -43,6 +45,7 @@ impl FileTape {
             timeline: Arc::default(),
             survey,
             shown: None,
+            doctor: Visits::new(None),
             refreshed: Instant::now(),
         };
         tape.told_by_headers();
@@ -54,12 +57,13 @@ impl FileTape {
         (self.trace, self.zone)
     }
 
-    /// The index of the moment that is meant, read ahead as far as it takes.
+    /// The index of the moment that is meant, read ahead as far as it takes. `option` is where it
+    /// was asked for.
     ///
     /// # Errors
     ///
     /// There is no such moment; a file cannot be read.
-    pub(in crate::cli) fn find(&mut self, place: &Goto) -> Result<usize> {
+    pub(in crate::cli) fn find(&mut self, place: &Goto, option: &str) -> Result<usize> {
         loop {
             let Self { trace, timeline, zone, .. } = &*self;
             let event = |number| trace.tick_of_event(number);
@@ -69,7 +73,7 @@ impl FileTape {
                 Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
-                        .hint("leave it out to have all of the trace")
+                        .hint(format!("look at all of it: leave `{option}` out"))
                         .into());
                 }
             }
@@ -139,7 +143,8 @@ impl Tape for FileTape {
         let (events, event_number) = fold.events();
         let snapshot = snapshot.unwrap_or_else(|| fold.snapshot());
         let anchor = self.trace.run().anchor;
-        let view = View { snapshot, events: Arc::new(events), event_number, anchor };
+        let doctor = self.doctor.at(&self.trace, moment)?;
+        let view = View { snapshot, events: Arc::new(events), event_number, anchor, doctor };
         self.shown = Some((fold, view.clone()));
         Ok(view)
     }
