@@ -1,10 +1,12 @@
-//! Where a command writes a whole document: stdout, or a file that is whole or not there.
+//! Where a command writes a document: stdout, or a file that is whole or not there.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, RenameFlags};
@@ -28,12 +30,12 @@ pub(super) enum Output {
 
 impl Output {
     /// What `-o` says: nothing and `-` are stdout. Looks early whether the file can be written, so
-    /// that nobody waits for what must fail.
+    /// that nobody waits for what must fail. `example` is a file's name for a hint.
     ///
     /// # Errors
     ///
     /// It is there already, or is a folder, or its folder is not there.
-    pub(super) fn new(path: Option<&Path>, force: bool) -> Result<Self> {
+    pub(super) fn new(path: Option<&Path>, force: bool, example: &str) -> Result<Self> {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self::Stdout);
         };
@@ -41,7 +43,7 @@ impl Output {
         match path.metadata() {
             Ok(there) if there.is_dir() => {
                 return Err(Failure::usage(format!("{shown} is a folder"))
-                    .hint(format!("name a file in it: -o {}", path.join("report.html").display()))
+                    .hint(format!("name a file in it: -o {}", path.join(example).display()))
                     .into());
             }
             Ok(there) if there.is_file() && !force => return Err(is_there(path)),
@@ -80,38 +82,139 @@ impl Output {
         Ok(())
     }
 
-    /// Writes all of it. A file gets its name when it is whole and on the disk; before, it has
-    /// another one beside it.
+    /// Writes all of it.
     ///
     /// # Errors
     ///
     /// It cannot be written; then nothing of it is left.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        let open = self.open()?;
+        let mut stream = open.stream()?;
+        let written = stream.write_all(bytes).and_then(|()| stream.flush());
+        written.map_err(|error| open.cannot_write(error))?;
+        open.commit().map(|_| ())
+    }
+
+    /// Begins to write. A file gets its name when it is whole and on the disk, by [`Open::commit`];
+    /// before, it has another one beside it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or not be made.
+    pub(super) fn open(&self) -> Result<Open<'_>> {
         let Self::File { path, force } = self else {
-            let mut out = io::stdout().lock();
-            return out
-                .write_all(bytes)
-                .and_then(|()| out.flush())
-                .context("cannot write to stdout");
+            return Ok(Open { place: Place::Stdout, bytes: Arc::default() });
         };
         let kind = path.metadata().ok().map(|there| there.file_type());
-        if kind.is_some_and(|it| it.is_char_device() || it.is_fifo() || it.is_socket()) {
-            let shown = path.display();
+        let place = if kind.is_some_and(|it| it.is_char_device() || it.is_fifo() || it.is_socket())
+        {
             let file = OpenOptions::new().write(true).open(path);
-            let written = file.and_then(|mut file| file.write_all(bytes));
-            return written.map_err(|error| {
-                let hint = "name another file after -o".to_owned();
-                failed(format!("cannot write {shown}"), hint, error)
-            });
+            Place::Stream { file: file.map_err(|error| cannot_stream(path, error))?, path }
+        } else {
+            // Through a link, what it points to is replaced.
+            let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let temporary = Temporary::beside(&target)?;
+            Place::Temporary { temporary, target, path, force: *force }
+        };
+        Ok(Open { place, bytes: Arc::default() })
+    }
+}
+
+/// An output that is being written. What is not committed is taken away again.
+pub(super) struct Open<'a> {
+    place: Place<'a>,
+    /// Bytes written.
+    bytes: Arc<AtomicU64>,
+}
+
+enum Place<'a> {
+    Stdout,
+    /// A fifo or a device: it has its name already.
+    Stream {
+        path: &'a Path,
+        file: File,
+    },
+    Temporary {
+        temporary: Temporary,
+        target: PathBuf,
+        /// As typed.
+        path: &'a Path,
+        force: bool,
+    },
+}
+
+impl Open<'_> {
+    /// Whether something is left behind if nobody takes it away.
+    pub(super) const fn is_temporary(&self) -> bool {
+        matches!(self.place, Place::Temporary { .. })
+    }
+
+    /// Takes the bytes; they are not buffered.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is free.
+    pub(super) fn stream(&self) -> Result<Stream> {
+        let out: Box<dyn Write + Send> = match &self.place {
+            Place::Stdout => Box::new(io::stdout()),
+            Place::Stream { file, .. }
+            | Place::Temporary { temporary: Temporary { file, .. }, .. } => {
+                Box::new(file.try_clone().context("cannot open the output again")?)
+            }
+        };
+        Ok(Stream { out, bytes: Arc::clone(&self.bytes) })
+    }
+
+    /// Bytes written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// An error of writing, with what it concerns.
+    pub(super) fn cannot_write(&self, error: io::Error) -> anyhow::Error {
+        match &self.place {
+            Place::Stdout => anyhow::Error::new(error).context("cannot write to stdout"),
+            Place::Stream { path, .. } => cannot_stream(path, error),
+            Place::Temporary { path, .. } => cannot_write(path, error),
         }
-        // Through a link, what it points to is replaced.
-        let target = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let temporary = Temporary::beside(&target)?;
-        temporary.fill(bytes).map_err(|error| cannot_write(path, error))?;
-        temporary.rename(&target, *force).map_err(|error| match error.kind() {
+    }
+
+    /// Brings it to the disk and gives it its name; where it is and how long, if it is a file.
+    ///
+    /// # Errors
+    ///
+    /// The disk has no room after all, or somebody else has taken the name.
+    pub(super) fn commit(self) -> Result<Option<(PathBuf, u64)>> {
+        let bytes = self.bytes();
+        let Place::Temporary { temporary, target, path, force } = self.place else {
+            return Ok(None);
+        };
+        let committed = temporary.file.sync_all().and_then(|()| temporary.rename(&target, force));
+        committed.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => is_there(path),
             _ => cannot_write(path, error),
-        })
+        })?;
+        // The name must survive a crash as well as the content; not every file system can say so.
+        let _ = File::open(folder(&target)).and_then(|folder| folder.sync_all());
+        Ok(Some((path.to_owned(), bytes)))
+    }
+}
+
+/// Counts what goes through.
+pub(super) struct Stream {
+    out: Box<dyn Write + Send>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(buffer)?;
+        self.bytes.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -136,11 +239,6 @@ impl Temporary {
             .open(&path)
             .map_err(|error| cannot_create(target, error))?;
         Ok(Self { path, file, renamed: false })
-    }
-
-    fn fill(&self, bytes: &[u8]) -> io::Result<()> {
-        (&self.file).write_all(bytes)?;
-        self.file.sync_all()
     }
 
     fn rename(mut self, target: &Path, force: bool) -> io::Result<()> {
@@ -192,6 +290,11 @@ fn cannot_create(path: &Path, error: io::Error) -> anyhow::Error {
         _ => format!("df -h {folder}"),
     };
     failed(format!("cannot create {}", path.display()), hint, error)
+}
+
+fn cannot_stream(path: &Path, error: io::Error) -> anyhow::Error {
+    let hint = "name another file after -o".to_owned();
+    failed(format!("cannot write {}", path.display()), hint, error)
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {

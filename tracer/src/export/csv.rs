@@ -5,9 +5,7 @@
 //! apostrophe. The other formats have names as they are.
 
 use std::borrow::Cow;
-use std::io::Write;
-
-use anyhow::Result;
+use std::io::{self, Write};
 
 use super::schema::{COLUMNS, Row};
 use super::stamp::Stamp;
@@ -33,7 +31,7 @@ impl<W: Write> Csv<W> {
     /// # Errors
     ///
     /// The header cannot be written.
-    pub fn new(mut out: W, about: &About) -> Result<Self> {
+    pub fn new(mut out: W, about: &About) -> io::Result<Self> {
         let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         writeln!(out, "{}", names.join(","))?;
         Ok(Self {
@@ -47,7 +45,7 @@ impl<W: Write> Csv<W> {
 }
 
 impl<W: Write> Writer for Csv<W> {
-    fn event(&mut self, event: &Event) -> Result<()> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
         let row = Row::of(event, self.anchor);
         let line = &mut self.line;
         line.clear();
@@ -77,11 +75,11 @@ impl<W: Write> Writer for Csv<W> {
             write!(line, "{age}")?;
         }
         line.push(b'\n');
-        Ok(self.out.write_all(line)?)
+        self.out.write_all(line)
     }
 
-    fn finish(mut self: Box<Self>, _: &Account) -> Result<()> {
-        Ok(self.out.flush()?)
+    fn finish(mut self: Box<Self>, _: &Account) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

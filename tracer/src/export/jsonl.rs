@@ -1,10 +1,9 @@
 //! `sockflow.event/1`, one object a line: what `trace --json` prints and `export --format jsonl`
 //! writes.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 
-use anyhow::Result;
 use serde::Serialize;
 
 use super::schema::Row;
@@ -144,11 +143,11 @@ impl<W: Write> Jsonl<W> {
 }
 
 impl<W: Write> Writer for Jsonl<W> {
-    fn event(&mut self, event: &Event) -> Result<()> {
-        Ok(self.out.write_all(self.lines.event(event)?)?)
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.out.write_all(self.lines.event(event)?)
     }
 
-    fn finish(mut self: Box<Self>, _: &Account) -> Result<()> {
-        Ok(self.out.flush()?)
+    fn finish(mut self: Box<Self>, _: &Account) -> io::Result<()> {
+        self.out.flush()
     }
 }

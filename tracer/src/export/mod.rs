@@ -18,7 +18,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
-use anyhow::Result;
+use std::io;
 
 use crate::event::Event;
 use crate::time::{ClockAnchor, Wall};
@@ -87,13 +87,13 @@ pub trait Writer {
     ///
     /// # Errors
     ///
-    /// The output cannot be written; the cause is an [`std::io::Error`].
-    fn event(&mut self, event: &Event) -> Result<()>;
+    /// The output cannot be written.
+    fn event(&mut self, event: &Event) -> io::Result<()>;
 
     /// Writes what is left. Without it a Parquet file has no footer and cannot be read.
     ///
     /// # Errors
     ///
     /// As [`Writer::event`].
-    fn finish(self: Box<Self>, account: &Account) -> Result<()>;
+    fn finish(self: Box<Self>, account: &Account) -> io::Result<()>;
 }

@@ -16,7 +16,6 @@ use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPro
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 use ::parquet::schema::types::ColumnPath;
-use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use columns::{Columns, Texts};
@@ -49,9 +48,9 @@ impl<W: Write + Send> Parquet<W> {
     /// # Errors
     ///
     /// It cannot be written.
-    pub fn new(out: W, about: &About) -> Result<Self> {
-        let schema = parse_message_type(&message()).context("the table of columns is wrong")?;
-        let properties = Arc::new(properties().context("the settings of Parquet are wrong")?);
+    pub fn new(out: W, about: &About) -> io::Result<Self> {
+        let schema = parse_message_type(&message()).map_err(plain)?;
+        let properties = Arc::new(properties().map_err(plain)?);
         let file = SerializedFileWriter::new(out, Arc::new(schema), Arc::clone(&properties))
             .map_err(plain)?;
         Ok(Self {
@@ -102,7 +101,7 @@ impl<W: Write + Send> Parquet<W> {
 }
 
 impl<W: Write + Send> Writer for Parquet<W> {
-    fn event(&mut self, event: &Event) -> Result<()> {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
         let row = Row::of(event, self.about.anchor);
         self.columns.push(&row, &mut self.texts);
         self.batch += 1;
@@ -112,24 +111,24 @@ impl<W: Write + Send> Writer for Parquet<W> {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>, account: &Account) -> Result<()> {
+    fn finish(mut self: Box<Self>, account: &Account) -> io::Result<()> {
         self.write_batch().and_then(|()| self.write_group()).map_err(plain)?;
         for pair in metadata(&self.about, account) {
             self.file.append_key_value_metadata(pair);
         }
         let mut out = self.file.into_inner().map_err(plain)?;
-        Ok(out.flush()?)
+        out.flush()
     }
 }
 
 /// Under an error of Parquet's own there may be one of the disk's, which says more.
-fn plain(error: ParquetError) -> anyhow::Error {
+fn plain(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(cause) => (*cause).into(),
-            Err(cause) => anyhow::anyhow!("{cause}"),
+            Ok(cause) => *cause,
+            Err(cause) => io::Error::other(cause),
         },
-        error => error.into(),
+        error => io::Error::other(error),
     }
 }
 

@@ -115,15 +115,6 @@ impl Trace {
         self.trace
     }
 
-    /// Whether a file is one of its pieces.
-    #[must_use]
-    pub fn has_piece(&self, file: &std::fs::Metadata) -> bool {
-        self.pieces.iter().any(|piece| {
-            let piece = piece.file.as_ref().and_then(|file| file.metadata().ok());
-            piece.is_some_and(|piece| pieces::same(&piece, file))
-        })
-    }
-
     /// What holds for the whole of it.
     #[must_use]
     pub const fn run(&self) -> &Run {

@@ -1,10 +1,9 @@
 //! `sockflow export`: a trace's events for other tools.
 
-mod output;
 mod progress;
 mod select;
 
-use std::io::BufWriter;
+use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::filter::EventFilterArgs;
+use super::output::{Open, Output, Stream};
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
 use crate::recording::{Gap, Trace};
-use output::Output;
 use progress::Line;
 use select::{Selection, Window};
 
@@ -102,25 +101,30 @@ impl ExportArgs {
     pub fn run(self) -> Result<ExitCode> {
         let format = self.format()?;
         let filter = self.filter.resolve()?;
+        let output = Output::new(self.output.as_deref(), self.force, "incident.parquet")?;
+        if format == Format::Parquet && output == Output::Stdout && io::stdout().is_terminal() {
+            let name = self.file.with_extension("parquet");
+            return Err(Failure::usage("a Parquet file is nothing for a terminal")
+                .hint(format!("sockflow export {} -o {}", self.file.display(), name.display()))
+                .into());
+        }
         let trace = Trace::open(&self.file)?;
+        output.is_not_among(trace.pieces().map(|(path, _)| path))?;
         let zone = TimeZone::system();
         let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
-        let output = Output::create(self.output.as_deref(), format, self.force, &trace)?;
+        let open = output.open()?;
         // Whoever reads stdout has what was written, and nothing of ours is left behind.
-        let stop = if output.is_temporary() { stop_on_signals()? } else { Arc::default() };
+        let stop = if open.is_temporary() { stop_on_signals()? } else { Arc::default() };
 
         let mut line = Line::new(&trace);
         let mut selection = Selection::new(window, filter, &trace);
-        let result = write(&trace, &output, format, &mut selection, &stop, &mut line);
+        let result = write(&trace, &open, format, &mut selection, &stop, &mut line);
         line.clear();
-        let (account, gaps) = match result.map_err(|error| output.cannot_write(error))? {
-            Some(told) => told,
-            None => {
-                eprintln!("sockflow: stopped: nothing was written");
-                return Ok(ExitCode::from(INTERRUPTED));
-            }
+        let Some((account, gaps)) = result? else {
+            eprintln!("sockflow: stopped: nothing was written");
+            return Ok(ExitCode::from(INTERRUPTED));
         };
-        let written = output.commit()?;
+        let written = open.commit()?;
         progress::tell(&account, &gaps, &trace, &zone, written.as_ref());
         Ok(ExitCode::SUCCESS)
     }
@@ -143,26 +147,20 @@ impl ExportArgs {
 /// Reads the trace into the output; what there is to tell of it, `None` where a signal stopped it.
 fn write(
     trace: &Trace,
-    output: &Output,
+    output: &Open<'_>,
     format: Format,
     selection: &mut Selection,
     stop: &AtomicBool,
     line: &mut Line,
 ) -> Result<Option<(Account, Vec<Gap>)>> {
-    let about = about(trace);
-    let out = output.writer()?;
-    let buffered = |out| BufWriter::with_capacity(1 << 18, out);
-    let mut writer: Box<dyn Writer> = match format {
-        Format::Parquet => Box::new(Parquet::new(out, &about)?),
-        Format::Jsonl => Box::new(Jsonl::new(buffered(out), about.anchor)),
-        Format::Csv => Box::new(Csv::new(buffered(out), &about)?),
-    };
+    let cannot_write = |error| output.cannot_write(error);
+    let mut writer = writer(format, output.stream()?, &about(trace)).map_err(cannot_write)?;
     let mut cursor = trace.start();
     loop {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let more = selection.read(trace, &mut cursor, &mut *writer)?;
+        let more = selection.read(trace, &mut cursor, &mut *writer)?.map_err(cannot_write)?;
         line.show(cursor.next_event(), output.bytes());
         if !more {
             break;
@@ -170,8 +168,17 @@ fn write(
     }
     let gaps = selection.gaps(trace);
     let account = selection.account(&gaps, trace);
-    writer.finish(&account)?;
+    writer.finish(&account).map_err(cannot_write)?;
     Ok(Some((account, gaps)))
+}
+
+fn writer(format: Format, out: Stream, about: &About) -> io::Result<Box<dyn Writer>> {
+    let buffered = |out| BufWriter::with_capacity(1 << 18, out);
+    Ok(match format {
+        Format::Parquet => Box::new(Parquet::new(out, about)?),
+        Format::Jsonl => Box::new(Jsonl::new(buffered(out), about.anchor)),
+        Format::Csv => Box::new(Csv::new(buffered(out), about)?),
+    })
 }
 
 fn about(trace: &Trace) -> About {

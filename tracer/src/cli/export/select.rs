@@ -1,5 +1,7 @@
 //! Which events of a trace are written, and what is missing among them.
 
+use std::io;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
@@ -154,21 +156,22 @@ impl Selection {
         }
     }
 
-    /// Reads what is next, one frame at most; `false` at the end.
+    /// Reads what is next, one frame at most; `false` at the end. Within, whether it could be
+    /// written.
     ///
     /// # Errors
     ///
-    /// The trace cannot be read, or the output not written.
+    /// The trace cannot be read.
     pub(super) fn read(
         &mut self,
         trace: &Trace,
         cursor: &mut Cursor,
         writer: &mut dyn Writer,
-    ) -> Result<bool> {
+    ) -> Result<io::Result<bool>> {
         let want = self.window.want();
         let mut taker = Taker { selection: self, writer, failed: None };
         let more = trace.read(cursor, want, &mut taker)?;
-        taker.failed.map_or(Ok(more), Err)
+        Ok(taker.failed.map_or(Ok(more), Err))
     }
 
     /// Where the trace is damaged, as far as that concerns what was asked for. To be asked when all
@@ -260,7 +263,7 @@ impl Lost {
 struct Taker<'a> {
     selection: &'a mut Selection,
     writer: &'a mut dyn Writer,
-    failed: Option<anyhow::Error>,
+    failed: Option<io::Error>,
 }
 
 impl Sink for Taker<'_> {

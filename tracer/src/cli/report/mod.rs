@@ -95,7 +95,7 @@ impl ReportArgs {
     ///
     /// See [`Trace::open`]; there is nothing to tell of; the output cannot be written.
     pub fn run(self) -> Result<()> {
-        let output = Output::new(self.output.as_deref(), self.force)?;
+        let output = Output::new(self.output.as_deref(), self.force, "report.html")?;
         let format = self.format(&output)?;
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
