@@ -32,8 +32,8 @@ pub mod diagnose;
 pub mod playback;
 
 // Where it goes.
-pub mod report;
 pub mod export;
+pub mod report;
 pub mod serve;
 pub mod tui;
 
