@@ -9,16 +9,18 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use tracer_common::config::DETAIL_ALL;
+use tracer_common::reset::ResetReason;
+use tracer_common::state::TcpState;
 
 use super::engine::TracingArgs;
 use super::filter::FilterArgs;
 use super::top::stop_on_signals;
 use super::units::parse_duration;
-use crate::event::Owner;
-use crate::event::{Event, EventKind};
+use crate::bpf::probes::Signal;
+use crate::event::{Event, EventKind, Owner};
 use crate::sanitize::sanitize;
 use crate::source::live::{Live, anchor};
-use crate::time::{ClockAnchor, Wall};
+use crate::time::{ClockAnchor, Monotonic, Wall};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +75,8 @@ impl TraceArgs {
             json: self.json,
             failed: None,
         };
+        // Where a hook tells it comes as an event.
+        let pressure_is_told = live.plan().is_hooked(Signal::MemPressure);
         let mut pressure = live.pressure();
         let mut look = Instant::now();
         let mut lost = 0;
@@ -80,10 +84,12 @@ impl TraceArgs {
             let over = stop.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
             if over || Instant::now() >= look {
                 look = Instant::now() + LOOK_EVERY;
-                let now = live.pressure();
-                if now != pressure {
-                    printer.pressure(now)?;
-                    pressure = now;
+                if !pressure_is_told {
+                    let now = live.pressure();
+                    if now != pressure {
+                        printer.pressure(crate::source::live::now(), now)?;
+                        pressure = now;
+                    }
                 }
                 let missing = live.lost()?.detail;
                 if missing > lost {
@@ -118,6 +124,10 @@ impl<W: Write> Printer<W> {
             return;
         }
         let wall = self.anchor.wall(event.at);
+        if let EventKind::Pressure { began } = event.kind {
+            self.failed = self.pressure(event.at, Some(began)).err();
+            return;
+        }
         let result = if self.json {
             serde_json::to_writer(&mut self.out, &json(event, wall))
                 .map_err(io::Error::from)
@@ -128,13 +138,12 @@ impl<W: Write> Printer<W> {
         self.failed = result.err();
     }
 
-    fn pressure(&mut self, now: Option<bool>) -> io::Result<()> {
+    fn pressure(&mut self, at: Monotonic, now: Option<bool>) -> io::Result<()> {
         let reason = match now {
             Some(true) => "begins",
             Some(false) => "ends",
             None => "unknown",
         };
-        let at = crate::source::live::now();
         let wall = self.anchor.wall(at);
         if self.json {
             let object = serde_json::json!({
@@ -143,7 +152,7 @@ impl<W: Write> Printer<W> {
             });
             writeln!(self.out, "{object}")
         } else {
-            writeln!(self.out, "{} tcp_mem pressure {reason}", wall.clock(&self.zone))
+            writeln!(self.out, "{} tcp_mem pressure {reason}", wall.clock_micros(&self.zone))
         }
     }
 }
@@ -170,6 +179,9 @@ struct EventJson<'a> {
     age_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What more is known of `reason`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -184,9 +196,11 @@ fn kind_name(kind: EventKind) -> &'static str {
         EventKind::Close => "close",
         EventKind::OrphanBegin { .. } => "orphan_begin",
         EventKind::OrphanEnd { .. } => "orphan_end",
-        EventKind::TimeWaitBegin => "time_wait_begin",
+        EventKind::TimeWaitBegin { .. } => "time_wait_begin",
+        EventKind::TimeWaitEnd { .. } => "time_wait_end",
         EventKind::ResetIn => "reset_in",
-        EventKind::ResetOut => "reset_out",
+        EventKind::ResetOut { .. } => "reset_out",
+        EventKind::Pressure { .. } => "pressure",
     }
 }
 
@@ -194,8 +208,17 @@ fn json(event: &Event, time: Wall) -> EventJson<'_> {
     let (old, new, reason) = match event.kind {
         EventKind::State { old, new } => (Some(old.kernel_name()), Some(new.kernel_name()), None),
         EventKind::OrphanBegin { state } => (None, Some(state.kernel_name()), None),
-        EventKind::OrphanEnd { reason } => (None, None, Some(reason.name())),
-        _ => (None, None, None),
+        EventKind::OrphanEnd { reason, .. } => (None, None, Some(reason.name())),
+        EventKind::TimeWaitBegin { substate } => (None, substate.map(TcpState::kernel_name), None),
+        EventKind::TimeWaitEnd { substate, reason } => {
+            (Some(substate.kernel_name()), None, Some(reason.name()))
+        }
+        EventKind::ResetOut { reason } => (None, None, reason.map(ResetReason::name)),
+        EventKind::Close | EventKind::ResetIn | EventKind::Pressure { .. } => (None, None, None),
+    };
+    let detail = match event.kind {
+        EventKind::OrphanEnd { detail, .. } => detail.name(),
+        _ => None,
     };
     EventJson {
         schema: EVENT_SCHEMA,
@@ -212,6 +235,7 @@ fn json(event: &Event, time: Wall) -> EventJson<'_> {
         netns: event.netns,
         age_ms: event.born.map(|born| event.at.seconds_since(born) * 1000.0),
         reason,
+        detail,
     }
 }
 
@@ -220,10 +244,23 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
         EventKind::State { old, new } => format!("{old} -> {new}"),
         EventKind::Close => "close()".to_owned(),
         EventKind::OrphanBegin { state } => format!("orphan begins in {state}"),
-        EventKind::OrphanEnd { reason } => format!("orphan ends: {}", reason.name()),
-        EventKind::TimeWaitBegin => "minisocket takes over".to_owned(),
+        EventKind::OrphanEnd { reason, detail } => match detail.name() {
+            Some(detail) => format!("orphan ends: {} ({detail})", reason.name()),
+            None => format!("orphan ends: {}", reason.name()),
+        },
+        EventKind::TimeWaitBegin { substate: Some(substate) } => {
+            format!("minisocket takes over in {substate}")
+        }
+        EventKind::TimeWaitBegin { substate: None } => "minisocket takes over".to_owned(),
+        EventKind::TimeWaitEnd { substate, reason } => {
+            format!("minisocket ends in {substate}: {}", reason.name())
+        }
         EventKind::ResetIn => "RST received".to_owned(),
-        EventKind::ResetOut => "RST sent".to_owned(),
+        EventKind::ResetOut { reason: Some(reason) } => format!("RST sent: {}", reason.name()),
+        EventKind::ResetOut { reason: None } => "RST sent".to_owned(),
+        EventKind::Pressure { began } => {
+            format!("tcp_mem pressure {}", if began { "begins" } else { "ends" })
+        }
     };
     let owner = event.owner.as_ref().map_or_else(
         || "-".to_owned(),
@@ -241,10 +278,8 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Monotonic;
     use std::sync::Arc;
-    use tracer_common::counters::OrphanEnd;
-    use tracer_common::state::TcpState;
+    use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
 
     fn event(kind: EventKind) -> Event {
         Event {
@@ -271,8 +306,16 @@ mod tests {
         assert_eq!((&value["old"], &value["new"]), (&"FIN_WAIT1".into(), &"FIN_WAIT2".into()));
         assert_eq!(value["age_ms"], 1.5);
         assert_eq!(value.get("reason"), None, "fields that don't apply are left out");
-        let end = event(EventKind::OrphanEnd { reason: OrphanEnd::Killed });
-        assert_eq!(serde_json::to_value(json(&end, Wall(0))).unwrap()["reason"], "killed");
+        let value = |kind| serde_json::to_value(json(&event(kind), Wall(0))).unwrap();
+        let reason = OrphanEnd::Killed;
+        let end = value(EventKind::OrphanEnd { reason, detail: EndDetail::Memory });
+        assert_eq!((&end["reason"], &end["detail"]), (&"killed".into(), &"memory".into()));
+        let reset = value(EventKind::ResetOut { reason: ResetReason::named("TCP_STATE") });
+        assert_eq!(reset["reason"], "TCP_STATE");
+        let (reason, substate) = (MiniEnd::Reused, TcpState::TimeWait);
+        let end = value(EventKind::TimeWaitEnd { substate, reason });
+        assert_eq!(end["kind"], "time_wait_end");
+        assert_eq!((&end["old"], &end["reason"]), (&"TIME_WAIT".into(), &"reused".into()));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod help;
 mod page;
 mod paint;
 mod port;
+mod port_details;
 mod ports;
 mod process;
 mod raster;
