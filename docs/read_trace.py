@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads a sockflow trace by docs/FORMAT.md alone: host, frames, gaps, totals of the last sample.
 
-Usage: read_trace.py FILE, prints one JSON object. Needs the package `zstandard`.
+Of what the doctor looks at: what was told last. Usage: read_trace.py FILE, prints one JSON object. Needs the package `zstandard`.
 """
 
 import glob
@@ -85,7 +85,7 @@ def main(path):
     pieces = sorted(filter(None, pieces), key=lambda frames: frames[0].sequence)
 
     told = {"trace": trace, "host": None, "frames": {}, "events": 0, "missing": 0, "end": None,
-            "totals": {}}
+            "totals": {}, "facts": {}}
     expected = before = None
     for frame in (frame for frames in pieces for frame in frames):
         if frame.trace != trace or (expected is not None and frame.sequence < expected):
@@ -102,8 +102,9 @@ def main(path):
         if name == "host":
             told["host"] = told["host"] or json.loads(payload)["host"]
         elif name == "sample":
-            told["totals"] = {}
-            for group in json.loads(payload).get("totals", {}).get("groups", []):
+            told["totals"], sample = {}, json.loads(payload)
+            told["facts"].update(sample.get("facts", {}))
+            for group in sample.get("totals", {}).get("groups", []):
                 for counter, value in group["counters"].items():
                     told["totals"][counter] = told["totals"].get(counter, 0) + value
         elif name == "end":

@@ -276,14 +276,16 @@ pub enum Loss {
     Ungrouped = 2,
     /// FIN_WAIT1 times that found no room in the histogram.
     Histogram = 3,
+    /// Not a loss: program runs that the kernel skipped, and the program's twin made up for.
+    Caught = 4,
     /// Minisockets for which the table had no room: their end is not counted, nor they themselves.
-    Minisockets = 4,
+    Minisockets = 5,
     /// Reasons of resets that found no room.
-    Reasons = 5,
+    Reasons = 6,
 }
 
 /// Words in `LOSSES`.
-pub const LOSS_WORDS: u32 = 6;
+pub const LOSS_WORDS: u32 = 7;
 
 /// One group's counters on one CPU, or their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

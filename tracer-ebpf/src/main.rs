@@ -9,7 +9,8 @@
 //! * [`sock`], [`mini`], [`task`]: the only readers of kernel memory;
 //! * [`track`]: the record of a socket; [`group`]: which counters it belongs to;
 //! * [`totals`]: the exact counters; [`emit`]: detail events, which may be lost;
-//! * [`filter`]: which sockets are let through.
+//! * [`filter`]: which sockets are let through;
+//! * [`twin`]: runs that the kernel skips, made up for.
 #![no_std]
 #![no_main]
 #![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
@@ -27,6 +28,7 @@ mod sock;
 mod task;
 mod totals;
 mod track;
+mod twin;
 
 /// The verifier proves that nothing panics; this is never reached.
 #[cfg(target_arch = "bpf")]

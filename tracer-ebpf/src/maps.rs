@@ -67,6 +67,10 @@ pub(crate) static HOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(HOST_WO
 #[map]
 pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_WORDS, 0);
 
+/// Whether a program is running on this CPU, by `twin::Program`. Written by the programs.
+#[map]
+pub(crate) static RUNNING: PerCpuArray<u32> = PerCpuArray::with_max_entries(2, 0);
+
 /// Switches user space turns while programs run: `tracer_common::abi::CONTROL_…`.
 #[map]
 pub(crate) static CONTROL: Array<u32> = Array::with_max_entries(CONTROL_WORDS, 0);

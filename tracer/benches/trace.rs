@@ -10,34 +10,26 @@
 
 #[path = "support/arguments.rs"]
 mod arguments;
+#[path = "support/recorded.rs"]
+mod recorded;
 #[path = "support/traffic.rs"]
 mod traffic;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sockflow::aggregate::{Aggregator, Settings, checkpoint};
-use sockflow::cli::fold::{Fold, settings};
-use sockflow::event::{Event, Input, OwnCost, Totals};
-use sockflow::gauges::Gauges;
-use sockflow::recording::{Checkpoint, Options, Run, Sink, Trace, Want, Why, Writer};
-use sockflow::time::{ClockAnchor, Monotonic, Wall};
-use traffic::Traffic;
+use sockflow::cli::fold::Fold;
+use sockflow::event::{Event, Input};
+use sockflow::recording::{Sink, Trace, Want};
 
-const SECOND: u64 = 1_000_000_000;
 /// Moments that are gone to.
 const SEEKS: usize = 200;
-/// Events a recorder takes from the ring at once.
-const DRAIN: usize = 65_536;
-/// Events of traffic that are made; more repeat them.
-const MADE: usize = 10_000_000;
 
 fn main() {
     let events = arguments::events();
     let folder = std::env::temp_dir().join(format!("sockflow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("bench.sockflow");
-    let written = write(&path, events);
+    let written = recorded::write(&path, events);
     let bytes = std::fs::metadata(&path).unwrap().len();
     println!("{events} events, {bytes} bytes: {:.2} an event", bytes as f64 / events as f64);
     println!(
@@ -81,70 +73,6 @@ fn main() {
     assert_eq!(counter.0, events as u64);
     println!("read    {:>8.1} M events/s", rate(events, began.elapsed()));
     std::fs::remove_dir_all(&folder).unwrap();
-}
-
-/// Time in the writer, without that of making traffic.
-fn write(path: &Path, events: usize) -> Duration {
-    let run = Run {
-        anchor: ClockAnchor { monotonic: Monotonic(0), wall: Wall(1_795_365_730 * SECOND as i64) },
-        interval_s: 1.0,
-        detail: "all".to_owned(),
-        baseline: Some(Gauges::default()),
-        ..Run::default()
-    };
-    let mut fold = Aggregator::new(Settings { ..settings(&run) });
-    let sync = Duration::from_secs(1);
-    let options = Options { path: path.to_owned(), force: true, max_bytes: None, sync };
-    let mut writer = Writer::create(options, run).unwrap();
-    let mut traffic: Vec<Event> = Traffic::new(1).take(events.min(MADE)).collect();
-    let began = Instant::now();
-    let (first, last) = (traffic[0].at.0, traffic[traffic.len() - 1].at.0);
-    let mut tick = Monotonic(first + SECOND);
-    let mut written = 0;
-    'writing: loop {
-        for event in &traffic {
-            while event.at >= tick {
-                sample(&mut writer, &mut fold, tick);
-                tick.0 += SECOND;
-            }
-            fold.event(event);
-            writer.event(event).unwrap();
-            written += 1;
-            if written % DRAIN == 0 {
-                writer.checkpoint_if_due(|| state(&fold)).unwrap();
-            }
-            if written == events {
-                break 'writing;
-            }
-        }
-        // The same traffic again, later and with sockets of its own.
-        for event in &mut traffic {
-            event.at.0 += last - first;
-            event.born = event.born.map(|born| Monotonic(born.0 + last - first));
-            event.socket += 1 << 40;
-        }
-    }
-    sample(&mut writer, &mut fold, tick);
-    writer.finish(Why::Finished).unwrap();
-    began.elapsed()
-}
-
-fn sample(writer: &mut Writer, fold: &mut Aggregator, at: Monotonic) {
-    let inputs = [
-        Input::Gauges(Gauges::default()),
-        Input::Totals(Totals::default()),
-        Input::OwnCost(OwnCost::default()),
-        Input::Tick(at),
-    ];
-    for input in inputs.clone() {
-        fold.apply(input);
-    }
-    writer.sample(&inputs).unwrap();
-    writer.sampled(|| state(fold)).unwrap();
-}
-
-fn state(fold: &Aggregator) -> Checkpoint {
-    Checkpoint { version: checkpoint::VERSION, bytes: fold.save() }
 }
 
 struct Counter(u64);

@@ -9,6 +9,7 @@ use tracer_common::counters::{EndDetail, GroupCounters, MiniCounters, MiniEnd, O
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
+use crate::facts::Facts;
 use crate::gauges::Gauges;
 use crate::time::Monotonic;
 
@@ -23,6 +24,8 @@ pub enum Input {
     Gauges(Gauges),
     /// A sample of sockets by sock_diag.
     Diag(DiagSample),
+    /// A look at what the doctor judges by; no snapshot depends on it.
+    Facts(Box<Facts>),
     /// What sockflow itself costs.
     OwnCost(OwnCost),
     /// So many events are missing in the trace that is read (its totals are not affected).

@@ -2,11 +2,15 @@
 //!
 //! It owns no conclusion: [`crate::diagnose`] draws them. A part that a kernel, a namespace or a
 //! missing right does not tell is [`Unknown`] with the reason, never 0. The reader is
-//! [`crate::source::facts`].
+//! [`crate::source::facts`]; of looks that show a part each, [`keeper`] makes the whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod keeper;
+mod settings;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+pub use self::settings::{SettingLine, Settings};
 use crate::gauges::{Bytes, Gauges, Pages};
 use crate::time::Monotonic;
 
@@ -19,7 +23,21 @@ impl Unknown {
     pub fn because(why: impl Into<String>) -> Self {
         Self(why.into())
     }
+
+    /// A look that left this part out: what was known of it before still holds.
+    #[must_use]
+    pub fn not_looked_at() -> Self {
+        Self::because(NOT_LOOKED_AT)
+    }
+
+    /// Whether it is [`Self::not_looked_at`].
+    #[must_use]
+    pub fn is_not_looked_at(&self) -> bool {
+        self.0 == NOT_LOOKED_AT
+    }
 }
+
+const NOT_LOOKED_AT: &str = "not looked at";
 
 /// A part that may be missing.
 pub type Known<T> = Result<T, Unknown>;
@@ -29,6 +47,11 @@ pub type Known<T> = Result<T, Unknown>;
 pub struct Facts {
     /// When.
     pub at: Monotonic,
+    /// When the parts that cost much were looked at: descriptors, sockets, cgroups.
+    pub detail_at: Option<Monotonic>,
+    /// Whether of `listeners` and `processes` only those are told that are worth it, see
+    /// [`Facts::thin`].
+    pub sparse: bool,
     /// `uname -r`.
     pub kernel: String,
     /// Main memory of the host.
@@ -36,7 +59,8 @@ pub struct Facts {
     /// What the kernel says about TCP.
     pub gauges: Known<Gauges>,
     /// Settings by name (`net.core.somaxconn`), white space made single blanks. Those that this
-    /// kernel, namespace or user cannot see are missing.
+    /// kernel, namespace or user cannot see are missing. Of a look that a [`keeper::Keeper`] takes
+    /// in: those that are not as at the beginning of the run.
     pub sysctls: BTreeMap<String, String>,
     /// Whether we are in the host's first network namespace: only there are its global settings
     /// visible. Not known without the right to look.
@@ -53,8 +77,8 @@ pub struct Facts {
     pub udp: Known<Udp>,
     /// Connection tracking of the namespace.
     pub conntrack: Known<Conntrack>,
-    /// Packets that CPUs could not take in, one entry a CPU.
-    pub softnet: Known<Vec<SoftnetCpu>>,
+    /// Packets that CPUs could not take in.
+    pub softnet: Known<Softnet>,
     /// Memory of the cgroups that have sockets.
     pub cgroups: Known<Vec<CgroupMemory>>,
     /// What the host sets at boot.
@@ -114,17 +138,48 @@ pub struct Listener {
     pub owner: Option<(u32, String)>,
 }
 
+impl Listener {
+    /// Whether somebody waits, or was dropped once.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.queue > 0 || self.drops.is_some_and(|drops| drops > 0)
+    }
+
+    /// How full the queue is; 1 is full: it holds one more than the backlog.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(self.queue) / (f64::from(self.backlog) + 1.0)
+    }
+}
+
+impl ProcessFds {
+    /// The higher share of its limit goes first.
+    #[must_use]
+    pub fn worse_first(a: &Self, b: &Self) -> std::cmp::Ordering {
+        // open/soft compared without dividing: u64 times u64 fits.
+        let (left, right) =
+            (u128::from(a.open) * u128::from(b.soft), u128::from(b.open) * u128::from(a.soft));
+        right.cmp(&left).then_with(|| b.open.cmp(&a.open)).then_with(|| a.pid.cmp(&b.pid))
+    }
+
+    /// Whether it uses half of its limit, or more.
+    #[must_use]
+    pub const fn is_near(&self) -> bool {
+        self.open >= self.soft / 2
+    }
+}
+
 /// The sockets that do not listen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sockets {
     /// Orphans, of every namespace that could be asked.
     pub orphans: Orphans,
     /// Half-open connections of the namespace, by local port (the SYN queue).
-    pub half_open: BTreeMap<u16, u64>,
+    pub half_open: Known<BTreeMap<u16, u64>>,
     /// Minisockets of the namespace.
-    pub minisockets: Minisockets,
+    pub minisockets: Known<Minisockets>,
     /// The destinations that hold most local ports, of the namespace, most first; a few.
-    pub destinations: Vec<Destination>,
+    pub destinations: Known<Vec<Destination>>,
     /// Namespaces that could not be asked for orphans.
     pub namespaces_denied: usize,
 }
@@ -136,14 +191,21 @@ pub struct Orphans {
     pub count: u64,
     /// Memory charged for them.
     pub bytes: u64,
+    /// What they wait for; `None` where only their number and memory were told.
+    pub waits: Option<Waits>,
+    /// By local port, most first; a few.
+    pub ports: Vec<(u16, u64)>,
+}
+
+/// What orphans wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
     /// Those that probe a closed window: their peer answers and reads nothing.
     pub probing: u64,
     /// Those that retransmit for want of an answer.
     pub retransmitting: u64,
     /// In LAST_ACK: the peer closed first.
     pub last_ack: u64,
-    /// By local port, most first; a few.
-    pub ports: Vec<(u16, u64)>,
 }
 
 /// Minisockets by who connected.
@@ -192,17 +254,19 @@ pub struct Conntrack {
     pub dropped: Option<u64>,
 }
 
-/// A row of `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c).
+/// `/proc/net/softnet_stat` (`softnet_seq_show`, net/core/net-procfs.c), summed over the CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SoftnetCpu {
+pub struct Softnet {
+    /// How many CPUs.
+    pub cpus: u64,
     /// Packets taken in.
-    pub processed: u32,
-    /// Packets dropped because the CPU's backlog was full.
-    pub dropped: u32,
+    pub processed: u64,
+    /// Packets dropped because a CPU's backlog was full.
+    pub dropped: u64,
     /// How often the softirq ran out of its budget with work left.
-    pub squeezed: u32,
-    /// Packets in the backlog now; kernels that tell (5.14).
-    pub backlog: Option<u32>,
+    pub squeezed: u64,
+    /// Packets in the longest backlog now; kernels that tell (5.14).
+    pub backlog: Option<u64>,
 }
 
 /// Memory of one cgroup2.
@@ -222,69 +286,71 @@ pub struct CgroupMemory {
     pub oom_kills: u64,
 }
 
-/// What the host sets at boot, in the order it is applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Every line that sets something.
-    pub lines: Vec<SettingLine>,
-    /// Keys of those lines that `/proc/sys` does not have here.
-    pub absent: BTreeSet<String>,
-    /// Files that could not be read.
-    pub unreadable: Vec<String>,
-}
-
-/// One line of `sysctl.conf` or a file of `sysctl.d`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingLine {
-    /// The file.
-    pub file: String,
-    /// Its number, from 1.
-    pub line: usize,
-    /// The key, in dotted form.
-    pub key: String,
-    /// The value, white space made single blanks; `None` for a line without `=`.
-    pub value: Option<String>,
-}
-
-impl SettingLine {
-    /// Reads a line; `None` for comments and blank ones.
+impl CgroupMemory {
+    /// How much of its limit it uses; little where it has none.
     #[must_use]
-    pub fn parse(file: &str, line: usize, text: &str) -> Option<Self> {
-        let text = text.trim();
-        if text.is_empty() || text.starts_with(['#', ';']) {
-            return None;
-        }
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => {
-                (key, Some(value.split_whitespace().collect::<Vec<_>>().join(" ")))
-            }
-            None => (text, None),
-        };
-        // A leading `-` means: go on where it fails.
-        let key = key.trim();
-        let key = dotted(key.strip_prefix('-').unwrap_or(key).trim());
-        (!key.is_empty()).then(|| Self { file: file.to_owned(), line, key, value })
+    pub fn share(&self) -> f64 {
+        self.current as f64 / self.max.unwrap_or(u64::MAX).max(1) as f64
     }
 }
 
-/// `net/ipv4/tcp_mem` as `net.ipv4.tcp_mem`; what separator comes first is the separator, and then
-/// the other one is part of a name (an interface `eth0.1`).
-#[must_use]
-fn dotted(key: &str) -> String {
-    match key.find(['.', '/']) {
-        Some(at) if key[at..].starts_with('/') => key
-            .chars()
-            .map(|character| match character {
-                '/' => '.',
-                '.' => '/',
-                other => other,
-            })
-            .collect(),
-        _ => key.to_owned(),
-    }
-}
+/// Listeners of one look that are kept: those nearest to their backlog.
+pub const MOST_LISTENERS: usize = 512;
+/// Cgroups of one look that are kept: those nearest to their limit.
+pub const MOST_CGROUPS: usize = 64;
 
 impl Facts {
+    /// A look at that moment that saw nothing, for this reason.
+    #[must_use]
+    pub fn unseen(at: Monotonic, why: &Unknown) -> Self {
+        Self {
+            at,
+            detail_at: None,
+            sparse: false,
+            kernel: String::new(),
+            memory: Err(why.clone()),
+            gauges: Err(why.clone()),
+            sysctls: BTreeMap::new(),
+            first_netns: None,
+            files: Err(why.clone()),
+            processes: Err(why.clone()),
+            listeners: Err(why.clone()),
+            sockets: Err(why.clone()),
+            udp: Err(why.clone()),
+            conntrack: Err(why.clone()),
+            softnet: Err(why.clone()),
+            cgroups: Err(why.clone()),
+            settings: Err(why.clone()),
+        }
+    }
+
+    /// Bounds what is kept of this look, for looks that are kept by the thousand. Of one that is
+    /// not thorough only listeners that somebody waits for or that have dropped somebody, and
+    /// processes that use half of their limit: [`keeper::Keeper`] knows the others.
+    pub fn thin(&mut self, thorough: bool) {
+        self.sparse = !thorough;
+        if let Ok(listeners) = &mut self.listeners {
+            if !thorough {
+                listeners.retain(Listener::is_busy);
+            }
+            if listeners.len() > MOST_LISTENERS {
+                listeners.sort_by(|a, b| {
+                    (b.share().total_cmp(&a.share())).then_with(|| b.drops.cmp(&a.drops))
+                });
+                listeners.truncate(MOST_LISTENERS);
+            }
+        }
+        if let Ok(processes) = &mut self.processes
+            && !thorough
+        {
+            processes.worst.retain(ProcessFds::is_near);
+        }
+        if let Ok(cgroups) = &mut self.cgroups {
+            cgroups.sort_by(|a, b| b.share().total_cmp(&a.share()));
+            cgroups.truncate(MOST_CGROUPS);
+        }
+    }
+
     /// A setting that is one number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
@@ -306,29 +372,5 @@ impl Facts {
             Ok(gauges) if gauges.limits.page.0 > 0 => gauges.limits.page,
             _ => Bytes(4096),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_sysctl_conf_are_read_as_sysctl_reads_them() {
-        let parsed = |text: &str| {
-            SettingLine::parse("f", 1, text).map(|line| (line.key, line.value.unwrap_or_default()))
-        };
-        assert_eq!(parsed("# net.ipv4.tcp_mem = 1"), None);
-        assert_eq!(parsed("; x = 1"), None);
-        assert_eq!(parsed("  "), None);
-        let is = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
-        assert_eq!(parsed(" net.ipv4.tcp_mem= 1\t2  3 "), is("net.ipv4.tcp_mem", "1 2 3"));
-        assert_eq!(parsed("-net/core/somaxconn=4096"), is("net.core.somaxconn", "4096"));
-        assert_eq!(
-            parsed("net/ipv4/conf/eth0.1/rp_filter=1"),
-            is("net.ipv4.conf.eth0/1.rp_filter", "1")
-        );
-        assert_eq!(parsed("-net.ipv4.conf.*"), is("net.ipv4.conf.*", ""));
-        assert_eq!(parsed("= 1"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! kernel ─► bpf ─┐
 //! /proc, netlink ┴► source ┬► event::Input ─► aggregate ─► Snapshot ─► tui, JSON, lines
-//! trace file ◄─► recording ┘
+//! trace file ◄─► recording ┴► export
 //! ```
 //!
 //! `aggregate` is a pure fold without clock or I/O; a view sees only the snapshot. What must stay
@@ -32,6 +32,8 @@ pub mod diagnose;
 pub mod playback;
 
 // Where it goes.
+pub mod export;
+pub mod report;
 pub mod serve;
 pub mod tui;
 

@@ -3,51 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod python;
+
 use std::fs::OpenOptions;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use sockflow::event::{Direction, Event, EventKind, Group, Input, Service, Totals};
+use sockflow::facts::keeper::Keeper;
+use sockflow::facts::{Facts, FileNr, Udp, Unknown};
+use sockflow::gauges::Pages;
 use sockflow::recording::frame::{FILE_HEADER, FRAME_HEADER};
 use sockflow::recording::{Checkpoint, Gap, Machine, Options, Run, Sink, Trace, Want, Why, Writer};
 use sockflow::time::Monotonic;
 use tracer_common::counters::{Counter, GroupCounters};
-
-/// A Python with the package that the reader needs; made once and kept. `None`, with a word on
-/// stderr, where it cannot be had.
-fn python() -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("read-trace-venv");
-    let python = venv.join("bin/python");
-    let has_it = || {
-        let import = Command::new(&python).args(["-c", "import zstandard"]).output();
-        import.is_ok_and(|output| output.status.success())
-    };
-    if has_it() {
-        return Some(python);
-    }
-    let run = |command: &mut Command| {
-        let output = command.output().map_err(|error| error.to_string())?;
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok(()) } else { Err(told) }
-    };
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).and_then(|()| {
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "zstandard"]))
-    });
-    match made {
-        Ok(()) if has_it() => Some(python),
-        result => {
-            eprintln!(
-                "skipped: no Python with zstandard to read a trace independently: {}",
-                result.err().unwrap_or_default()
-            );
-            None
-        }
-    }
-}
 
 fn event(number: u64) -> Event {
     Event {
@@ -75,7 +48,16 @@ fn interval(number: u64) -> Vec<Input> {
         counters,
     };
     let totals = Totals { groups: vec![group(80), group(443)], ..Totals::default() };
-    vec![Input::Totals(totals), Input::Tick(Monotonic(2_000_000 + number))]
+    let at = Monotonic(2_000_000 + number);
+    // Every other look leaves out what the one before told.
+    let mut facts = Facts::unseen(at, &Unknown::not_looked_at());
+    facts.files = Ok(FileNr { allocated: 100 + number, max: u64::MAX });
+    facts.conntrack = Err(Unknown::because("not loaded"));
+    if number.is_multiple_of(2) {
+        facts.detail_at = Some(at);
+        facts.udp = Ok(Udp { mem: Pages(number), ..Udp::default() });
+    }
+    vec![Input::Totals(totals), Input::Facts(Box::new(facts)), Input::Tick(at)]
 }
 
 /// Three pieces of three intervals of twenty events.
@@ -108,6 +90,7 @@ struct Counted {
     missing: u64,
     opened: u64,
     orphans: i64,
+    facts: Option<Keeper>,
 }
 
 impl Sink for Counted {
@@ -116,7 +99,11 @@ impl Sink for Counted {
     }
 
     fn input(&mut self, input: Input) {
-        if let Input::Totals(totals) = input {
+        if let Input::Facts(facts) = input {
+            let unseen = || Facts::unseen(Monotonic(0), &Unknown::because("never"));
+            let keeper = || Keeper::new(unseen(), Unknown::because("never"));
+            self.facts.get_or_insert_with(keeper).look(*facts);
+        } else if let Input::Totals(totals) = input {
             let counted = |counter: Counter| {
                 totals.groups.iter().map(move |group| group.counters.words[counter as usize])
             };
@@ -146,13 +133,19 @@ fn agree(python: &Path, path: &Path) -> Value {
     assert_eq!(theirs["frames"]["sample"], trace.ticks().len(), "{theirs}");
     assert_eq!(theirs["totals"]["opened"], ours.opened, "{theirs}");
     assert_eq!(theirs["totals"]["orphans"], ours.orphans, "{theirs}");
+    let facts = ours.facts.unwrap().tick(trace.last().unwrap());
+    let (files, udp) = (facts.files.unwrap(), facts.udp.unwrap());
+    assert_eq!(theirs["facts"]["files"]["allocated"], files.allocated, "{theirs}");
+    assert_eq!(theirs["facts"]["files"]["max"], u64::MAX, "{theirs}");
+    assert_eq!(theirs["facts"]["udp"]["mem_pages"], udp.mem.0, "{theirs}");
+    assert_eq!(theirs["facts"]["unknown"]["conntrack"], "not loaded", "{theirs}");
     assert_eq!(theirs["host"]["name"], trace.run().host.name.as_str(), "{theirs}");
     theirs
 }
 
 #[test]
 fn a_reader_written_from_the_description_agrees() {
-    let Some(python) = python() else { return };
+    let Some(python) = python::with("read-trace-venv", &["zstandard"]) else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("read-trace");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();

@@ -9,117 +9,17 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
+use support::edge::{Edge, assert_totals, fill, read_to_end, row_of, total};
+use support::sys::set_linger2;
 use support::{
-    Guarded, Namespace, PORT, Top, assert_balanced, assert_complete, ended, ends, eventually,
-    find_row, host_orphans, live, number, row, turn,
+    Guarded, PORT, assert_balanced, ended, ends, eventually, host_orphans, live, number, turn,
 };
-
-/// A namespace of its own and `top` beside it.
-struct Edge {
-    namespace: Namespace,
-    top: Top,
-    orphans_before: u64,
-}
-
-impl Edge {
-    fn new() -> Self {
-        let namespace = Namespace::new();
-        let orphans_before = host_orphans();
-        let name = namespace.name();
-        let top = Top::start(&["--netns", &name, "--interval", "100ms"]);
-        let exact = &top.snapshots[0]["fidelity"]["orphan_begin"];
-        assert_eq!(exact, "exact", "no hook on close(): shutdown() cannot be told from it");
-        Self { namespace, top, orphans_before }
-    }
-
-    fn listen(&self) -> TcpListener {
-        self.namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen"))
-    }
-
-    fn connect(&self) -> TcpStream {
-        self.namespace.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect"))
-    }
-
-    /// A listener, and both ends of a connection to it: server, client.
-    fn pair(&self) -> (TcpListener, TcpStream, TcpStream) {
-        let listener = self.listen();
-        let client = self.connect();
-        let (server, _) = listener.accept().expect("accept");
-        (listener, server, client)
-    }
-
-    /// Waits until the row of a direction is so, and returns it.
-    fn until(&mut self, what: &str, direction: &str, like: impl Fn(&Value) -> bool) -> Value {
-        let snapshot =
-            self.top.until(what, |snapshot| find_row(snapshot, PORT, direction).is_some_and(&like));
-        assert_eq!(snapshot["orphans"]["drift"], 0, "{snapshot}");
-        row(&snapshot, PORT, direction).clone()
-    }
-
-    /// The row of a direction now.
-    fn now(&mut self, direction: &str) -> Value {
-        row(self.top.now(), PORT, direction).clone()
-    }
-
-    /// The end: nothing is left of full sockets, and of orphans what there was before.
-    fn finish(self) -> Value {
-        let before = self.orphans_before;
-        eventually("no orphans", || host_orphans() == before);
-        let last = self.top.last();
-        assert_complete(&last);
-        assert_eq!(last["orphans"]["drift"], 0, "{last}");
-        assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
-        for state in ["listen", "syn_sent", "syn_recv", "established", "close_wait", "last_ack"] {
-            assert_eq!(last["states"][state], 0, "{state} of {last}");
-        }
-        last
-    }
-}
-
-fn total(row: &Value, name: &str) -> u64 {
-    number(row, &format!("/totals/{name}"))
-}
-
-/// Exactly these totals, the others 0.
-#[track_caller]
-fn assert_totals(row: &Value, expected: &[(&str, u64)]) {
-    for name in ["opened", "closed", "standing", "orphaned", "time_wait", "resets_in", "resets_out"]
-    {
-        let expected = expected.iter().find(|(known, _)| *known == name).map_or(0, |(_, n)| *n);
-        assert_eq!(total(row, name), expected, "{name} of {row}");
-    }
-}
-
-fn read_to_end(stream: &mut TcpStream) -> usize {
-    stream.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).expect("read");
-    bytes.len()
-}
-
-/// Writes until nothing more fits, also after the peer has had time to say so.
-fn fill(stream: &mut TcpStream) {
-    stream.set_nonblocking(true).expect("nonblocking");
-    let payload = [b'.'; 4096];
-    for _ in 0..5 {
-        loop {
-            match stream.write(&payload) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        std::thread::sleep(Duration::from_millis(60));
-    }
-    stream.set_nonblocking(false).expect("blocking");
-}
 
 #[test]
 fn half_closed_then_closed() {
@@ -143,12 +43,6 @@ fn half_closed_then_closed() {
     let client = row_of(&last, "out");
     assert_totals(&client, &[("opened", 1), ("closed", 1), ("orphaned", 1)]);
     assert_eq!(ends(&client), ended("acked", 1), "{client}");
-}
-
-fn row_of(snapshot: &Value, direction: &str) -> Value {
-    let row = row(snapshot, PORT, direction).clone();
-    assert_eq!(number(&row, "/orphans"), 0, "{row}");
-    row
 }
 
 /// `shutdown(SHUT_RDWR)` looks like `close()` to TCP; the socket is no orphan before the real one.
@@ -300,10 +194,7 @@ fn a_duplicate_keeps_the_socket() {
     assert_eq!(number(&row, "/states/established"), 1, "{row}");
     assert_totals(&row, &[("opened", 1)]);
     drop(twin);
-    let row = edge.until("closed", "in", |row| row["totals"]["closed"] == 1);
-    assert_totals(&row, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);
-    drop((client, listener));
-    edge.finish();
+    edge.closes_for_good((client, listener));
 }
 
 /// The process that closes last is the owner, whoever accepted.
@@ -320,10 +211,7 @@ fn a_child_that_inherits_the_socket_owns_its_end() {
     assert_totals(&row, &[("opened", 1)]);
     let pid = child.pid();
     drop(child);
-    let row = edge.until("closed", "in", |row| row["totals"]["closed"] == 1);
-    assert_totals(&row, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);
-    drop((client, listener));
-    let last = edge.finish();
+    let last = edge.closes_for_good((client, listener));
     let rows = last["processes"].as_array().expect("processes");
     let child = rows.iter().find(|row| row["pid"] == pid).expect("a row of the child");
     assert_eq!(child["comm"], "sleep", "{child}");
@@ -393,40 +281,68 @@ fn a_connect_that_is_refused_and_one_that_is_tried_again() {
     assert_eq!(ends(&client), ended("acked", 1), "{client}");
 }
 
-/// An IPv4 client of an IPv6 socket is one of IPv4's addresses, on an IPv6 socket.
+/// `TCP_LINGER2` below 0 wants no FIN_WAIT2: an orphan that is there already is reset.
 #[test]
-fn an_ipv4_client_of_an_ipv6_listener() {
+fn a_negative_linger2_in_fin_wait2() {
     let _turn = turn();
-    let edge = Edge::new();
-    let name = edge.namespace.name();
-    let tops: Vec<_> =
-        [(&["--addr", "127.0.0.0/8"][..], 1), (&["--addr", "::1"], 0), (&["-6"], 1), (&["-4"], 0)]
-            .into_iter()
-            .map(|(filter, expected)| {
-                let arguments = [&["--netns", &name, "--port", "9981"], filter].concat();
-                (filter, expected, Top::start(&arguments))
-            })
-            .collect();
-    let listener = edge.namespace.inside(|| {
-        let listener = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
-        listener.set_only_v6(false).expect("dual stack");
-        let address: SocketAddr = format!("[::]:{PORT}").parse().expect("an address");
-        listener.bind(&address.into()).expect("bind");
-        listener.listen(8).expect("listen");
-        TcpListener::from(listener)
-    });
-    let client = edge.connect();
-    let (server, peer) = listener.accept().expect("accept");
-    assert!(peer.is_ipv6(), "{peer}");
+    let mut edge = Edge::new();
+    let (listener, server, mut client) = edge.pair();
+    set_linger2(&server, -1);
+    server.shutdown(Shutdown::Write).expect("shutdown");
+    assert_eq!(read_to_end(&mut client), 0);
+    edge.until("FIN_WAIT2", "in", |row| row["states"]["fin_wait2"] == 1);
     drop(server);
+    edge.until("closed", "in", |row| row["totals"]["closed"] == 1);
+    assert_eq!(edge.namespace.tcp_ext("TCPAbortOnLinger"), 1);
     drop((client, listener));
+    reset_without_fin_wait2(edge);
+}
+
+/// The same, where the FIN is acknowledged only after `close()`.
+#[test]
+fn a_negative_linger2_before_the_fin_is_acknowledged() {
+    let _turn = turn();
+    let mut edge = Edge::new();
+    let (listener, server, client) = edge.pair();
+    set_linger2(&server, -1);
+    drop(server);
+    edge.until("closed", "in", |row| row["totals"]["closed"] == 1);
+    // Not TCPAbortOnLinger: `tcp_rcv_state_process` counts it so.
+    assert_eq!(edge.namespace.tcp_ext("TCPAbortOnData"), 1);
+    drop((client, listener));
+    reset_without_fin_wait2(edge);
+}
+
+fn reset_without_fin_wait2(edge: Edge) {
+    assert_eq!(edge.namespace.sockstat("tw"), 0);
     let last = edge.finish();
-    let server = row_of(&last, "in");
-    assert_totals(&server, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);
-    assert_eq!(number(&server, "/states/time_wait"), 1, "{server}");
-    for (filter, expected, top) in tops {
-        let last = top.last();
-        let seen = find_row(&last, PORT, "in").map_or(0, |row| total(row, "closed"));
-        assert_eq!(seen, expected, "{filter:?}: {last}");
+    let (server, client) = (row_of(&last, "in"), row_of(&last, "out"));
+    for (name, expected) in [("opened", 1), ("closed", 1), ("orphaned", 1), ("resets_in", 0)] {
+        assert_eq!(total(&server, name), expected, "{name} of {server}");
     }
+    assert_eq!(ends(&server), ended("other", 1), "{server}");
+    assert_totals(&client, &[("opened", 1), ("closed", 1), ("resets_in", 1)]);
+    assert_eq!(number(&last, "/states/time_wait"), 0, "{last}");
+    assert_eq!(number(&last, "/states/fin_wait2"), 0, "{last}");
+}
+
+/// What `TCP_LINGER2` asks for beyond a minute is spent as an orphan in FIN_WAIT2, the rest as a
+/// minisocket.
+#[test]
+fn a_linger2_above_a_minute() {
+    let _turn = turn();
+    let mut edge = Edge::new();
+    let (listener, server, client) = edge.pair();
+    set_linger2(&server, 62);
+    drop(server);
+    let row = edge.until("FIN_WAIT2", "in", |row| row["states"]["fin_wait2"] == 1);
+    assert_eq!(number(&row, "/orphans"), 1, "{row}");
+    assert_eq!(number(&row, "/orphans_by_state/fin_wait2"), 1, "{row}");
+    assert_totals(&row, &[("opened", 1), ("orphaned", 1)]);
+    assert_eq!(host_orphans(), edge.orphans_before + 1);
+    let row = edge.until("closed", "in", |row| row["totals"]["closed"] == 1);
+    assert_totals(&row, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);
+    assert_eq!(ends(&row), ended("time_wait", 1), "{row}");
+    drop((client, listener));
+    edge.finish();
 }

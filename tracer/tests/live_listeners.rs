@@ -8,7 +8,6 @@
 
 mod support;
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::Value;
@@ -45,17 +44,9 @@ fn knock(namespace: &Namespace, address: IpAddr, port: u16, count: u64) -> Vec<S
     })
 }
 
-/// Two counters of TcpExt in the namespace: ListenOverflows, ListenDrops.
+/// ListenOverflows and ListenDrops of the namespace.
 fn counted(namespace: &Namespace) -> (u64, u64) {
-    let text = namespace.inside(|| fs::read_to_string("/proc/thread-self/net/netstat"));
-    let text = text.expect("netstat");
-    let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
-    let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));
-    let of = |name: &str| -> u64 {
-        let at = names.split_whitespace().position(|word| word == name).expect("the counter");
-        values.split_whitespace().nth(at).expect("its value").parse().expect("a number")
-    };
-    (of("ListenOverflows"), of("ListenDrops"))
+    (namespace.tcp_ext("ListenOverflows"), namespace.tcp_ext("ListenDrops"))
 }
 
 fn listen_of(snapshot: &Value, port: u16) -> &Value {

@@ -43,9 +43,7 @@ fn counters_are_the_namespaces_and_orphans_and_their_limits_the_hosts() {
     const ORPHANS: u64 = 5;
     let _turn = turn();
     let (watched, other) = (Namespace::new(), Namespace::new());
-    watched.inside(|| {
-        fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", ROOM.to_string()).expect("a setting");
-    });
+    watched.set("net.ipv4.tcp_max_tw_buckets", &ROOM.to_string());
     let before = host_orphans();
     let top = Top::start(&["--netns", &watched.name()]);
     let here = half_closed(&watched, ROOM + MORE);

@@ -376,6 +376,11 @@ fn a_file_that_is_deleted_or_loses_its_folder_is_said_so() {
     fs::remove_file(&file).expect("remove");
     eventually("a new file", || fs::metadata(&file).is_ok_and(|file| file.len() > 0));
     storm(Some(&namespace), &["--connections", "10"]);
+    eventually("the connections in the new file", || {
+        let (snapshots, _) = replay(&file, &[]);
+        let row = snapshots.last().and_then(|last| support::find_row(last, PORT, "in"));
+        row.is_some_and(|row| number(row, "/totals/closed") == 110)
+    });
     fs::remove_dir_all(&folder.0).expect("remove");
     let (_, status, talk) = record.process.end(PATIENCE);
     assert_eq!(status.code(), Some(1), "{talk}");

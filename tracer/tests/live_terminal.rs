@@ -235,6 +235,32 @@ fn every_size_is_whole_also_after_resizing() {
 }
 
 #[test]
+fn the_doctor_is_a_key_away() {
+    let terminal = Terminal::new("doctor", (120, 40));
+    terminal.start("");
+    terminal.key("d");
+    // What is looked at rarely and what comes every second, from the first moment on.
+    terminal.wait("the doctor", |screen| {
+        let known = ["file-max", "eph. ports", "backlog drop", "fds"];
+        let is_known = |title: &&str| {
+            screen.lines().any(|line| line.contains(*title) && !line.contains("not measured"))
+        };
+        screen.contains("NOW/LIMIT") && known.iter().all(is_known)
+    });
+    terminal.key("G");
+    terminal.key("Enter");
+    terminal.wait("one check", |screen| screen.contains(" why ") && !screen.contains("NOW/LIMIT"));
+    // It is of the moment, also of one that stands still.
+    terminal.key("Escape");
+    terminal.key("Space");
+    terminal.wait("paused", |screen| screen.contains("PAUSED") && screen.contains("NOW/LIMIT"));
+    terminal.key("d");
+    terminal.wait("the way back", |screen| !screen.contains("NOW/LIMIT"));
+    terminal.key("q");
+    assert_eq!(terminal.ended(), "0");
+}
+
+#[test]
 fn the_terminal_is_given_back_on_every_way_out() {
     let terminal = Terminal::new("exit", (80, 24));
     let again = || {

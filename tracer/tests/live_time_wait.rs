@@ -10,7 +10,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -46,22 +45,6 @@ fn assert_minisockets(of: &Value, expected: &[(&str, u64)]) {
     let gone = told["expired"] + told["reused"] + told["killed"];
     assert_eq!(told["standing"] + told["begun"], now + gone, "{of}");
     assert_eq!(number(of, "/states/time_wait"), told["time_wait"], "{of}");
-}
-
-/// A counter of TcpExt in the calling thread's namespace.
-fn tcp_ext_here(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/net/netstat").expect("netstat");
-    let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
-    let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));
-    let at = names.split_whitespace().position(|word| word == name).expect("the counter");
-    values.split_whitespace().nth(at).expect("its value").parse().expect("a number")
-}
-
-/// Sets a setting of the namespace.
-fn set(namespace: &Namespace, name: &str, value: &str) {
-    namespace.inside(|| {
-        fs::write(format!("/proc/sys/net/ipv4/{name}"), value).expect("a setting");
-    });
 }
 
 fn listen(namespace: &Namespace) -> TcpListener {
@@ -176,7 +159,7 @@ fn a_minisocket_ends_in_each_way() {
     }
     eventually("those have gone", || namespace.sockstat("tw") == warm + EACH);
     // And what is waited for in vain expires.
-    set(&namespace, "tcp_fin_timeout", "1");
+    namespace.set("net.ipv4.tcp_fin_timeout", "1");
     let silent = half_closed(&namespace, &listener, EACH);
     eventually("they have come and expired", || {
         let waits = namespace.ss(&["-tan", "state", "fin-wait-2"]).len();
@@ -226,7 +209,7 @@ fn a_minisocket_ends_in_each_way() {
 fn a_new_connection_takes_a_minisockets_place() {
     let _turn = turn();
     let namespace = Namespace::new();
-    set(&namespace, "tcp_tw_reuse", "1");
+    namespace.set("net.ipv4.tcp_tw_reuse", "1");
     let top = Top::start(&["--netns", &namespace.name()]);
     let hooked = is_hooked(&top.snapshots[0]);
     let listener = listen(&namespace);
@@ -254,7 +237,7 @@ fn a_new_connection_takes_a_minisockets_place() {
         // A new SYN must be newer than what the minisocket remembers.
         std::thread::sleep(Duration::from_millis(20));
     }
-    let recycled = namespace.inside(|| tcp_ext_here("TWRecycled"));
+    let recycled = namespace.tcp_ext("TWRecycled");
     assert_eq!(recycled, 1, "one connect() took over");
     assert_eq!(namespace.sockstat("tw"), 2);
     let last = top.last();
@@ -313,14 +296,12 @@ fn where_there_is_none_to_be_had_that_is_told() {
     const MORE: u64 = 15;
     let _turn = turn();
     let namespace = Namespace::new();
-    set(&namespace, "tcp_max_tw_buckets", &ROOM.to_string());
+    namespace.set("net.ipv4.tcp_max_tw_buckets", &ROOM.to_string());
     let top = Top::start(&["--netns", &namespace.name()]);
     let hooked = is_hooked(&top.snapshots[0]);
     let listener = listen(&namespace);
     let clients = half_closed(&namespace, &listener, ROOM + MORE);
-    eventually("the rest found no room", || {
-        namespace.inside(|| tcp_ext_here("TCPTimeWaitOverflow")) == MORE
-    });
+    eventually("the rest found no room", || namespace.tcp_ext("TCPTimeWaitOverflow") == MORE);
     assert_eq!(namespace.sockstat("tw"), ROOM);
     let last = top.last();
     drop(clients);

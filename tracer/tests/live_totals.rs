@@ -149,15 +149,14 @@ fn client_closes_over_ipv6() {
     storm_is_counted(FOUR, &["--mode", "client-closes", "-6"], SECOND, FIRST);
 }
 
-/// On one thread: with several, the kernel now and then skips a program that is already running on
-/// that CPU, and says so (`lost.missed`).
 #[test]
 fn four_listeners_at_once() {
     storm_is_counted(FOUR, &["--mode", "server-closes"], FIRST, SECOND);
 }
 
-/// Sixteen threads on few CPUs: here the kernel skips runs (`lost.missed`, told), and still nobody
-/// stays in the books who is gone, and everybody who came is counted.
+/// Sixteen threads on few CPUs: here the kernel skips runs of the first program, which its twin makes
+/// up for; what both miss is told (`lost.missed`). Still nobody stays in the books who is gone, and
+/// everybody who came is counted.
 #[test]
 fn skipped_runs_do_not_unbalance_the_books() {
     let _turn = turn();

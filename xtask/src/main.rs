@@ -40,8 +40,9 @@ enum Command {
     /// Check everything, then test everything: what CI runs
     ///
     /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
-    /// docs, live tests, vm (the live tests on other kernels). The first that fails ends the run with a non-zero exit code; a table of
-    /// the steps and their times follows, and the very last line is always
+    /// docs, build live tests, live tests, vm (the live tests on other kernels). The first that fails
+    /// ends the run with a non-zero exit code; a table of the steps and their times follows, and the
+    /// very last line is always
     /// `N passed, N failed[, N skipped]`, added up over all tests that ran (a step that fails
     /// without a failing test counts as one failure).
     ///
@@ -73,11 +74,13 @@ enum Command {
     ///
     /// Boots Debian's cloud kernels of kernels.toml, two at a time, and runs the same static
     /// binary and the live tests in each. The kernels come by apt, into the cache; after that no
-    /// network is needed.
+    /// network is needed. Two tables follow: kernel by signal, and kernel by scenario.
     #[command(after_help = "Examples:
   cargo xtask vm                       every kernel, every test
   cargo xtask vm 5.10 6.12             two of them
-  cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name")]
+  cargo xtask vm 6.12 -- shut_down     only tests with `shut_down` in their name
+  cargo xtask vm --repeat 10           ten times in a row, a line each
+  cargo xtask vm --accept-budget -- none   measure what the verifier walks, run no tests")]
     Vm(vm::Args),
     /// Write what is made from the code: docs/METRICS.md, docs/PROBES.md, tables of docs/TUNING.md
     ///

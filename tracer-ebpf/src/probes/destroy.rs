@@ -15,12 +15,26 @@ use crate::emit::{self, emit_detailed};
 use crate::sock::Sock;
 use crate::totals::Totals;
 use crate::track;
+use crate::twin::{self, Program};
 
 const IPPROTO_TCP: u16 = 6;
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    twin::first(Program::Destroy, || ends(sock));
+    0
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+fn sf_destroy_twin(ctx: BtfTracePointContext) -> i32 {
+    let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    twin::second(Program::Destroy, || ends(sock));
+    0
+}
+
+#[inline(always)]
+fn ends(sock: Sock) {
     let cookie = sock.cookie();
     if let Some((id, record)) = track::find_sock(sock, cookie) {
         destroyed(sock, id, record);
@@ -29,7 +43,6 @@ fn sf_destroy(ctx: BtfTracePointContext) -> i32 {
         // It may be in the dump that user space is merging, which gives each socket a cookie.
         track::bury(cookie);
     }
-    0
 }
 
 #[inline(always)]

@@ -23,24 +23,39 @@ use crate::sock::Sock;
 use crate::task::{current_is_exiting, current_tgid};
 use crate::totals::Totals;
 use crate::track;
+use crate::twin::{self, Program};
 
 const IPPROTO_TCP: u16 = 6;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn sf_state(ctx: BtfTracePointContext) -> i32 {
+    if let Some((sock, old, new)) = change(&ctx) {
+        twin::first(Program::State, || changed(sock, old, new));
+    }
+    0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn sf_state_twin(ctx: BtfTracePointContext) -> i32 {
+    twin::second(Program::State, || {
+        if let Some((sock, old, new)) = change(&ctx) {
+            changed(sock, old, new);
+        }
+    });
+    0
+}
+
+/// The socket that changes, its old state and its new one.
+#[inline(always)]
+fn change(ctx: &BtfTracePointContext) -> Option<(Sock, TcpState, TcpState)> {
     let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
     // MPTCP's own sockets pass here too, beside the TCP sockets that carry them.
     if sock.protocol() != IPPROTO_TCP {
-        return 0;
+        return None;
     }
-    if let (Some(old), Some(new)) =
-        (TcpState::from_number(old as u8), TcpState::from_number(new as u8))
-    {
-        changed(sock, old, new);
-    }
-    0
+    Some((sock, TcpState::from_number(old as u8)?, TcpState::from_number(new as u8)?))
 }
 
 /// How the program knows that `close()` was called on this socket.

@@ -132,6 +132,8 @@ impl Aggregator {
                 }
                 self.diag = sample;
             }
+            // The doctor's.
+            Input::Facts(_) => {}
             Input::OwnCost(cost) => self.own_cost = cost,
             Input::Gap(events) => self.gap_events = self.gap_events.saturating_add(events),
             Input::Tick(at) => self.tick(at),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramError, SockOps};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_common::config::{Config, Filter};
 
 use super::known::{Known, ResetReasons};
@@ -52,6 +52,8 @@ pub struct Kernel {
     pub reset_reasons: ResetReasons,
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
+    /// What they were told.
+    pub(super) config: Config,
 }
 
 /// What may be assumed, best first: the helper for cookies, a hook on `close()`, sockets known by
@@ -95,7 +97,7 @@ impl Kernel {
 
     /// What a program may assume is a constant of the object, so it is assumed, tried, and taken
     /// back if refused. With nothing accepted, the last attempt tells why.
-    fn best(options: &Options) -> Result<Self> {
+    pub(super) fn best(options: &Options) -> Result<Self> {
         requirements::check(&options.btf)?;
         raise_memlock_limit();
         let known = Known::read(&options.btf).map_err(|error| {
@@ -154,16 +156,7 @@ impl Kernel {
         config: &Config,
         only: &Only,
     ) -> Result<Self> {
-        let log_level = super::log::level(options.verbose);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(btf))
-            .override_global("CONFIG", config, true)
-            .override_global(aya_log::LEVEL, &log_level, true)
-            .map_max_entries("EVENTS", options.ring_bytes)
-            .map_max_entries("SOCKETS", options.max_sockets)
-            .map_max_entries("MINISOCKETS", options.max_minisockets)
-            .load(OBJECT)
-            .context("cannot create the BPF maps")?;
+        let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
         super::maps::prepare(&mut ebpf)?;
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
@@ -186,7 +179,7 @@ impl Kernel {
                 return Err("not tried: no hook on minisockets was accepted".to_owned());
             }
             attach_all(&mut ebpf, btf, rung).map_err(|error| describe(&error))?;
-            programs.extend(rung.parts().map(|(_, program)| program));
+            programs.extend(rung.all_parts().map(|(_, program)| program));
             hooked.insert(rung.signal);
             Ok(())
         });
@@ -197,15 +190,18 @@ impl Kernel {
             super::maps::minisockets_are_hooked(&mut ebpf)?;
         }
         let reset_reasons = known.reset_reasons.clone();
-        Ok(Self { ebpf, plan, has_cookies: names, reset_reasons, programs })
+        Ok(Self { ebpf, plan, has_cookies: names, reset_reasons, programs, config: *config })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
-    /// that CPU.
+    /// that CPU; those that a twin made up for are among them. A twin's own skipped runs are not:
+    /// the first has done that work, or was counted itself.
     #[must_use]
-    pub fn missed_runs(&self) -> u64 {
+    pub fn skipped_runs(&self) -> u64 {
+        let is_twin = |name: &str| PROBES.iter().any(|rung| rung.twin == Some(name));
         self.programs
             .iter()
+            .filter(|name| !is_twin(name))
             .filter_map(|name| self.ebpf.program(name)?.fd().ok())
             .filter_map(|fd| {
                 std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))
@@ -214,6 +210,27 @@ impl Kernel {
             .filter_map(|info| recursion_misses(&info))
             .sum()
     }
+}
+
+/// Creates the maps; no program is loaded yet. Of a program that fails to, the verifier shall say
+/// so much.
+pub(super) fn open(
+    options: &Options,
+    btf: &AyaBtf,
+    config: &Config,
+    verifier: VerifierLogLevel,
+) -> Result<Ebpf> {
+    let log_level = super::log::level(options.verbose);
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .verifier_log_level(verifier)
+        .override_global("CONFIG", config, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("SOCKETS", options.max_sockets)
+        .map_max_entries("MINISOCKETS", options.max_minisockets)
+        .load(OBJECT)
+        .context("cannot create the BPF maps")
 }
 
 /// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.
@@ -230,9 +247,9 @@ fn raise_memlock_limit() {
 
 /// Attaches all of a rung's programs, or none.
 fn attach_all(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung) -> Result<()> {
-    for (index, (hook, program)) in rung.parts().enumerate() {
+    for (index, (hook, program)) in rung.all_parts().enumerate() {
         if let Err(error) = attach(ebpf, btf, hook, program) {
-            for (_, attached) in rung.parts().take(index + 1) {
+            for (_, attached) in rung.all_parts().take(index + 1) {
                 detach(ebpf, attached);
             }
             // The hook that the table shows is the last.
@@ -255,7 +272,8 @@ fn detach(ebpf: &mut Ebpf, name: &str) {
     };
 }
 
-fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> Result<()> {
+/// Loads a program, then attaches it.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> Result<()> {
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
     match hook {
         Hook::TpBtf(tracepoint) => {
@@ -292,20 +310,24 @@ fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> Result<()> {
 /// Has each new socket get a cookie as it is made or accepted, where tracing programs cannot ask
 /// for one themselves (before 5.12). So sockets are known by what sock_diag calls them, there too.
 fn name_sockets(ebpf: &mut Ebpf) -> Result<()> {
-    let program = |ebpf: &mut Ebpf, name: &str| -> Result<()> {
-        let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
-        if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
-            program.load()?;
-            program.attach(open_cgroup2()?, ON_CGROUP)?;
-        } else {
-            let program: &mut SockOps = program.try_into()?;
-            program.load()?;
-            program.attach(open_cgroup2()?, ON_CGROUP)?;
-        }
-        Ok(())
-    };
-    program(ebpf, "sf_name_created")?;
-    program(ebpf, "sf_name_accepted")
+    NAMING.iter().try_for_each(|name| attach_naming(ebpf, name))
+}
+
+/// The programs that do that.
+pub(super) const NAMING: [&str; 2] = ["sf_name_created", "sf_name_accepted"];
+
+/// Loads one of [`NAMING`], then attaches it.
+pub(super) fn attach_naming(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+    let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
+    if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
+        program.load()?;
+        program.attach(open_cgroup2()?, ON_CGROUP)?;
+    } else {
+        let program: &mut SockOps = program.try_into()?;
+        program.load()?;
+        program.attach(open_cgroup2()?, ON_CGROUP)?;
+    }
+    Ok(())
 }
 
 /// A link allows several programs on one cgroup by itself; asking for it is refused.

@@ -6,7 +6,8 @@
 //! * [`load`]: makes it so, and holds it while tracing runs;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
 //!   [`standing`]: sockets that stood before; [`reconcile`]: sockets
-//!   whose end was missed; [`log`]: what the programs say.
+//!   whose end was missed; [`log`]: what the programs say;
+//! * [`verifier`]: what they cost to load.
 
 pub mod btf;
 pub mod decode;
@@ -20,3 +21,4 @@ pub mod probes;
 pub mod reconcile;
 pub mod requirements;
 pub mod standing;
+pub mod verifier;

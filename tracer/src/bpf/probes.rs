@@ -182,6 +182,8 @@ pub struct Rung {
     pub also: &'static [(Hook, &'static str)],
     /// How many arguments [`Self::hook`]'s function must have, where the program looks behind them.
     pub params: Option<usize>,
+    /// The program that makes up for its skipped runs, where each counts.
+    pub twin: Option<&'static str>,
     /// How far it can be trusted.
     pub fidelity: Fidelity,
     /// What can't be seen with it; empty when nothing.
@@ -195,10 +197,14 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung { signal, hook, program, also: &[], params: None, fidelity, blind }
+    Rung { signal, hook, program, twin: None, also: &[], params: None, fidelity, blind }
 }
 
 impl Rung {
+    const fn with_twin(self, twin: &'static str) -> Self {
+        Self { twin: Some(twin), ..self }
+    }
+
     const fn also(self, also: &'static [(Hook, &'static str)]) -> Self {
         Self { also, ..self }
     }
@@ -207,10 +213,16 @@ impl Rung {
         Self { params: Some(params), ..self }
     }
 
-    /// Its hooks with their programs, in the order in which they are attached.
+    /// Its hooks with their programs, in the order in which they are attached; the twin, which is
+    /// its program once more, is not among them.
     pub fn parts(&self) -> impl Iterator<Item = (Hook, &'static str)> {
         let main = self.program.map(|program| (self.hook, program));
         self.also.iter().copied().chain(main)
+    }
+
+    /// [`Self::parts`] and the twin.
+    pub fn all_parts(&self) -> impl Iterator<Item = (Hook, &'static str)> {
+        self.parts().chain(self.twin.map(|twin| (self.hook, twin)))
     }
 }
 
@@ -231,7 +243,8 @@ pub const PROBES: &[Rung] = &[
         Some("sf_destroy"),
         Fidelity::Exact,
         "",
-    ),
+    )
+    .with_twin("sf_destroy_twin"),
     rung(
         Signal::OrphanBegin,
         Hook::Fentry("tcp_close"),
@@ -265,8 +278,9 @@ pub const PROBES: &[Rung] = &[
         Hook::TpBtf("inet_sock_set_state"),
         Some("sf_state"),
         Fidelity::Exact,
-        "changes whose program run the kernel skipped (`lost.missed`)",
-    ),
+        "changes whose program run the kernel skipped twice (`lost.missed`)",
+    )
+    .with_twin("sf_state_twin"),
     rung(
         Signal::EndReason,
         Hook::Fexit("tcp_check_oom"),

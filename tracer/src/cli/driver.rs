@@ -256,6 +256,7 @@ mod tests {
                 events: Arc::default(),
                 event_number: 0,
                 anchor: crate::time::ClockAnchor::default(),
+                doctor: None,
             })
         }
 

@@ -17,7 +17,9 @@ use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::Options;
 use crate::bpf::plan::Plan;
 use crate::event::{Event, Input};
+use crate::facts::Facts;
 use crate::filter::Filter;
+use crate::source::facts::watcher::FactWatcher;
 use crate::source::live::{self, DRAIN_EVERY, Live};
 
 /// Events taken from the ring at once, so that a flood of them cannot hold up a snapshot.
@@ -158,6 +160,9 @@ impl Tap for NoTap {
 /// Source and aggregator, running.
 pub struct Engine {
     live: Live,
+    /// The namespace asked for.
+    netns: Option<PathBuf>,
+    facts: Option<FactWatcher>,
     aggregator: Aggregator,
     settings: Settings,
     interval: Duration,
@@ -194,6 +199,8 @@ impl Engine {
         let began = Instant::now();
         Ok(Self {
             live,
+            netns: filter.netns.as_ref().map(|(path, _)| PathBuf::from(path)),
+            facts: None,
             aggregator: Aggregator::new(settings.clone()),
             settings,
             interval,
@@ -202,6 +209,21 @@ impl Engine {
             end: duration.map(|duration| began + duration),
             finished: false,
         })
+    }
+
+    /// From now on also looks at what the doctor judges by, on a thread of its own, and tells it
+    /// with the interval it falls into. Where that cannot be, a note says so.
+    pub fn watch_facts(&mut self) {
+        match FactWatcher::start(self.netns.as_deref(), self.interval) {
+            Ok(watcher) => self.facts = Some(watcher),
+            Err(error) => self.live.notes.push(format!("the doctor sees nothing here: {error:#}")),
+        }
+    }
+
+    /// What the doctor knows of the whole run, where it looks.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref().map(FactWatcher::run)
     }
 
     /// What holds for the whole run.
@@ -259,7 +281,11 @@ impl Engine {
                 std::thread::sleep(until.saturating_duration_since(now).min(DRAIN_EVERY));
             }
         }
-        let inputs = self.live.sample(self.finished)?;
+        let mut inputs = self.live.sample(self.finished)?;
+        if let Some(facts) = self.facts.as_ref().and_then(FactWatcher::take) {
+            // The tick stays the last.
+            inputs.insert(inputs.len().saturating_sub(1), Input::Facts(Box::new(facts)));
+        }
         if self.finished {
             // What the totals of the last sample count is on the ring by now.
             let began = Instant::now();

@@ -75,15 +75,7 @@ impl FilterArgs {
                     .hint("find it by name: `pgrep -a NAME`, or use `--comm NAME`")
             })?;
         }
-        if let Some(comm) = &self.comm
-            && (comm.is_empty() || comm.len() > MAX_COMM)
-        {
-            return Err(Failure::usage(format!(
-                "--comm {comm:?} can match nothing: the kernel keeps 1 to {MAX_COMM} bytes of a name"
-            ))
-            .hint("see the name as the kernel has it: `cat /proc/PID/comm`")
-            .into());
-        }
+        self.comm.as_deref().map_or(Ok(()), check_comm)?;
         Ok(Filter {
             ports: self.port.clone(),
             peer_ports: self.peer_port.clone(),
@@ -92,12 +84,75 @@ impl FilterArgs {
             comm: self.comm.clone(),
             cgroup: self.cgroup.as_deref().map(resolve_cgroup).transpose()?,
             netns: self.netns.as_deref().map(resolve_netns).transpose()?,
-            family: match (self.ipv4, self.ipv6) {
-                (true, _) => Some(4),
-                (_, true) => Some(6),
-                _ => None,
-            },
+            family: family(self.ipv4, self.ipv6),
         })
+    }
+}
+
+/// Which events of a trace: what an event tells of its socket. Nothing is looked up on this host,
+/// which need not be the one that was traced.
+#[derive(clap::Args, Debug, Default)]
+#[command(next_help_heading = "Filter (all given must match)")]
+pub struct EventFilterArgs {
+    /// Local port: a server's port
+    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
+    pub port: Vec<u16>,
+    /// The peer's port: what we connect to
+    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
+    pub peer_port: Vec<u16>,
+    /// Process id of the owner
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Name of the owner
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// The peer's address or network
+    #[arg(long, value_name = "CIDR", value_parser = parse_network)]
+    pub addr: Option<IpNet>,
+    /// IPv4 sockets only
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// IPv6 sockets only
+    #[arg(short = '6', long = "ipv6")]
+    pub ipv6: bool,
+}
+
+impl EventFilterArgs {
+    /// The filter.
+    ///
+    /// # Errors
+    ///
+    /// It can never match.
+    pub fn resolve(&self) -> Result<Filter> {
+        self.comm.as_deref().map_or(Ok(()), check_comm)?;
+        Ok(Filter {
+            ports: self.port.clone(),
+            peer_ports: self.peer_port.clone(),
+            addr: self.addr,
+            pid: self.pid,
+            comm: self.comm.clone(),
+            family: family(self.ipv4, self.ipv6),
+            ..Filter::default()
+        })
+    }
+}
+
+fn check_comm(comm: &str) -> Result<()> {
+    if (1..=MAX_COMM).contains(&comm.len()) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--comm {comm:?} can match nothing: the kernel keeps 1 to {MAX_COMM} bytes of a name"
+    ))
+    .hint("see the name as the kernel has it: `cat /proc/PID/comm`")
+    .into())
+}
+
+const fn family(ipv4: bool, ipv6: bool) -> Option<u8> {
+    match (ipv4, ipv6) {
+        (true, _) => Some(4),
+        (_, true) => Some(6),
+        _ => None,
     }
 }
 

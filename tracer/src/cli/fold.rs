@@ -15,6 +15,16 @@ use crate::time::Monotonic;
 /// Events kept of those just before a moment.
 const EVENTS_KEPT: usize = 512;
 
+/// Who looks on while a trace goes through the aggregator: sees what that does not keep.
+pub trait Onlooker {
+    /// A single event.
+    fn event(&mut self, _event: &Event) {}
+    /// Anything else that is taken in.
+    fn input(&mut self, _input: &Input) {}
+    /// Something is missing or damaged.
+    fn gap(&mut self, _gap: &Gap) {}
+}
+
 /// A trace on its way through the aggregator.
 pub struct Fold {
     cursor: Cursor,
@@ -53,7 +63,7 @@ impl Fold {
         fold.taker.keeps_events = true;
         fold.cursor = trace.cursor_before_tick(tick);
         fold.restore(trace)?;
-        while fold.cursor.ticks() < tick && fold.advance(trace, Want::Everything)? {}
+        while fold.cursor.ticks() < tick && fold.advance(trace, Want::Everything, None)? {}
         Ok(fold)
     }
 
@@ -96,11 +106,40 @@ impl Fold {
     ///
     /// A file cannot be read.
     pub fn next(&mut self, trace: &Trace, want: Want) -> Result<Option<Arc<Snapshot>>> {
-        Ok(self.advance(trace, want)?.then(|| self.taker.aggregator.snapshot()))
+        Ok(self.advance(trace, want, None)?.then(|| self.taker.aggregator.snapshot()))
     }
 
-    fn advance(&mut self, trace: &Trace, want: Want) -> Result<bool> {
-        while trace.read(&mut self.cursor, want, &mut self.taker)? {
+    /// As [`Self::next`], with everything, and somebody who looks on.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn next_seen(
+        &mut self,
+        trace: &Trace,
+        onlooker: &mut dyn Onlooker,
+    ) -> Result<Option<Arc<Snapshot>>> {
+        let advanced = self.advance(trace, Want::Everything, Some(onlooker))?;
+        Ok(advanced.then(|| self.taker.aggregator.snapshot()))
+    }
+
+    fn advance(
+        &mut self,
+        trace: &Trace,
+        want: Want,
+        mut onlooker: Option<&mut dyn Onlooker>,
+    ) -> Result<bool> {
+        loop {
+            let read = match &mut onlooker {
+                None => trace.read(&mut self.cursor, want, &mut self.taker)?,
+                Some(onlooker) => {
+                    let mut seen = Seen { taker: &mut self.taker, onlooker: &mut **onlooker };
+                    trace.read(&mut self.cursor, want, &mut seen)?
+                }
+            };
+            if !read {
+                break;
+            }
             let Some(at) = self.taker.ticked.take() else { continue };
             let is_last = self.cursor.ticks() >= trace.ticks().len();
             if is_last || self.is_due(at) {
@@ -186,6 +225,33 @@ impl Taker {
             ticked: None,
             restored: false,
         }
+    }
+}
+
+/// What is read goes to both.
+struct Seen<'a> {
+    taker: &'a mut Taker,
+    onlooker: &'a mut dyn Onlooker,
+}
+
+impl Sink for Seen<'_> {
+    fn event(&mut self, number: u64, event: &Event) {
+        self.onlooker.event(event);
+        self.taker.event(number, event);
+    }
+
+    fn input(&mut self, input: Input) {
+        self.onlooker.input(&input);
+        self.taker.input(input);
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.taker.checkpoint(checkpoint);
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        self.onlooker.gap(gap);
+        self.taker.gap(gap);
     }
 }
 

@@ -3,16 +3,20 @@
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
 //! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
+mod attending;
 pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod export;
 pub mod filter;
 pub mod fold;
 pub mod line;
 mod mistyped;
+mod output;
 pub mod probes;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod screen;
 pub mod serve;
 pub mod storm;
@@ -54,6 +58,8 @@ enum Command {
     Trace(trace::TraceArgs),
     Record(Box<record::RecordArgs>),
     Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Probes(probes::ProbesArgs),
     Serve(serve::ServeArgs),
@@ -94,6 +100,8 @@ impl Cli {
             Command::Trace(args) => args.run(),
             Command::Record(args) => return args.run(),
             Command::Replay(args) => args.run(),
+            Command::Report(args) => args.run(),
+            Command::Export(args) => return args.run(),
             // Its exit code is its verdict.
             Command::Doctor(args) => return args.run(),
             Command::Probes(args) => args.run(),

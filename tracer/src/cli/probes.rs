@@ -9,6 +9,7 @@ use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::plan::ProbeReport;
 use crate::bpf::probes::PROBES;
+use crate::bpf::verifier;
 use tracer_common::config::DETAIL_ALL;
 
 const EXAMPLES: &str = "\
@@ -30,6 +31,9 @@ pub struct ProbesArgs {
     /// Print every rung there is, whatever this kernel offers, as one JSON array
     #[arg(long, hide = true)]
     ladder: bool,
+    /// Print how many instructions of each program the kernel's verifier walks, as a JSON object
+    #[arg(long, hide = true)]
+    verifier: bool,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = VMLINUX)]
     btf: PathBuf,
@@ -46,7 +50,7 @@ impl ProbesArgs {
             writeln!(std::io::stdout(), "{}", ladder())?;
             return Ok(());
         }
-        let plan = Kernel::survey(&Options {
+        let options = Options {
             filter: tracer_common::config::Filter::default(),
             detail: DETAIL_ALL,
             ring_bytes: 1 << 16,
@@ -54,7 +58,14 @@ impl ProbesArgs {
             max_minisockets: 1024,
             btf: self.btf,
             verbose: false,
-        })?;
+        };
+        if self.verifier {
+            let instructions = verifier::instructions(&options)?;
+            let object = serde_json::json!({ "instructions": instructions });
+            writeln!(std::io::stdout(), "{object}")?;
+            return Ok(());
+        }
+        let plan = Kernel::survey(&options)?;
         let report = plan.report();
         let mut out = std::io::stdout().lock();
         if self.json {

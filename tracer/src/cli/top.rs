@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
+use super::attending::Attending;
 use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
@@ -95,9 +96,17 @@ impl TopArgs {
         let tape = LiveTape::default();
         let feed = tape.feed();
         let begin = Begin { mode: Mode::Live, ..Begin::default() };
+        engine.watch_facts();
+        // The doctor asks about one port, or all.
+        let port = match self.filter.port[..] {
+            [port] => Some(port),
+            _ => None,
+        };
         driver::run_fed(tape, begin, options, move |feeding| {
-            while let Some(snapshot) = engine.next(feeding.stop())? {
-                feed.push(snapshot);
+            let mut doctor = Attending::new(&engine, port);
+            while let Some(snapshot) = engine.next_tapped(feeding.stop(), &mut doctor)? {
+                let report = doctor.as_ref().and_then(|doctor| doctor.report.clone());
+                feed.push_with(snapshot, report);
                 feeding.news();
             }
             Ok(())

@@ -21,7 +21,7 @@ impl Check for AcceptQueue {
         let wanted = |listener: &&Listener| watch.port.is_none_or(|p| p == listener.local.port());
         let worst = listeners.iter().filter(wanted).max_by(|a, b| {
             let drops = |listener: &Listener| dropped(watch, listener.inode);
-            drops(a).cmp(&drops(b)).then_with(|| share(a).total_cmp(&share(b)))
+            drops(a).cmp(&drops(b)).then_with(|| a.share().total_cmp(&b.share()))
         });
         let Some(worst) = worst else {
             return Ok(nobody(watch));
@@ -78,10 +78,6 @@ fn limit(listener: &Listener) -> u64 {
 /// As `sk_acceptq_is_full` has it.
 fn is_full(listener: &Listener) -> bool {
     listener.queue > listener.backlog
-}
-
-fn share(listener: &Listener) -> f64 {
-    f64::from(listener.queue) / limit(listener) as f64
 }
 
 fn of(facts: &Facts, inode: u64) -> Option<&Listener> {

@@ -28,6 +28,8 @@ impl Check for EphemeralPorts {
             |destination: &&Destination| watch.port.is_none_or(|p| p == destination.peer.port());
         let worst = sockets
             .destinations
+            .as_ref()
+            .map_err(Clone::clone)?
             .iter()
             .filter(wanted)
             .max_by_key(|destination| used(facts, destination));
@@ -39,7 +41,7 @@ impl Check for EphemeralPorts {
             });
         };
         let mut look = Look::at(used(facts, worst), limit).trend(watch, |then| {
-            let destinations = &then.sockets.as_ref().ok()?.destinations;
+            let destinations = then.sockets.as_ref().ok()?.destinations.as_ref().ok()?;
             destinations
                 .iter()
                 .find(|other| other.peer == worst.peer && other.local == worst.local)

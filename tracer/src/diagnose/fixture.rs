@@ -34,6 +34,8 @@ pub(crate) fn healthy() -> Facts {
     ];
     Facts {
         at: Monotonic(0),
+        detail_at: None,
+        sparse: false,
         kernel: "6.18.44".into(),
         memory: Ok(Bytes(24_684_084 << 10)),
         gauges: Ok(Gauges {
@@ -78,27 +80,23 @@ pub(crate) fn healthy() -> Facts {
             orphans: Orphans {
                 count: 96,
                 bytes: 96 << 14,
-                probing: 2,
-                retransmitting: 90,
-                last_ack: 4,
+                waits: Some(Waits { probing: 2, retransmitting: 90, last_ack: 4 }),
                 ports: vec![(9_981, 96)],
             },
-            half_open: BTreeMap::from([(9_981, 12)]),
-            minisockets: Minisockets { accepted: 1_990, connecting: 20, fin_wait2: 300 },
-            destinations: vec![destination("192.0.2.7:5432", 212, 20)],
+            half_open: Ok(BTreeMap::from([(9_981, 12)])),
+            minisockets: Ok(Minisockets { accepted: 1_990, connecting: 20, fin_wait2: 300 }),
+            destinations: Ok(vec![destination("192.0.2.7:5432", 212, 20)]),
             namespaces_denied: 0,
         }),
         udp: Ok(Udp { mem: Pages(40), mem_errors: Some(0), rcvbuf_errors: Some(0) }),
         conntrack: Ok(Conntrack { count: 54_000, max: 262_144, dropped: Some(0) }),
-        softnet: Ok(vec![
-            SoftnetCpu {
-                processed: 100_000,
-                dropped: 0,
-                squeezed: 8,
-                backlog: Some(0)
-            };
-            2
-        ]),
+        softnet: Ok(Softnet {
+            cpus: 2,
+            processed: 200_000,
+            dropped: 0,
+            squeezed: 16,
+            backlog: Some(0),
+        }),
         cgroups: Ok(vec![CgroupMemory {
             path: "/system.slice/httpdns.service".into(),
             sock: 190 << 20,
@@ -143,12 +141,10 @@ pub(crate) fn story() -> Facts {
     sockets.orphans = Orphans {
         count: 118_204,
         bytes: 118_204 << 14,
-        probing: 310,
-        retransmitting: 116_930,
-        last_ack: 292,
+        waits: Some(Waits { probing: 310, retransmitting: 116_930, last_ack: 292 }),
         ports: vec![(9_981, 118_108), (443, 96)],
     };
-    sockets.minisockets = Minisockets { accepted: 130_900, connecting: 172, fin_wait2: 1_204 };
+    sockets.minisockets = Ok(Minisockets { accepted: 130_900, connecting: 172, fin_wait2: 1_204 });
     facts.listeners = Ok(vec![listener(22, 0, 128), listener(9_981, 4_097, 4_096)]);
     facts.processes.as_mut().unwrap().worst =
         vec![process(4_121, "httpdns", 60_294, 65_536), process(1, "init", 90, 1_024)];

@@ -23,7 +23,7 @@ impl Check for Memcg {
         let limited = |cgroup: &&CgroupMemory| cgroup.max.is_some_and(|max| max > 0);
         let worst = cgroups.iter().filter(limited).max_by(|a, b| {
             // What matters for sockets first, then the fuller one.
-            matters(a).cmp(&matters(b)).then_with(|| share(a).total_cmp(&share(b)))
+            matters(a).cmp(&matters(b)).then_with(|| a.share().total_cmp(&b.share()))
         });
         let Some(worst) = worst else {
             return Ok(Look {
@@ -39,7 +39,7 @@ impl Check for Memcg {
         let kills = watch.increase(|facts| Some(of(facts, &worst.path)?.oom_kills)).unwrap_or(0);
         if matters(worst) && (hits > 0 || kills > 0 || worst.current >= max) {
             look.refusing();
-        } else if matters(worst) && share(worst) >= 0.8 {
+        } else if matters(worst) && worst.share() >= 0.8 {
             look.at_least = Some(State::Warn);
         }
         look.why = if matters(worst) {
@@ -75,10 +75,6 @@ impl Check for Memcg {
 
 fn matters(cgroup: &CgroupMemory) -> bool {
     cgroup.sock.saturating_mul(SHARE) >= cgroup.current && cgroup.sock > 0
-}
-
-fn share(cgroup: &CgroupMemory) -> f64 {
-    cgroup.current as f64 / cgroup.max.unwrap_or(u64::MAX).max(1) as f64
 }
 
 fn of<'a>(facts: &'a Facts, path: &str) -> Option<&'a CgroupMemory> {

@@ -24,13 +24,15 @@ mod tcp_mem;
 mod time_wait;
 mod udp_mem;
 mod watch;
+mod words;
 
 use serde::Serialize;
 
 pub use self::checks::{CHECKS, Check};
 pub use self::finding::Look;
 pub use self::finding::{Finding, Scope, Set, State};
-pub use self::watch::Watch;
+pub use self::watch::{WINDOW_S, Watch};
+use crate::facts::Facts;
 use crate::format::duration;
 use crate::time::Wall;
 
@@ -44,6 +46,8 @@ pub struct Report {
     pub schema: &'static str,
     /// When.
     pub time: Wall,
+    /// `live` or `trace`.
+    pub source: &'static str,
     /// `uname -n`.
     pub host: String,
     /// `uname -r`.
@@ -54,9 +58,11 @@ pub struct Report {
     pub verdict: State,
     /// The verdict as a sentence.
     pub sentence: String,
+    /// What is to be known about the moment: which one it is, and what was seen before it only.
+    pub notes: Vec<String>,
     /// What runs out first, if something does.
     pub first_to_run_out: Option<RunsOut>,
-    /// One entry a check, the one to look at first first.
+    /// One entry a check, the one to look at first first; see [`Finding`].
     pub checks: Vec<Finding>,
     /// Each line of the host's sysctl files that is worth a word.
     pub lint: Vec<sysctls::lint::Remark>,
@@ -110,6 +116,8 @@ pub fn examine(watch: &Watch, about: About) -> Report {
     Report {
         schema: SCHEMA,
         time: about.time,
+        source: "live",
+        notes: notes(watch.last()),
         host: about.host,
         kernel: watch.last().kernel.clone(),
         watched_s: watch.seconds(),
@@ -123,6 +131,19 @@ pub fn examine(watch: &Watch, about: About) -> Report {
             .as_ref()
             .map_or_else(|_| Vec::new(), |settings| sysctls::lint::lint(settings, watch.last())),
     }
+}
+
+/// What of the last look is older than the moment.
+fn notes(last: &Facts) -> Vec<String> {
+    /// As near as a look can be to a moment.
+    const NEAR_S: f64 = 2.0;
+    let age = last.detail_at.map(|seen| last.at.seconds_since(seen));
+    age.filter(|age| *age >= NEAR_S)
+        .map(|age| {
+            format!("descriptors, sockets and cgroups were looked at {} before", duration(age))
+        })
+        .into_iter()
+        .collect()
 }
 
 impl Report {

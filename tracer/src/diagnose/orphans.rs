@@ -59,12 +59,14 @@ fn now_of(facts: &Facts) -> Option<u64> {
 
 /// Orphans that the kernel killed while we watched, for their number.
 fn killed(watch: &Watch) -> u64 {
-    if tcp_mem::kills_for_memory(watch) { 0 } else { watch.increase_of(tcp_mem::KILLED) }
+    tcp_mem::kills(watch).1
 }
 
 /// Whether most orphans wait for a peer that answers but does not read.
 fn mostly_probing(facts: &Facts) -> bool {
-    facts.sockets.as_ref().is_ok_and(|sockets| sockets.orphans.probing > sockets.orphans.count / 2)
+    facts.sockets.as_ref().is_ok_and(|sockets| {
+        sockets.orphans.waits.is_some_and(|waits| waits.probing > sockets.orphans.count / 2)
+    })
 }
 
 fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
@@ -74,11 +76,11 @@ fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
     } else if now.saturating_mul(2) > limit {
         why.push_str("Above half the limit the kernel kills those that have been idle for 240 s. ");
     }
-    let Ok(sockets) = &facts.sockets else {
-        return why + "Which they are cannot be seen.";
+    let orphans = facts.sockets.as_ref().ok().map(|sockets| &sockets.orphans);
+    let Some((orphans, waits)) = orphans.and_then(|orphans| Some((orphans, orphans.waits?))) else {
+        return why + "What they wait for cannot be seen.";
     };
-    let orphans = &sockets.orphans;
-    let silent = orphans.count - orphans.probing.min(orphans.count);
+    let silent = orphans.count - waits.probing.min(orphans.count);
     if orphans.count == 0 {
         why.push_str(if now == 0 { "There are none." } else { "None in sight of sock_diag." });
     } else if mostly_probing(facts) {
@@ -86,7 +88,7 @@ fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
             "{} of them wait for peers that answer but do not read (closed window): \
              tcp_orphan_retries counts unanswered probes, tcp_fin_timeout acts in FIN_WAIT2 only: \
              neither ends those.",
-            percent(orphans.probing, orphans.count)
+            percent(waits.probing, orphans.count)
         ));
     } else {
         why.push_str(&format!(
@@ -116,11 +118,12 @@ fn evidence(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
         let orphans = &sockets.orphans;
         if let Some(each) = orphans.bytes.checked_div(orphans.count) {
             parts.push(format!("{} each (sock_diag)", bytes(each)));
-            if orphans.retransmitting > 0 {
-                parts.push(format!("{} have retransmitted", count(orphans.retransmitting)));
+            let waits = orphans.waits.unwrap_or_default();
+            if waits.retransmitting > 0 {
+                parts.push(format!("{} have retransmitted", count(waits.retransmitting)));
             }
-            if orphans.last_ack > 0 {
-                parts.push(format!("{} in LAST_ACK", count(orphans.last_ack)));
+            if waits.last_ack > 0 {
+                parts.push(format!("{} in LAST_ACK", count(waits.last_ack)));
             }
         }
         if let [(port, most), ..] = orphans.ports[..] {

@@ -7,7 +7,7 @@
 use super::checks::{Check, describe};
 use super::finding::{Look, State, room};
 use super::watch::Watch;
-use crate::facts::{Facts, Known, SoftnetCpu};
+use crate::facts::{Facts, Known, Softnet as Counts};
 use crate::format::count;
 
 pub(super) struct Softnet;
@@ -20,25 +20,20 @@ impl Check for Softnet {
 
     fn look(&self, watch: &Watch) -> Known<Look> {
         let facts = watch.last();
-        let cpus = facts.softnet.as_ref().map_err(Clone::clone)?;
-        let longest = cpus.iter().filter_map(|cpu| cpu.backlog).max();
+        let seen = *facts.softnet.as_ref().map_err(Clone::clone)?;
         let limit = facts.number("net.core.netdev_max_backlog");
-        let sum = |of: fn(&SoftnetCpu) -> u32| {
-            watch.increase(|facts: &Facts| {
-                let cpus = facts.softnet.as_ref().ok()?;
-                Some(cpus.iter().map(|cpu| u64::from(of(cpu))).sum())
-            })
+        let increase = |of: fn(&Counts) -> u64| {
+            watch.increase(|facts: &Facts| facts.softnet.as_ref().ok().map(of))
         };
-        let dropped = sum(|cpu| cpu.dropped);
-        let processed = sum(|cpu| cpu.processed).unwrap_or(0);
-        let squeezed = sum(|cpu| cpu.squeezed).unwrap_or(0);
-        let mut look = Look { now: longest.map(u64::from), limit, ..Look::default() };
+        let dropped = increase(|softnet| softnet.dropped);
+        let processed = increase(|softnet| softnet.processed).unwrap_or(0);
+        let squeezed = increase(|softnet| softnet.squeezed).unwrap_or(0);
+        let mut look = Look { now: seen.backlog, limit, ..Look::default() };
         match dropped {
             Some(drops @ 1..) if drops.saturating_mul(RARE) > processed => look.refusing(),
             Some(1..) => look.at_least = Some(State::Warn),
             _ => {}
         }
-        let ever: u64 = cpus.iter().map(|cpu| u64::from(cpu.dropped)).sum();
         look.why = match dropped {
             Some(drops @ 1..) => format!(
                 "{} packets were dropped while we watched, of {}.",
@@ -50,8 +45,8 @@ impl Check for Softnet {
         look.evidence = format!(
             "softnet_stat of {} CPUs: {} dropped since boot; the budget ran out {} times while we \
              watched",
-            cpus.len(),
-            count(ever),
+            seen.cpus,
+            count(seen.dropped),
             count(squeezed)
         );
         look.action = "spread the packets over the CPUs (RPS, more queues)".to_owned();

@@ -20,9 +20,9 @@ impl Check for SynQueue {
         let facts = watch.last();
         let listeners = facts.listeners.as_ref().map_err(Clone::clone)?;
         let sockets = facts.sockets.as_ref().map_err(Clone::clone)?;
-        let waiting = |listener: &Listener| {
-            sockets.half_open.get(&listener.local.port()).copied().unwrap_or(0)
-        };
+        let half_open = sockets.half_open.as_ref().map_err(Clone::clone)?;
+        let waiting =
+            |listener: &Listener| half_open.get(&listener.local.port()).copied().unwrap_or(0);
         let cookies = facts.number("net.ipv4.tcp_syncookies");
         let share = |listener: &Listener| {
             waiting(listener) as f64 / limit(facts, listener, cookies).max(1) as f64

@@ -30,7 +30,7 @@ impl Check for TcpMem {
         };
         let pressure = gauges.memory.pressure;
         let mut look = Look::at(used, limits.high.0).trend(watch, used_of);
-        if kills_for_memory(watch) {
+        if kills(watch).0 > 0 {
             look.refusing();
         } else if pressure == Some(true) || Pages(used) > limits.pressure {
             look.at_least = Some(State::Warn);
@@ -50,18 +50,30 @@ fn used_of(facts: &Facts) -> Option<u64> {
     used(facts)
 }
 
-/// Whether what was killed while we watched was killed for memory: usage is high, and the orphan
-/// limit is out of reach even at a quarter of it.
-pub(super) fn kills_for_memory(watch: &Watch) -> bool {
-    let Ok(gauges) = &watch.last().gauges else { return false };
-    let (Some(limits), Some(mem)) = (gauges.limits.tcp_mem, gauges.sockets.mem) else {
-        return false;
-    };
-    let few = match (gauges.sockets.orphan, gauges.limits.max_orphans) {
-        (Some(orphans), Some(limit)) => orphans.saturating_mul(4) < limit,
-        _ => false,
-    };
-    watch.increase_of(KILLED) > 0 && few && mem >= limits.pressure
+/// Orphans killed while we watched, by what for: memory, and their number.
+///
+/// The kernel counts both in one. It was memory where usage was high and the orphan limit out of
+/// reach, even at a quarter of it, all the while: also for those that were killed between two
+/// looks.
+pub(super) fn kills(watch: &Watch) -> (u64, u64) {
+    let (mut for_memory, mut for_number) = (0, 0);
+    for (before, after) in watch.steps() {
+        let (Ok(then), Ok(now)) = (&before.gauges, &after.gauges) else { continue };
+        let (Some(was), Some(is)) = (then.tcp_ext.get(KILLED), now.tcp_ext.get(KILLED)) else {
+            continue;
+        };
+        let killed = is.saturating_sub(*was);
+        let few = match (then.sockets.orphan.max(now.sockets.orphan), now.limits.max_orphans) {
+            (Some(most), Some(limit)) => most.saturating_add(killed).saturating_mul(4) < limit,
+            _ => false,
+        };
+        let much = match (then.sockets.mem.max(now.sockets.mem), now.limits.tcp_mem) {
+            (Some(most), Some(limits)) => most >= limits.pressure,
+            _ => false,
+        };
+        *(if few && much { &mut for_memory } else { &mut for_number }) += killed;
+    }
+    (for_memory, for_number)
 }
 
 /// Bytes of orphans, where measured.
@@ -77,10 +89,11 @@ fn why(
     pressure: Option<bool>,
     watch: &Watch,
 ) -> String {
-    let state = if kills_for_memory(watch) {
+    let killed = kills(watch).0;
+    let state = if killed > 0 {
         format!(
             "Memory is used up: the kernel killed {} orphans for it while we watched.",
-            count(watch.increase_of(KILLED))
+            count(killed)
         )
     } else if Pages(used) >= limits.high {
         "At high: the kernel refuses memory, and kills orphans that hold data.".to_owned()

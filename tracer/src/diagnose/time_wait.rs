@@ -36,7 +36,8 @@ impl Check for TimeWait {
             .sockets
             .as_ref()
             .ok()
-            .map(|sockets| (sockets.minisockets.connecting, sockets.minisockets.accepted));
+            .and_then(|sockets| sockets.minisockets.as_ref().ok())
+            .map(|mini| (mini.connecting, mini.accepted));
         look.harmless = connecting.is_some_and(|(ours, theirs)| ours < theirs);
         look.evidence = evidence(facts, now, overflows);
         look.why = match connecting {
@@ -72,8 +73,9 @@ fn now(facts: &Facts) -> Option<u64> {
 
 fn evidence(facts: &Facts, now: u64, overflows: u64) -> String {
     let mut parts = vec![format!("{} minisockets (sockstat)", count(now))];
-    if let Ok(sockets) = &facts.sockets {
-        let mini = sockets.minisockets;
+    if let Ok(sockets) = &facts.sockets
+        && let Ok(mini) = &sockets.minisockets
+    {
         parts.push(format!(
             "{} of accepted, {} of made connections; {} of all in FIN_WAIT2",
             count(mini.accepted),

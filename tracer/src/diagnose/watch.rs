@@ -6,6 +6,10 @@ use crate::facts::Facts;
 /// A trend seen for a second is believed for this many.
 const HORIZON: f64 = 100.0;
 
+/// What a watch that goes on remembers, and what is looked back upon in a trace: as long as a trend
+/// can rest on.
+pub const WINDOW_S: f64 = 30.0;
+
 /// Samples of one host, oldest first; at least one.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -20,6 +24,22 @@ impl Watch {
     #[must_use]
     pub fn new(before: Vec<Facts>, last: Facts) -> Self {
         Self { before, last, port: None }
+    }
+
+    /// What was seen, oldest first; `None` of nothing. Of a trace: what
+    /// [`crate::recording::lookback::look_back`] gives.
+    #[must_use]
+    pub fn of(mut samples: Vec<Facts>) -> Option<Self> {
+        let last = samples.pop()?;
+        Some(Self::new(samples, last))
+    }
+
+    /// Goes on to `next`, and forgets what was seen more than [`WINDOW_S`] before it.
+    pub fn push(&mut self, next: Facts) {
+        self.before.push(std::mem::replace(&mut self.last, next));
+        let now = self.last.at;
+        let old = self.before.partition_point(|facts| now.seconds_since(facts.at) > WINDOW_S);
+        self.before.drain(..old);
     }
 
     /// About this port only, where one is given.
@@ -43,6 +63,11 @@ impl Watch {
 
     fn samples(&self) -> impl Iterator<Item = &Facts> {
         self.before.iter().chain(std::iter::once(&self.last))
+    }
+
+    /// Each sample with the one before it.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Facts, &Facts)> {
+        self.samples().zip(self.samples().skip(1))
     }
 
     /// How many samples there are.

@@ -159,6 +159,29 @@ impl Goto {
     }
 }
 
+impl Goto {
+    /// The very time that is meant, not the moment of the tape it falls in. `None` for what is no
+    /// time but a moment (`max`, `!3`, `@12345`), and for a time that never was.
+    ///
+    /// `+` counts from the tape's start, `-` from its end. A time without its seconds is the
+    /// beginning of that minute, a day its midnight.
+    #[must_use]
+    pub fn time(&self, timeline: &Timeline, zone: &TimeZone) -> Option<Wall> {
+        let (first, last) = (*timeline.moments.first()?, *timeline.moments.last()?);
+        match *self {
+            Self::Start => Some(first),
+            Self::End => Some(last),
+            Self::Relative(by) => Some(plus(if by.is_negative() { last } else { first }, by)),
+            Self::Clock(time, precision) => {
+                Some(on_the_day(time, precision, timeline, first, zone))
+            }
+            Self::Date(date, _) => wall(date, zone),
+            Self::At(at, _) => Some(at),
+            Self::Max | Self::Anomaly(_) | Self::Event(_) => None,
+        }
+    }
+}
+
 /// For the command line: what is wrong, and what would be right.
 impl FromStr for Goto {
     type Err = String;
@@ -431,6 +454,32 @@ mod tests {
         assert_eq!(nowhere("16:45"), "16:45:00 is outside: 16:40:00 to 16:44:59");
         assert_eq!(nowhere("!4"), "there are 3 anomalies: !1 to !3");
         assert_eq!(nowhere("@501"), "event @501 is not here");
+    }
+
+    #[test]
+    fn a_time_is_itself_and_not_the_moment_it_falls_in() {
+        let time = |text: &str| {
+            let time = Goto::parse(text).unwrap().time(&tape(), &zone());
+            time.map(|time| time.rfc3339()[11..].to_owned())
+        };
+        for (text, expected) in [
+            ("start", "08:40:00.250Z"),
+            ("end", "08:44:59.250Z"),
+            ("+30s", "08:40:30.250Z"),
+            ("-1m", "08:43:59.250Z"),
+            ("16:41", "08:41:00.000Z"),
+            ("16:41:52.1", "08:41:52.100Z"),
+            ("2026-11-22", "16:00:00.000Z"),
+            ("2026-11-22 16:41", "08:41:00.000Z"),
+            ("2026-11-22T08:41:52Z", "08:41:52.000Z"),
+            // Outside of the tape: it is a time all the same.
+            ("16:00", "08:00:00.000Z"),
+        ] {
+            assert_eq!(time(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["max", "!1", "@12"] {
+            assert_eq!(time(text), None, "{text}");
+        }
     }
 
     #[test]

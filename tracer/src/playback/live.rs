@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Point, Tape, Timeline, View};
 use crate::aggregate::snapshot::{Anomaly, HistoryPoint, PortRow, ProcessRow, Snapshot};
+use crate::diagnose::Report;
 use crate::time::ClockAnchor;
 
 /// Moments kept: ten minutes at the usual second.
@@ -24,7 +25,7 @@ const MARKS: usize = 1_000;
 /// The last snapshots of a live run.
 #[derive(Debug)]
 pub struct LiveTape {
-    moments: VecDeque<(Arc<Snapshot>, usize)>,
+    moments: VecDeque<Moment>,
     /// The estimated size of all of them.
     bytes: usize,
     most_moments: usize,
@@ -33,14 +34,30 @@ pub struct LiveTape {
     fed: Feed,
 }
 
+/// What is kept of a moment.
+#[derive(Clone, Debug)]
+struct Moment {
+    snapshot: Arc<Snapshot>,
+    doctor: Option<Arc<Report>>,
+    /// The estimated size of both.
+    size: usize,
+}
+
 /// Where snapshots are pushed, from any thread.
 #[derive(Clone, Debug, Default)]
-pub struct Feed(Arc<Mutex<Vec<Arc<Snapshot>>>>);
+pub struct Feed(Arc<Mutex<Vec<Fed>>>);
+
+type Fed = (Arc<Snapshot>, Option<Arc<Report>>);
 
 impl Feed {
     /// The newest snapshot.
     pub fn push(&self, snapshot: Arc<Snapshot>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(snapshot);
+        self.push_with(snapshot, None);
+    }
+
+    /// The newest snapshot, and what the doctor says.
+    pub fn push_with(&self, snapshot: Arc<Snapshot>, doctor: Option<Arc<Report>>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((snapshot, doctor));
     }
 }
 
@@ -70,22 +87,22 @@ impl LiveTape {
         self.fed.clone()
     }
 
-    fn keep(&mut self, snapshot: Arc<Snapshot>) {
-        let size = estimate(&snapshot);
+    fn keep(&mut self, (snapshot, doctor): Fed) {
+        let size = estimate(&snapshot) + doctor.as_deref().map_or(0, estimate_report);
         self.bytes += size;
-        self.moments.push_back((snapshot, size));
+        self.moments.push_back(Moment { snapshot, doctor, size });
         while self.moments.len() > self.most_moments
             || self.moments.len() > 1 && self.bytes > self.most_bytes
         {
-            let Some((_, size)) = self.moments.pop_front() else { break };
-            self.bytes -= size;
+            let Some(oldest) = self.moments.pop_front() else { break };
+            self.bytes -= oldest.size;
         }
     }
 
     /// The timeline after `new` snapshots came.
-    fn survey(&self, new: &[Arc<Snapshot>]) -> Timeline {
+    fn survey(&self, new: &[Fed]) -> Timeline {
         let mut marks = self.timeline.marks.clone();
-        for snapshot in new {
+        for (snapshot, _) in new {
             // A snapshot repeats what was recent before; several can share a time.
             let known = marks.last().map(|mark| mark.time);
             let is_new = |anomaly: &&Anomaly| {
@@ -100,10 +117,10 @@ impl LiveTape {
             let fresh: Vec<Anomaly> = snapshot.anomalies.iter().filter(is_new).cloned().collect();
             marks.extend(fresh);
         }
-        let first = self.moments.front().map(|(snapshot, _)| snapshot.time);
+        let first = self.moments.front().map(|moment| moment.snapshot.time);
         marks.retain(|mark| first.is_none_or(|first| mark.time >= first));
         marks.drain(..marks.len().saturating_sub(MARKS));
-        let snapshots = || self.moments.iter().map(|(snapshot, _)| snapshot);
+        let snapshots = || self.moments.iter().map(|moment| &moment.snapshot);
         Timeline {
             moments: snapshots().map(|snapshot| snapshot.time).collect(),
             points: snapshots()
@@ -125,13 +142,14 @@ impl Tape for LiveTape {
     }
 
     fn view(&mut self, moment: usize) -> Result<View> {
-        let (snapshot, _) = self.moments.get(moment).context("no such moment is kept")?;
+        let kept = self.moments.get(moment).context("no such moment is kept")?;
         // The aggregator takes single events in and keeps none.
         Ok(View {
-            snapshot: Arc::clone(snapshot),
+            snapshot: Arc::clone(&kept.snapshot),
             events: Arc::default(),
             event_number: 0,
             anchor: ClockAnchor::default(),
+            doctor: kept.doctor.clone(),
         })
     }
 
@@ -146,15 +164,17 @@ impl Tape for LiveTape {
         if new.is_empty() {
             return Ok(false);
         }
-        new.iter().for_each(|snapshot| self.keep(Arc::clone(snapshot)));
+        new.iter().for_each(|fed| self.keep(fed.clone()));
         self.timeline = Arc::new(self.survey(&new));
         Ok(true)
     }
 }
 
-/// About how many bytes a snapshot takes. Short texts count as a fixed amount.
+/// What a short text counts as.
+const TEXT: usize = 48;
+
+/// About how many bytes a snapshot takes.
 fn estimate(snapshot: &Snapshot) -> usize {
-    const TEXT: usize = 48;
     let port = |row: &PortRow| {
         size_of::<PortRow>()
             + TEXT * (1 + 2 * row.orphan_peers.len())
@@ -167,6 +187,13 @@ fn estimate(snapshot: &Snapshot) -> usize {
         + size_of::<HistoryPoint>() * snapshot.history.len()
         + 3 * TEXT * (snapshot.anomalies.len() + snapshot.bad_ends.len())
         + 2 * TEXT * (snapshot.counters.len() + snapshot.fidelity.len())
+}
+
+/// About how many bytes a report takes.
+fn estimate_report(report: &Report) -> usize {
+    // Half a dozen texts of some hundred bytes a check.
+    const FINDING: usize = 1024;
+    size_of::<Report>() + FINDING * report.checks.len() + 6 * TEXT * report.lint.len()
 }
 
 #[cfg(test)]

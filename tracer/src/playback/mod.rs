@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
+use crate::diagnose::Report;
 use crate::event::Event;
 use crate::time::{ClockAnchor, Wall};
 
@@ -76,6 +77,8 @@ pub struct View {
     pub event_number: u64,
     /// What turns the events' times into those of a clock.
     pub anchor: ClockAnchor,
+    /// What the doctor said then; `None` where nobody has looked yet.
+    pub doctor: Option<Arc<Report>>,
 }
 
 /// A moment and everything around it: what a screen draws.

@@ -11,7 +11,7 @@ pub const MAGIC: [u8; 8] = *b"\x89SFL\r\n\x1a\n";
 /// The version of the layout that older readers cannot skip over.
 pub const MAJOR: u16 = 1;
 /// The version of what older readers may ignore.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
 /// Bytes of a file header.
 pub const FILE_HEADER: usize = 32;
 /// Bytes of a frame header.

@@ -7,12 +7,14 @@
 //!   ends; `target`: the file that is written;
 //! * [`reader`]: the whole of a trace; `pieces`: the files of it; `walk`: from frame to frame, over
 //!   whatever is damaged; [`sink`]: what is told;
+//! * [`lookback`]: what a doctor would have seen at a moment of a trace;
 //! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`], `payload`: payloads.
 #![forbid(unsafe_code)]
 
 mod disk;
 pub mod events;
 pub mod frame;
+pub mod lookback;
 mod names;
 mod payload;
 mod pieces;

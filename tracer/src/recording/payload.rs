@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::frame::{FrameHeader, Kind};
-use super::sample::SampleRecord;
-use super::sink::Sink;
+use super::sample::{FactsOnly, SampleRecord};
+use super::sink::{Sink, Want};
 use super::{Checkpoint, Run, Why, events};
 use crate::event::Input;
 
@@ -25,6 +25,7 @@ pub(super) struct EndRecord {
 pub(super) fn deliver(
     header: &FrameHeader,
     payload: &[u8],
+    want: Want,
     sink: &mut dyn Sink,
 ) -> Result<(), (u64, &'static str)> {
     const MALFORMED: &str = "its content is malformed";
@@ -40,6 +41,10 @@ pub(super) fn deliver(
                 delivered += 1;
             });
             decoded.map_err(|_| (expected.saturating_sub(delivered), MALFORMED))?;
+        }
+        Kind::Sample if want == Want::Facts => {
+            let facts: FactsOnly = serde_json::from_slice(payload).map_err(|_| (0, MALFORMED))?;
+            facts.into_inputs(|input| sink.input(input));
         }
         Kind::Sample => {
             let sample: SampleRecord =

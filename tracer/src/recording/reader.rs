@@ -109,10 +109,30 @@ impl Trace {
         Ok(this)
     }
 
+    /// Its number: the same in all its pieces, and in no other trace.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.trace
+    }
+
+    /// Whether a file is one of its pieces.
+    #[must_use]
+    pub fn has_piece(&self, file: &std::fs::Metadata) -> bool {
+        self.pieces.iter().any(|piece| {
+            let piece = piece.file.as_ref().and_then(|file| file.metadata().ok());
+            piece.is_some_and(|piece| pieces::same(&piece, file))
+        })
+    }
+
     /// What holds for the whole of it.
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// Its files, oldest first, and how long each was when it was last looked at.
+    pub fn pieces(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.pieces.iter().map(|piece| (piece.path.as_path(), piece.len))
     }
 
     /// When each interval ended.
@@ -231,16 +251,22 @@ impl Trace {
                 let is_fresh = cursor.is_fresh;
                 cursor.is_fresh &= header.kind == Kind::Host;
                 let skipped = match header.kind {
-                    Kind::Events => want == Want::NoEvents,
+                    Kind::Events => match want {
+                        Want::Everything => false,
+                        Want::NoEvents | Want::Facts => true,
+                        Want::EventsWithin { from, to } => {
+                            header.last_ns < from.0 || header.first_ns > to.0
+                        }
+                    },
                     // Of use only to who begins here, and only in a trace without a beginning.
                     Kind::Host => !is_fresh || header.sequence == 0,
-                    Kind::Checkpoint => !is_fresh,
+                    Kind::Checkpoint => !is_fresh || want == Want::Facts,
                     Kind::Sample => false,
                     Kind::End | Kind::Unknown(_) => true,
                 };
                 if !skipped {
                     let told = match self.payload(&header, &at)? {
-                        Ok(payload) => deliver(&header, &payload, sink),
+                        Ok(payload) => deliver(&header, &payload, want, sink),
                         Err(why) => Err((u64::from(header.events), why)),
                     };
                     if let Err((missing, why)) = told {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, SIGNALS};
-use super::sample::GaugesRecord;
+use super::sample::{GaugesRecord, SettingsRecord};
 use crate::event::{Fidelity, FidelityTable};
-use crate::gauges::Gauges;
+use crate::facts::{Facts, Known, Settings, Unknown};
+use crate::gauges::{Bytes, Gauges};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
 /// What holds for a whole recording.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// The version of sockflow that wrote it.
     pub sockflow: String,
@@ -37,6 +38,12 @@ pub struct Run {
     pub detail: String,
     /// Settings of the kernel by name: `net.ipv4.tcp_max_orphans`.
     pub sysctls: BTreeMap<String, String>,
+    /// What the host sets at boot, and why that is not known.
+    pub settings: Known<Settings>,
+    /// Whether the network namespace that gauges are of is the host's first.
+    pub first_netns: Option<bool>,
+    /// Main memory of the host; 0 where not told.
+    pub memory_bytes: u64,
     /// Bytes a page.
     pub page_bytes: u64,
     /// CPUs.
@@ -125,6 +132,11 @@ struct RunRecord {
     fidelity: BTreeMap<String, String>,
     probes: Vec<ProbeRecord>,
     sysctls: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<SettingsRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_netns: Option<bool>,
+    memory_bytes: u64,
     page_bytes: u64,
     cpus: u32,
     command: Vec<String>,
@@ -148,7 +160,54 @@ struct ProbeRecord {
     fidelity: String,
 }
 
+/// Why something is not known of a trace that does not tell it.
+pub(super) fn not_recorded() -> Unknown {
+    Unknown::because("not in this trace")
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            sockflow: String::new(),
+            host: Machine::default(),
+            anchor: ClockAnchor::default(),
+            began: Monotonic::default(),
+            fidelity: FidelityTable::default(),
+            probes: Vec::new(),
+            filter: String::new(),
+            filtered: false,
+            interval_s: 0.0,
+            detail: String::new(),
+            sysctls: BTreeMap::new(),
+            settings: Err(not_recorded()),
+            first_netns: None,
+            memory_bytes: 0,
+            page_bytes: 0,
+            cpus: 0,
+            notes: Vec::new(),
+            command: Vec::new(),
+            baseline: None,
+            piece: 0,
+            began_for: Why::default(),
+        }
+    }
+}
+
 impl Run {
+    /// What a doctor needs to know of the whole of it: a look that saw nothing else.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let mut facts = Facts::unseen(self.began, &not_recorded());
+        facts.kernel.clone_from(&self.host.kernel);
+        facts.sysctls.clone_from(&self.sysctls);
+        facts.settings.clone_from(&self.settings);
+        facts.first_netns = self.first_netns;
+        if self.memory_bytes > 0 {
+            facts.memory = Ok(Bytes(self.memory_bytes));
+        }
+        facts
+    }
+
     /// The payload of its host frame.
     ///
     /// # Errors
@@ -184,6 +243,9 @@ impl Run {
                 })
                 .collect(),
             sysctls: self.sysctls.clone(),
+            settings: self.settings.as_ref().ok().map(SettingsRecord::of),
+            first_netns: self.first_netns,
+            memory_bytes: self.memory_bytes,
             page_bytes: self.page_bytes,
             cpus: self.cpus,
             command: self.command.clone(),
@@ -227,6 +289,9 @@ impl Run {
             interval_s: record.interval_s,
             detail: record.detail,
             sysctls: record.sysctls,
+            settings: record.settings.map(SettingsRecord::into_settings).ok_or_else(not_recorded),
+            first_netns: record.first_netns,
+            memory_bytes: record.memory_bytes,
             page_bytes: record.page_bytes,
             cpus: record.cpus,
             notes: record.notes,

@@ -4,10 +4,13 @@
 //! from one day to the next, these only by adding names. What is 0 or absent is left out.
 
 mod diag;
+mod facts;
 
 use std::collections::BTreeMap;
 
 use diag::DiagRecord;
+use facts::FactsRecord;
+pub(super) use facts::SettingsRecord;
 use serde::{Deserialize, Serialize};
 use tracer_common::reset::ResetReason;
 
@@ -38,7 +41,35 @@ pub(super) struct SampleRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     diag: Option<DiagRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<FactsRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     own_cost: Option<OwnCostRecord>,
+}
+
+/// What of an interval a doctor looks at: the same payload, without what costs most to read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FactsOnly {
+    at_ns: u64,
+    gauges: Option<GaugesRecord>,
+    diag: Option<DiagRecord>,
+    facts: Option<FactsRecord>,
+}
+
+impl FactsOnly {
+    /// The inputs, in the order in which a live source gives them.
+    pub(super) fn into_inputs(self, mut sink: impl FnMut(Input)) {
+        if let Some(gauges) = self.gauges {
+            sink(Input::Gauges(gauges.into_gauges()));
+        }
+        if let Some(diag) = self.diag {
+            sink(Input::Diag(diag.into_sample()));
+        }
+        if let Some(facts) = self.facts {
+            sink(Input::Facts(Box::new(facts.into_facts())));
+        }
+        sink(Input::Tick(Monotonic(self.at_ns)));
+    }
 }
 
 impl SampleRecord {
@@ -55,6 +86,7 @@ impl SampleRecord {
                     record.baseline = record.baseline.or(before);
                 }
                 Input::Diag(sample) => record.diag = Some(DiagRecord::of(sample)),
+                Input::Facts(facts) => record.facts = Some(FactsRecord::of(facts)),
                 Input::OwnCost(cost) => record.own_cost = Some(OwnCostRecord::of(*cost)),
                 Input::Tick(at) => record.at_ns = at.0,
             }
@@ -75,6 +107,9 @@ impl SampleRecord {
         }
         if let Some(diag) = self.diag {
             sink(Input::Diag(diag.into_sample()));
+        }
+        if let Some(facts) = self.facts {
+            sink(Input::Facts(Box::new(facts.into_facts())));
         }
         if let Some(cost) = self.own_cost {
             sink(Input::OwnCost(cost.into_cost()));

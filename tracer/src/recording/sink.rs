@@ -54,6 +54,16 @@ pub enum Want {
     Everything,
     /// Not the single events: their frames are passed over unread.
     NoEvents,
+    /// Everything, but frames whose events all lie before `from` or after `to` are passed over
+    /// unread. Events outside may still be told: frames are told whole.
+    EventsWithin {
+        /// The first moment wanted.
+        from: Monotonic,
+        /// The last moment wanted.
+        to: Monotonic,
+    },
+    /// Of each interval what a doctor looks at: gauges, facts, sock_diag and the tick. Reads faster.
+    Facts,
 }
 
 /// Takes what is read.

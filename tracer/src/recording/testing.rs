@@ -15,6 +15,7 @@ use super::{Checkpoint, Cursor, Gap, Machine, Probe, Run, Sink, Trace, Want, Why
 use crate::event::{
     Direction, Event, EventKind, Fidelity, Group, Input, OwnCost, Owner, Service, Totals,
 };
+use crate::facts::{SettingLine, Settings};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -43,6 +44,18 @@ pub(super) fn run() -> Run {
         interval_s: 0.1,
         detail: "all".to_owned(),
         sysctls: BTreeMap::from([("net.ipv4.tcp_orphan_retries".to_owned(), "0".to_owned())]),
+        settings: Ok(Settings {
+            lines: vec![SettingLine {
+                file: "/etc/sysctl.conf".to_owned(),
+                line: 7,
+                key: "net.ipv4.tcp_tw_recycle".to_owned(),
+                value: Some("1".to_owned()),
+            }],
+            absent: ["net.ipv4.tcp_tw_recycle".to_owned()].into(),
+            unreadable: vec!["/etc/sysctl.d/9.conf".to_owned()],
+        }),
+        first_netns: Some(true),
+        memory_bytes: 24 << 30,
         page_bytes: 4096,
         cpus: 2,
         notes: vec!["said".to_owned()],

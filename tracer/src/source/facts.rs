@@ -6,27 +6,30 @@
 //! - [`descriptors`]: open files of processes
 //! - [`memory_cgroups`]: memory of cgroups
 //! - [`boot`]: what sysctl.conf and sysctl.d set
+//! - [`watcher`]: looks again and again, for a screen or a trace
 //!
-//! A thorough sample dumps every socket (about 1 µs each) and looks at every process (some 30 µs
-//! each); a brief one only reads a dozen files, the listeners and the few processes that were
-//! worst.
+//! A thorough sample dumps every socket (about 1 µs each), looks at every process (some 30 µs each)
+//! and reads some hundred settings; a brief one only reads a dozen files, the listeners and the few
+//! processes that were worst.
 
 pub mod boot;
 pub mod descriptors;
 pub mod memory_cgroups;
 pub mod parse;
 pub mod sockets;
+pub mod watcher;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::gauges::{GaugeReader, Place};
 use super::sock_diag::SockDiag;
 use super::{cgroups::Cgroups, namespaces, owners, sysctls};
-use crate::facts::{Conntrack, Facts, Known, Listener, ProcessFds, Unknown};
+use crate::facts::{Conntrack, Facts, Known, ProcessFds, Settings, Unknown};
+use crate::gauges::Bytes;
 use crate::time::Monotonic;
 
 /// How much to look at.
@@ -38,15 +41,20 @@ pub enum Depth {
     Thorough,
 }
 
-/// Takes samples of the network namespace that it was made in.
+/// Takes samples of the network namespace of the thread that made it; to be used from there only.
 #[derive(Debug)]
 pub struct FactReader {
-    gauges: Known<GaugeReader>,
+    /// `None` where somebody else reads them.
+    gauges: Option<Known<GaugeReader>>,
     diag: Known<SockDiag>,
     cgroups: Cgroups,
     kernel: String,
-    /// Where the sysctl files are looked for.
-    root: PathBuf,
+    /// What the host sets at boot; read once.
+    settings: Settings,
+    /// Settings as the last thorough sample saw them.
+    sysctls: BTreeMap<String, String>,
+    /// When that was.
+    detail_at: Option<Monotonic>,
     /// Processes a brief sample looks at again.
     worst: Vec<ProcessFds>,
 }
@@ -55,34 +63,63 @@ impl FactReader {
     /// Opens what can be opened. `root`: the folder that has `etc/sysctl.conf`, `/` for this host.
     #[must_use]
     pub fn open(root: &Path) -> Self {
+        let gauges = GaugeReader::open(Place::Own);
+        Self { gauges: Some(gauges.map_err(|error| unknown(&error))), ..Self::without_gauges(root) }
+    }
+
+    /// As [`Self::open`], for who has the gauges from elsewhere.
+    #[must_use]
+    pub fn without_gauges(root: &Path) -> Self {
         let system = rustix::system::uname();
         Self {
-            gauges: GaugeReader::open(Place::Own).map_err(|error| unknown(&error)),
+            gauges: None,
             diag: SockDiag::open().map_err(|error| unknown(&error)),
             cgroups: Cgroups::new(),
             kernel: system.release().to_string_lossy().into_owned(),
-            root: root.to_owned(),
+            settings: boot::read(root, Path::new("/proc/sys")),
+            sysctls: BTreeMap::new(),
+            detail_at: None,
             worst: Vec::new(),
         }
+    }
+
+    /// What holds for as long as the host runs and nobody changes a setting: a look that saw
+    /// nothing else.
+    #[must_use]
+    pub fn run(&mut self) -> Facts {
+        self.read_sysctls();
+        Facts {
+            kernel: self.kernel.clone(),
+            memory: memory(),
+            sysctls: self.sysctls.clone(),
+            first_netns: first_netns(),
+            settings: Ok(self.settings.clone()),
+            ..Facts::unseen(now(), &Unknown::not_looked_at())
+        }
+    }
+
+    fn read_sysctls(&mut self) {
+        self.sysctls = sysctls::read();
+        boot::add_runtime(&self.settings.lines, &mut self.sysctls);
     }
 
     /// Looks once.
     pub fn sample(&mut self, depth: Depth) -> Facts {
         let thorough = depth == Depth::Thorough;
-        let settings =
-            if thorough { Ok(boot::read(&self.root, Path::new("/proc/sys"))) } else { skipped() };
-        let mut sysctls = sysctls::read();
-        if let Ok(settings) = &settings {
-            boot::add_runtime(&settings.lines, &mut sysctls);
+        let at = now();
+        if thorough {
+            self.read_sysctls();
+            self.detail_at = Some(at);
         }
         let gauges = match &mut self.gauges {
-            Ok(reader) => Ok(reader.sample()),
-            Err(why) => Err(why.clone()),
+            Some(Ok(reader)) => Ok(reader.sample()),
+            Some(Err(why)) => Err(why.clone()),
+            None => skipped(),
         };
         let listeners = sockets::listeners(&mut self.diag);
         let (sockets, cgroup_ids) = match &listeners {
             Ok(listeners) if thorough => {
-                let range = parse::port_range(&sysctls);
+                let range = parse::port_range(&self.sysctls);
                 match sockets::dump(&mut self.diag, listeners, range) {
                     Ok((sockets, ids)) => (Ok(sockets), ids),
                     Err(why) => (Err(why), HashSet::new()),
@@ -97,41 +134,39 @@ impl FactReader {
             Ok(descriptors::again(&self.worst))
         };
         Facts {
-            at: now(),
+            at,
+            detail_at: self.detail_at,
+            sparse: false,
             kernel: self.kernel.clone(),
-            memory: text("/proc/meminfo").and_then(|text| {
-                parse::meminfo_total(&text).ok_or_else(|| Unknown::because("no MemTotal"))
-            }),
+            memory: memory(),
             gauges,
             first_netns: first_netns(),
             files: text("/proc/sys/fs/file-nr").and_then(|text| parse::file_nr(&text)),
             processes,
             listeners,
             sockets,
-            udp: text("/proc/self/net/sockstat").and_then(|sockstat| {
-                parse::udp(&sockstat, &text("/proc/self/net/snmp").unwrap_or_default())
+            udp: text("/proc/thread-self/net/sockstat").and_then(|sockstat| {
+                parse::udp(&sockstat, &text("/proc/thread-self/net/snmp").unwrap_or_default())
             }),
-            conntrack: conntrack(&sysctls),
-            softnet: text("/proc/self/net/softnet_stat").and_then(|text| parse::softnet(&text)),
+            conntrack: conntrack(),
+            softnet: text("/proc/thread-self/net/softnet_stat")
+                .and_then(|text| parse::softnet(&text)),
             cgroups: if thorough {
                 memory_cgroups::read(&mut self.cgroups, &cgroup_ids)
             } else {
                 skipped()
             },
-            settings,
-            sysctls,
+            settings: if thorough { Ok(self.settings.clone()) } else { skipped() },
+            sysctls: self.sysctls.clone(),
         }
     }
 
     /// Fills in who holds the listeners that the eye will fall on.
     pub fn name_owners(&self, facts: &mut Facts) {
         let Ok(listeners) = &mut facts.listeners else { return };
-        let troubled = |listener: &Listener| {
-            listener.queue > 0 || listener.drops.is_some_and(|drops| drops > 0)
-        };
         let wanted: HashSet<u64> = listeners
             .iter()
-            .filter(|listener| troubled(listener) && listener.inode != 0)
+            .filter(|listener| listener.is_busy() && listener.inode != 0)
             .map(|listener| listener.inode)
             .collect();
         if wanted.is_empty() {
@@ -147,7 +182,7 @@ impl FactReader {
 
 /// Left out of a brief sample.
 fn skipped<T>() -> Known<T> {
-    Err(Unknown::because("not looked at"))
+    Err(Unknown::not_looked_at())
 }
 
 fn unknown(error: &anyhow::Error) -> Unknown {
@@ -166,26 +201,30 @@ fn text(path: &str) -> Known<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn first_netns() -> Option<bool> {
-    let first = namespaces::inum_of(Path::new("/proc/1/ns/net")).ok()?;
-    Some(first == namespaces::own_inum().ok()?)
+fn memory() -> Known<Bytes> {
+    text("/proc/meminfo")
+        .and_then(|text| parse::meminfo_total(&text).ok_or_else(|| Unknown::because("no MemTotal")))
 }
 
-fn conntrack(sysctls: &BTreeMap<String, String>) -> Known<Conntrack> {
-    let max = sysctls.get("net.netfilter.nf_conntrack_max").and_then(|max| max.parse().ok());
-    let Some(max) = max else {
-        return Err(Unknown::because(
-            "no net.netfilter.nf_conntrack_max: nf_conntrack is not loaded, or not visible here",
-        ));
+fn first_netns() -> Option<bool> {
+    let first = namespaces::inum_of(Path::new("/proc/1/ns/net")).ok()?;
+    Some(first == namespaces::thread_inum().ok()?)
+}
+
+fn conntrack() -> Known<Conntrack> {
+    let number = |name: &str| -> Known<u64> {
+        let text = text(&format!("/proc/sys/net/netfilter/{name}"))?;
+        text.trim().parse().map_err(|_| Unknown(format!("{name} is no number")))
     };
-    let count = text("/proc/sys/net/netfilter/nf_conntrack_count")?;
+    let max = number("nf_conntrack_max").map_err(|_| {
+        Unknown::because(
+            "no net.netfilter.nf_conntrack_max: nf_conntrack is not loaded, or not visible here",
+        )
+    })?;
     Ok(Conntrack {
-        count: count
-            .trim()
-            .parse()
-            .map_err(|_| Unknown::because("nf_conntrack_count is no number"))?,
+        count: number("nf_conntrack_count")?,
         max,
-        dropped: text("/proc/self/net/stat/nf_conntrack")
+        dropped: text("/proc/thread-self/net/stat/nf_conntrack")
             .ok()
             .and_then(|text| parse::conntrack_dropped(&text)),
     })

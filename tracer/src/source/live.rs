@@ -3,12 +3,13 @@
 //! Start: gauges first (counters are told since then), then the programs, then one dump of what
 //! stood before. From then on a [`Live::sample`] an interval, and events in between.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
-use tracer_common::abi::GROUP_OUTSIDE;
+use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
 use tracer_common::counters::{Counter, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
@@ -50,6 +51,8 @@ pub struct Live {
     began: Monotonic,
     /// Missed runs that the table has been held against sock_diag for.
     reconciled: u64,
+    /// Program runs known to be lost.
+    missed: Cell<u64>,
     reconcile_not_before: Instant,
     /// Since when we have had more orphans than the kernel.
     too_many_since: Option<Instant>,
@@ -112,6 +115,7 @@ impl Live {
             cgroups: Cgroups::new(),
             began,
             reconciled: 0,
+            missed: Cell::new(0),
             reconcile_not_before: Instant::now(),
             too_many_since: None,
             notes,
@@ -178,18 +182,18 @@ impl Live {
     /// of sockets that are gone unseen. Costs two dumps, so not more often than every few seconds,
     /// unless it is for the last snapshot.
     fn reconcile(&mut self, thorough: bool) -> Result<()> {
-        let missed = self.kernel.missed_runs();
+        let missed = self.missed()?;
         let due = thorough || Instant::now() >= self.reconcile_not_before;
         let too_many =
             self.too_many_since.is_some_and(|since| thorough || since.elapsed() >= RECONCILE_EVERY);
         if (missed == self.reconciled && !too_many) || !due || !self.kernel.has_cookies {
             return Ok(());
         }
-        let alive = self.living()?;
+        let alive = self.living(&[])?;
         let suspects = reconcile::suspects(&self.maps, &alive)?;
         let minisockets = reconcile::mini_suspects(&self.maps, &alive)?;
         if !suspects.is_empty() || !minisockets.is_empty() {
-            let alive = self.living()?;
+            let alive = self.living(&suspects)?;
             let base = self.groups.base_mut();
             reconcile::take_out(&mut self.maps, base, &suspects, &alive)?;
             reconcile::take_out_minisockets(&mut self.maps, base, &minisockets, &alive);
@@ -211,14 +215,18 @@ impl Live {
         }
     }
 
-    /// All full sockets that can be seen now.
-    fn living(&mut self) -> Result<Living> {
+    /// All full sockets that can be seen now, and all minisockets or those of the suspects'.
+    fn living(&mut self, suspects: &[(u64, SockRecord)]) -> Result<Living> {
+        let suspects: HashSet<u64> = suspects.iter().map(|(cookie, _)| *cookie).collect();
+        let all = self.kernel.plan.is_hooked(Signal::TimeWait);
         let mut alive = Living::default();
         alive.namespaces = self.diag.dump_all(|_, entry| {
             match entry.kind {
                 Kind::Full => alive.cookies.insert(entry.cookie),
-                Kind::Minisocket => alive.minisockets.insert(entry.cookie),
-                Kind::Request => false,
+                Kind::Minisocket if all || suspects.contains(&entry.cookie) => {
+                    alive.minisockets.insert(entry.cookie)
+                }
+                Kind::Minisocket | Kind::Request => false,
             };
         })?;
         alive.no_orphans = self.gauges.sample().sockets.orphan == Some(0);
@@ -270,9 +278,19 @@ impl Live {
             untracked: self.maps.loss(Loss::Untracked)?
                 + self.maps.loss(Loss::Minisockets)?
                 + self.groups.untracked(),
-            missed: self.kernel.missed_runs(),
+            missed: self.missed()?,
             ungrouped: self.maps.loss(Loss::Ungrouped)?,
         })
+    }
+
+    /// Program runs that the kernel skipped and nobody made up for.
+    fn missed(&self) -> Result<u64> {
+        // In this order, so that one just skipped is no loss for the moment until it is made up for;
+        // never fewer than before, because some may be made up for between the two.
+        let skipped = self.kernel.skipped_runs();
+        let missed = skipped.saturating_sub(self.maps.loss(Loss::Caught)?);
+        self.missed.set(self.missed.get().max(missed));
+        Ok(self.missed.get())
     }
 
     fn own_cost(&mut self) -> OwnCost {

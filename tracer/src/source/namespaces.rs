@@ -51,6 +51,14 @@ pub fn own_inum() -> io::Result<u32> {
     inum_of(Path::new("/proc/self/ns/net"))
 }
 
+/// The number of the namespace the calling thread is in: inside of [`inside`] another one.
+///
+/// # Errors
+/// Without /proc.
+pub fn thread_inum() -> io::Result<u32> {
+    inum_of(Path::new("/proc/thread-self/ns/net"))
+}
+
 /// The number of the namespace at `path`.
 ///
 /// # Errors

@@ -39,6 +39,7 @@ pub(crate) enum Message {
     ShowProcess,
     ShowEvents,
     ShowDifferences,
+    ShowDoctor,
     Help,
     Trust,
     /// Type into the filter, or into the search of the help.

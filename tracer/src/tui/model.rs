@@ -9,6 +9,7 @@ use super::filter::Filter;
 use super::symbols::Symbols;
 use super::theme::Theme;
 use crate::aggregate::snapshot::{Direction, PortRow, ProcessRow, Snapshot, SourceKind};
+use crate::diagnose::Report;
 use crate::playback::{Frame, Mode};
 
 /// How things look; never changes while running.
@@ -55,6 +56,10 @@ pub(crate) enum Page {
     Events,
     /// What differs between A and B.
     Differences,
+    /// Every limit against its use.
+    Doctor,
+    /// One of the doctor's checks, by its id.
+    Finding(&'static str),
 }
 
 /// A moment to compare.
@@ -123,6 +128,8 @@ pub(crate) struct Model {
     pub(crate) focus: Focus,
     pub(crate) ports: TableState<PortKey>,
     pub(crate) processes: TableState<ProcessKey>,
+    /// The check selected on the doctor's page; `None` follows the first.
+    pub(crate) finding: Option<&'static str>,
     pub(crate) filter: Filter,
     pub(crate) help_search: String,
     /// Whether keys are text now.
@@ -157,6 +164,7 @@ impl Model {
                 inverted: false,
                 selected: None,
             },
+            finding: None,
             filter: Filter::default(),
             help_search: String::new(),
             typing: false,
@@ -168,6 +176,18 @@ impl Model {
     /// The snapshot on screen.
     pub(crate) fn shown(&self) -> Option<&Snapshot> {
         self.frame.as_ref().map(|frame| &*frame.view.snapshot)
+    }
+
+    /// What the doctor says of the moment on screen.
+    pub(crate) fn doctor(&self) -> Option<&Report> {
+        self.frame.as_ref()?.view.doctor.as_deref()
+    }
+
+    /// The selected check among the report's: the first, if the selection is none of them.
+    pub(crate) fn selected_finding(&self) -> usize {
+        let checks = self.doctor().map_or(&[] as &[_], |report| &report.checks);
+        let position = |id: &str| checks.iter().position(|finding| finding.id == id);
+        self.finding.and_then(position).unwrap_or(0)
     }
 
     /// Whether the newest moment of a running host is on screen, as it comes.

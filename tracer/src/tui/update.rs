@@ -90,6 +90,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
         }
         Message::ShowEvents => page(model, Page::Events),
         Message::ShowDifferences => page(model, Page::Differences),
+        Message::ShowDoctor => page(model, Page::Doctor),
         Message::Help => toggle(model, Overlay::Help),
         Message::Trust => toggle(model, Overlay::Trust),
         Message::FilterEdit => {
@@ -192,6 +193,14 @@ fn first_zoom(frame: &Frame) -> usize {
 
 /// Rows of the focused table, or lines of whatever lies over it.
 fn step(model: &mut Model, step: Step) {
+    let is_row = !matches!(step, Step::Down(PAGE_ROWS) | Step::Up(PAGE_ROWS));
+    if model.overlay.is_none() && model.page() == Some(&Page::Doctor) && is_row {
+        let last = model.doctor().map_or(0, |report| report.checks.len().saturating_sub(1));
+        let at = step.from(model.selected_finding(), last);
+        model.finding = model.doctor().and_then(|report| Some(report.checks.get(at)?.id));
+        model.scroll = 0;
+        return;
+    }
     if model.overlay.is_some() || model.page().is_some() {
         model.scroll = step.from(model.scroll, view::scroll_limit(model));
         return;
@@ -220,7 +229,11 @@ fn open(model: &mut Model) {
             Focus::Processes => selected_process(model).map(Page::Process),
         },
         Some(Page::Port(key)) => owner_of(model, *key).map(Page::Process),
-        Some(Page::Process(_) | Page::Events | Page::Differences) => None,
+        Some(Page::Doctor) => {
+            let at = model.selected_finding();
+            model.doctor().and_then(|report| Some(Page::Finding(report.checks.get(at)?.id)))
+        }
+        Some(Page::Process(_) | Page::Events | Page::Differences | Page::Finding(_)) => None,
     };
     if let Some(page) = page {
         // The row stays the selected one on the way back, wherever it has moved meanwhile.
@@ -229,7 +242,9 @@ fn open(model: &mut Model) {
             Page::Process(key) if model.pages.is_empty() => {
                 model.processes.selected = Some(key.clone());
             }
-            Page::Process(_) | Page::Events | Page::Differences => {}
+            // Nor does another check take its place.
+            Page::Finding(id) => model.finding = Some(*id),
+            Page::Process(_) | Page::Events | Page::Differences | Page::Doctor => {}
         }
         model.pages.push(page);
         model.scroll = 0;

@@ -11,6 +11,10 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+pub(crate) mod doctor;
+pub(crate) mod edge;
+pub(crate) mod sys;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -231,7 +235,7 @@ impl Namespace {
         let path = self.path();
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                let namespace = fs::File::open(path).expect("the namespace");
+                let namespace = File::open(path).expect("the namespace");
                 move_into_link_name_space(
                     std::os::fd::AsFd::as_fd(&namespace),
                     Some(LinkNameSpaceType::Network),
@@ -246,6 +250,17 @@ impl Namespace {
     /// A number of this namespace's `/proc/net/sockstat`, row TCP.
     pub(crate) fn sockstat(&self, name: &str) -> u64 {
         sockstat(&format!("/proc/{}/net", self.keeper.pid()), name)
+    }
+
+    /// A counter of this namespace's group TcpExt; a namespace begins with 0.
+    pub(crate) fn tcp_ext(&self, name: &str) -> u64 {
+        tcp_ext_in(&format!("/proc/{}/net", self.keeper.pid()), name)
+    }
+
+    /// Changes a setting that is the namespace's own.
+    pub(crate) fn set(&self, dotted: &str, value: &str) {
+        let path = format!("/proc/sys/{}", dotted.replace('.', "/"));
+        self.inside(|| fs::write(path, value).expect("a setting"));
     }
 
     /// `ss` inside, without its header.
@@ -274,7 +289,11 @@ pub(crate) fn host_orphans() -> u64 {
 
 /// A counter of the group TcpExt of the host's namespace.
 pub(crate) fn tcp_ext(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/self/net/netstat").expect("netstat");
+    tcp_ext_in("/proc/self/net", name)
+}
+
+fn tcp_ext_in(folder: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("{folder}/netstat")).expect("netstat");
     let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));
     let at = names.split_whitespace().position(|word| word == name).expect("the counter");

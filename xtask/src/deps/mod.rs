@@ -51,6 +51,7 @@ const PACKAGES: &[Package] = &[
         name: "iproute2",
         why: "live tests: namespaces, and `ss` as a second opinion on socket states",
     },
+    Package { name: "nftables", why: "tests: a rule that has connections tracked" },
     Package { name: "qemu-system-x86", why: "vm: boots other kernels" },
     Package { name: "cpio", why: "vm: packs the guests' file system" },
     Package { name: "busybox-static", why: "vm: shell and tools in the guests" },
@@ -61,6 +62,10 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "prometheus",
         why: "live tests: a real Prometheus scrapes `serve`, promtool checks metrics and rules",
+    },
+    Package {
+        name: "chromium",
+        why: "live tests: opens the page that `report` writes, as a reader would",
     },
     Package {
         name: "libbpf-tools",

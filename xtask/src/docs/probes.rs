@@ -114,6 +114,7 @@ mod tests {
             debian: None,
             release: "7.3.".into(),
             signals: BTreeMap::from([("state".to_owned(), stated)]),
+            absent: BTreeMap::new(),
         };
         let page = render(ladder.as_array().unwrap(), &[kernel]);
         for row in [

@@ -1,14 +1,16 @@
 //! `cargo xtask test`: the steps, their order, and what the last line says.
 
+pub(crate) mod live;
 mod steps;
 pub(crate) mod tally;
 
 use std::fs;
 use std::process::{Command, ExitCode};
+use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
-use self::steps::{Outcome, Runner};
+use self::steps::Runner;
 use self::tally::Tally;
 use crate::docs::probes;
 use crate::shell;
@@ -51,38 +53,53 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
     let checks = args.filter.is_empty();
     let slow = !args.fast;
     if checks && slow {
-        runner.step("deps", || deps::install().map(done))?;
+        runner.step("deps", deps::install)?;
     }
     if checks {
         runner.step("fmt", || {
             let mut fmt = cargo(workspace);
-            shell::run(fmt.args(["fmt", "--all", "--check"])).map(done)
+            shell::run(fmt.args(["fmt", "--all", "--check"]))
         })?;
-        runner.step("clippy", || clippy(workspace).map(done))?;
+        runner.step("clippy", || clippy(workspace))?;
     }
     if checks && slow {
-        runner.step("clippy (BPF target)", || bpf::clippy(workspace).map(done))?;
+        runner.step("clippy (BPF target)", || bpf::clippy(workspace))?;
     }
     if checks {
-        runner.step("tidy", || tidy::run(workspace).map(done))?;
+        runner.step("tidy", || tidy::run(workspace))?;
     }
     if checks && slow {
-        runner.step("bpf check", || bpf::check(workspace).map(done))?;
+        runner.step("bpf check", || bpf::check(workspace))?;
     }
     runner.step("tests", || {
         let mut test = cargo(workspace);
         test.arg("test").args(USER_SIDE).arg("--no-fail-fast");
         test.arg("--").args(&args.filter);
-        counted(&mut test, tally).map(done)
+        counted(&mut test, tally)
     })?;
     if checks {
-        runner.step("docs", || docs(workspace).map(done))?;
-        runner.step("docs/PROBES.md", || probes::check(workspace).map(done))?;
+        runner.step("docs", || docs(workspace))?;
+        runner.step("docs/PROBES.md", || probes::check(workspace))?;
     }
     if slow {
-        runner.step("live tests", || live(workspace, &args.filter, tally))?;
-        runner
-            .step("vm", || vm::run_counted(workspace, &vm::all(&args.filter), tally).map(done))?;
+        ensure!(
+            is_root(),
+            "the live tests load BPF programs: run this as root, or leave them out with --fast"
+        );
+        // The kernels come meanwhile: that takes the network and hardly a CPU.
+        let programs = runner.step("build live tests", || {
+            thread::scope(|scope| {
+                let fetching = scope.spawn(|| vm::fetch_all(workspace));
+                let programs = live::build(workspace)?;
+                fetching.join().map_err(|_| anyhow!("fetching the kernels panicked"))??;
+                Ok(programs)
+            })
+        })?;
+        let ran =
+            runner.step("live tests", || live::run(workspace, &programs, &args.filter, tally))?;
+        runner.step("vm", || {
+            vm::run_counted(workspace, &vm::all(&args.filter), &programs, &ran, tally)
+        })?;
     }
     Ok(())
 }
@@ -99,27 +116,6 @@ fn docs(workspace: &Workspace) -> Result<()> {
     let mut doc = cargo(workspace);
     doc.arg("doc").args(USER_SIDE).arg("--no-deps");
     shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// Tests that load the programs into the running kernel and make real connections.
-///
-/// They are `tracer/tests/live_*.rs` and need the feature `live`, so that a plain `cargo test`
-/// does not even build them. One at a time: they share the kernel's counters. In release: they
-/// measure.
-fn live(workspace: &Workspace, filter: &[String], tally: &mut Tally) -> Result<Outcome> {
-    if live_tests(workspace).is_empty() {
-        return Ok(Outcome::Nothing("there is no tracer/tests/live_*.rs"));
-    }
-    ensure!(
-        is_root(),
-        "the live tests load BPF programs: run this as root, or leave them out with --fast"
-    );
-    let mut test = cargo(workspace);
-    test.args(["test", "--locked", "--release", "--no-fail-fast"])
-        .args(["--package", "tracer", "--features", "live"])
-        .args(["--test", "live_*", "--", "--test-threads=1"])
-        .args(filter);
-    counted(&mut test, tally).map(done)
 }
 
 /// The names, without extension, of the live tests' files.
@@ -149,8 +145,4 @@ fn cargo(workspace: &Workspace) -> Command {
     let mut cargo = shell::cargo();
     cargo.current_dir(&workspace.root);
     cargo
-}
-
-fn done((): ()) -> Outcome {
-    Outcome::Done
 }

@@ -4,13 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// How a step that did not fail ended.
-pub(super) enum Outcome {
-    Done,
-    /// There was nothing to do, and why: shown, so that it does not pass for a success.
-    Nothing(&'static str),
-}
-
 /// The steps so far.
 #[derive(Default)]
 pub(super) struct Runner {
@@ -19,32 +12,28 @@ pub(super) struct Runner {
 
 struct Row {
     name: &'static str,
-    result: String,
+    result: &'static str,
     took: Duration,
 }
 
 impl Runner {
     /// Runs one step. Its error is printed here and returned, to end the run.
-    pub(super) fn step(
+    pub(super) fn step<T>(
         &mut self,
         name: &'static str,
-        work: impl FnOnce() -> Result<Outcome>,
-    ) -> Result<()> {
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         println!("==> {name}");
         let start = Instant::now();
         let result = work();
         let took = start.elapsed();
-        let (word, end) = match result {
-            Ok(Outcome::Done) => ("ok".to_owned(), Ok(())),
-            Ok(Outcome::Nothing(why)) => (format!("nothing run: {why}"), Ok(())),
-            Err(err) => {
-                eprintln!("error: {err:#}");
-                ("FAILED".to_owned(), Err(err))
-            }
-        };
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        if let Err(error) = &result {
+            eprintln!("error: {error:#}");
+        }
         println!("<== {name}: {word} ({})\n", seconds(took));
         self.rows.push(Row { name, result: word, took });
-        end
+        result
     }
 
     /// The table of all steps that ran, with a total.
@@ -57,7 +46,7 @@ impl Runner {
         let width = width.unwrap_or_default().max("total".len());
         let total: Duration = self.rows.iter().map(|row| row.took).sum();
         let rows = self.rows.iter().map(|row| {
-            let (name, took, result) = (row.name, seconds(row.took), &row.result);
+            let (name, took, result) = (row.name, seconds(row.took), row.result);
             format!("{name:width$}  {took:>8}  {result}\n")
         });
         let total = format!("{:width$}  {:>8}\n", "total", seconds(total));
@@ -76,8 +65,8 @@ mod tests {
     #[test]
     fn a_failed_step_is_in_the_table_and_ends_the_run() {
         let mut runner = Runner::default();
-        assert!(runner.step("first", || Ok(Outcome::Done)).is_ok());
-        assert!(runner.step("second", || Err(anyhow::anyhow!("broken"))).is_err());
+        assert!(runner.step("first", || Ok(())).is_ok());
+        assert!(runner.step::<()>("second", || Err(anyhow::anyhow!("broken"))).is_err());
         for row in &mut runner.rows {
             row.took = Duration::from_millis(1_250);
         }
@@ -85,12 +74,5 @@ mod tests {
             runner.summary(),
             "first      1.2 s  ok\nsecond     1.2 s  FAILED\ntotal      2.5 s\n"
         );
-    }
-
-    #[test]
-    fn doing_nothing_is_not_called_ok() {
-        let mut runner = Runner::default();
-        assert!(runner.step("live", || Ok(Outcome::Nothing("no tests"))).is_ok());
-        assert_eq!(runner.rows[0].result, "nothing run: no tests");
     }
 }

@@ -1,4 +1,4 @@
-//! Adding up the `test result:` lines of many test programs.
+//! What test programs print: the outcome of each test, and the `test result:` lines, added up.
 
 use std::fmt;
 
@@ -57,9 +57,27 @@ impl fmt::Display for Tally {
     }
 }
 
+/// The name and the outcome (`ok`, `FAILED`, `ignored`) in a line `test NAME ... OUTCOME`.
+pub(crate) fn outcome(line: &str) -> Option<(&str, &str)> {
+    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    // `ignored, REASON`
+    let word = outcome.split_once(',').map_or(outcome, |(word, _)| word);
+    matches!(word, "ok" | "FAILED" | "ignored").then_some((name, word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tests_outcome_is_told_from_talk() {
+        assert_eq!(outcome("test a::b ... ok"), Some(("a::b", "ok")));
+        assert_eq!(outcome("test b ... FAILED"), Some(("b", "FAILED")));
+        assert_eq!(outcome("test c ... ignored, needs tmux"), Some(("c", "ignored")));
+        for talk in ["test result: ok. 1 passed", "test d ... well", "a test d ... ok"] {
+            assert_eq!(outcome(talk), None, "{talk}");
+        }
+    }
 
     #[test]
     fn results_of_several_programs_add_up() {

@@ -33,6 +33,23 @@ const IMPURE: &[&str] = &[
     "tokio",
 ];
 
+/// Who writes whatever it is given, and finds nothing by itself.
+const IMPURE_BUT_WRITING: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "aya",
+    "clap",
+    "crossterm",
+    "libc",
+    "ratatui",
+    "socket2",
+    "tokio",
+];
+
 /// The kernel side is behind `source`; what shows data never sees it.
 const KERNEL: &[&str] = &["aya", "socket2"];
 
@@ -44,7 +61,7 @@ const NOTHING: &[&str] = &[];
 /// and `cli` put the program together and may name everything.
 const TABLE: &[Row] = &[
     // Plain data: they may name each other, and nothing else.
-    row("event", &["gauges", "time"], IMPURE),
+    row("event", &["facts", "gauges", "time"], IMPURE),
     row("gauges", &["time"], IMPURE),
     row("facts", &["gauges", "time"], IMPURE),
     row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
@@ -56,7 +73,7 @@ const TABLE: &[Row] = &[
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
     row("diagnose", &["aggregate::trend", "facts", "format", "gauges", "time"], IMPURE),
-    row("playback", &["aggregate::snapshot", "event", "time"], IMPURE),
+    row("playback", &["aggregate::snapshot", "diagnose", "event", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "time"], SCREEN),
     row(
@@ -64,11 +81,25 @@ const TABLE: &[Row] = &[
         &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time"],
         SCREEN,
     ),
-    row("recording", &["error", "event", "filter", "gauges", "time"], SCREEN),
+    row("recording", &["error", "event", "facts", "filter", "gauges", "time"], SCREEN),
     // Where it goes.
     row("tui", SCREEN_VIEWS, KERNEL),
-    row("report", VIEWS, KERNEL),
-    row("export", VIEWS, KERNEL),
+    // Also counts single events and looks at facts, which no snapshot keeps.
+    row(
+        "report",
+        &[
+            "aggregate::snapshot",
+            "diagnose",
+            "error",
+            "event",
+            "facts",
+            "format",
+            "sanitize",
+            "time",
+        ],
+        IMPURE,
+    ),
+    row("export", &["event", "sanitize", "time"], IMPURE_BUT_WRITING),
     row("serve", VIEWS, KERNEL),
     // Makes trouble on the loopback interface, and knows nothing of who watches.
     row("storm", &["error", "sanitize", "time"], &["aya", "ratatui"]),

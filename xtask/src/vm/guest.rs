@@ -26,6 +26,8 @@ pub(super) struct Heard {
     pub(super) steps: Vec<Step>,
     /// It came to the end of its steps.
     pub(super) done: bool,
+    /// What emulating it took, which is what a busy machine does not change.
+    pub(super) cpu: Duration,
 }
 
 /// One step's outcome.
@@ -36,6 +38,8 @@ pub(super) struct Step {
     /// Its exit code; `None` when the guest ended first.
     pub(super) code: Option<i32>,
     pub(super) seconds: f64,
+    /// How often it was tried until the kernel skipped no runs.
+    pub(super) tries: u32,
 }
 
 impl Heard {
@@ -57,12 +61,14 @@ impl Heard {
                 output: Vec::new(),
                 code: None,
                 seconds: 0.0,
+                tries: 1,
             }),
-            ["end", name, code, began, ended] => {
+            ["end", name, code, began, ended, tries] => {
                 if let Some(step) = self.steps.last_mut().filter(|step| step.name == name) {
                     step.code = code.parse().ok();
                     let seconds = |text: &str| text.parse::<f64>().unwrap_or_default();
                     step.seconds = seconds(ended) - seconds(began);
+                    step.tries = tries.parse().unwrap_or(1);
                 }
             }
             ["done"] => self.done = true,
@@ -103,6 +109,7 @@ impl Machine {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        heard.cpu = qemu.cpu();
         // It powers itself off; the line ends with it.
         while heard.done && lines.recv_timeout(POWER_OFF).is_ok() {}
         Ok(heard)
@@ -148,6 +155,27 @@ fn serial(path: &Path) -> String {
 /// Does not outlive its value.
 struct Running(Child);
 
+impl Running {
+    /// CPU time of what `timeout` runs, so far.
+    fn cpu(&self) -> Duration {
+        let pid = self.0.id();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let qemu = children.split_whitespace().next().unwrap_or_default();
+        cpu_in(&fs::read_to_string(format!("/proc/{qemu}/stat")).unwrap_or_default())
+    }
+}
+
+/// User and system time in the text of `/proc/PID/stat`.
+fn cpu_in(stat: &str) -> Duration {
+    /// `USER_HZ`, the same on every Linux of this architecture.
+    const TICKS_A_SECOND: u64 = 100;
+    // The name in brackets may hold anything; utime and stime are the 12th and 13th field after it.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok());
+    Duration::from_millis(ticks.sum::<u64>() * 1000 / TICKS_A_SECOND)
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // Told to, `timeout` ends what it runs.
@@ -179,6 +207,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cpu_time_is_read_behind_any_name() {
+        let stat = "1 (a) b) S 2 3 4 5 6 7 8 9 10 11 250 30 14 15";
+        assert_eq!(cpu_in(stat), Duration::from_millis(2800));
+        assert_eq!(cpu_in(""), Duration::ZERO);
+    }
+
+    #[test]
     fn steps_are_told_from_their_output() {
         let mut heard = Heard::default();
         for line in [
@@ -186,7 +221,7 @@ mod tests {
             "@@ ready 6.12.107+deb13-cloud-amd64",
             "@@ begin live_totals",
             "test result: ok. 1 passed",
-            "@@ end live_totals 0 2.50 4.00",
+            "@@ end live_totals 0 2.50 4.00 2",
             "@@ begin live_edges",
             "panicked",
         ] {
@@ -194,7 +229,7 @@ mod tests {
         }
         assert_eq!(heard.release.as_deref(), Some("6.12.107+deb13-cloud-amd64"));
         let [totals, edges] = &heard.steps[..] else { panic!("{heard:?}") };
-        assert_eq!((totals.code, totals.seconds), (Some(0), 1.5));
+        assert_eq!((totals.code, totals.seconds, totals.tries), (Some(0), 1.5, 2));
         assert_eq!(totals.output, ["test result: ok. 1 passed"]);
         assert_eq!(edges.code, None, "it never ended");
         assert!(!heard.done);

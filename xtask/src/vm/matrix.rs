@@ -32,6 +32,9 @@ pub(crate) struct Kernel {
     pub(crate) release: String,
     /// By signal.
     pub(crate) signals: BTreeMap<String, Expected>,
+    /// Scenarios that this kernel cannot have, and why.
+    #[serde(default)]
+    pub(crate) absent: BTreeMap<String, String>,
 }
 
 /// A Debian suite.

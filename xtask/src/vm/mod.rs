@@ -4,29 +4,39 @@
 //! back over a serial line. Nothing of this machine is touched but the cache.
 //!
 //! * [`matrix`]: `kernels.toml`, the kernels and what each must be able to do;
-//! * [`fetch`]: the kernels, by apt; [`build`]: the programs; [`image`]: the guests' files;
+//! * [`fetch`]: the kernels, by apt; [`image`]: the guests' files;
+//! * [`plan`]: what runs in a guest; [`guest`]: one guest's life;
 //! * [`expect`]: what `sockflow probes` says against what is stated;
-//! * [`guest`]: one guest's life; [`plan`]: what runs in it.
+//!   [`budget`]: what the verifier walks against what it did before;
+//! * [`column`]: what one kernel's guests said, judged; [`table`]: all of it as text.
 
-mod build;
+mod budget;
+mod column;
 mod expect;
 mod fetch;
 mod guest;
 mod image;
 pub(crate) mod matrix;
 mod plan;
+mod table;
 
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use self::budget::Budget;
+use self::column::Column;
 use self::guest::{Heard, Machine};
 use self::matrix::{Kernel, Matrix};
+use self::plan::Scenario;
+use crate::shell;
+use crate::test::live::{self, Programs, Ran};
 use crate::test::tally::Tally;
 use crate::workspace::Workspace;
 
@@ -39,172 +49,245 @@ pub(crate) struct Args {
     #[arg(long)]
     update: bool,
     /// Guests at a time; each keeps one CPU busy
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = JOBS)]
     jobs: usize,
+    /// Run the whole of it so often, a line each, and stop at the first that fails
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Write what the verifier walks now to verifier.toml, as the new budget
+    #[arg(long)]
+    accept_budget: bool,
     /// Run only tests whose name contains one of these
     #[arg(last = true)]
     filter: Vec<String>,
 }
 
+/// Guests at a time.
+const JOBS: usize = 2;
+
 /// Every kernel, the tests that pass the filter.
 pub(crate) fn all(filter: &[String]) -> Args {
-    Args { kernels: Vec::new(), update: false, jobs: 2, filter: filter.to_vec() }
+    Args {
+        kernels: Vec::new(),
+        update: false,
+        jobs: JOBS,
+        repeat: 1,
+        accept_budget: false,
+        filter: filter.to_vec(),
+    }
 }
 
-/// A guest that died for no reason of ours is booted again this often.
-const BOOTS: u32 = 3;
+/// A kernel's guests that die for no reason of ours are booted again this often.
+const BOOTS: u32 = 4;
+
+/// Fetches the kernels that are not in the cache; something to do while other things are built.
+pub(crate) fn fetch_all(workspace: &Workspace) -> Result<()> {
+    for kernel in Matrix::read(workspace)?.choose(&[])? {
+        fetch::fetch(&kernel, false)?;
+    }
+    Ok(())
+}
 
 /// Runs it as a command of its own.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let mut tally = Tally::default();
-    let result = run_counted(workspace, args, &mut tally);
-    println!("{tally}");
-    result
+    let programs = live::build(workspace)?;
+    let mut lines = String::new();
+    let mut result = Ok(String::new());
+    for number in 1..=args.repeat {
+        let (began, mut tally) = (Instant::now(), Tally::default());
+        result = run_counted(workspace, args, &programs, &[], &mut tally);
+        println!("{tally}");
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        let said = result.as_ref().map_or("", String::as_str);
+        let seconds = began.elapsed().as_secs_f64();
+        let total = args.repeat;
+        lines
+            .push_str(&format!("run {number} of {total}: {word}, {tally}{said}, {seconds:.1} s\n"));
+        if result.is_err() {
+            break;
+        }
+    }
+    if args.repeat > 1 {
+        print!("\n{lines}");
+    }
+    result.map(drop)
 }
 
-/// Runs it and adds up what the tests in the guests say.
-pub(crate) fn run_counted(workspace: &Workspace, args: &Args, tally: &mut Tally) -> Result<()> {
+/// Runs it and adds up what the tests in the guests say; `native` is what they said here. Gives
+/// what else is worth a word in a summary.
+pub(crate) fn run_counted(
+    workspace: &Workspace,
+    args: &Args,
+    programs: &Programs,
+    native: &[Ran],
+    tally: &mut Tally,
+) -> Result<String> {
+    let began = Instant::now();
     let matrix = Matrix::read(workspace)?;
     let kernels = matrix.choose(&args.kernels)?;
     crate::deps::require_all(&["qemu-system-x86", "cpio", "busybox-static", "iproute2"])?;
-    let programs = build::build(workspace)?;
-    println!("{}", expect::native(&matrix, &programs.sockflow)?);
+    let mut budget = Budget::read(workspace)?;
     let folder = workspace.path("target/vm");
     fs::create_dir_all(&folder)?;
-    let common = image::common(&folder, &programs)?;
-    let steps = plan::steps(&programs, &args.filter);
+    let common = image::common(&folder, programs)?;
+    let scenarios = plan::scenarios(programs, &args.filter);
 
-    let waiting: Mutex<VecDeque<Kernel>> = Mutex::new(kernels.iter().cloned().collect());
-    let finished: Mutex<Vec<Finished>> = Mutex::new(Vec::new());
+    let waiting: Mutex<VecDeque<&Kernel>> = Mutex::new(kernels.iter().collect());
+    let finished: Mutex<Vec<Column>> = Mutex::new(Vec::new());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
         for _ in 0..args.jobs.clamp(1, kernels.len()) {
             scope.spawn(|| {
                 while let Some(kernel) = next() {
                     let began = Instant::now();
-                    let result = one(&folder, &common, &kernel, args.update, &steps);
-                    let done = Finished { kernel, result, took: began.elapsed() };
-                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+                    let mut column = Column {
+                        name: kernel.name.clone(),
+                        stated: expect::stated(kernel),
+                        ..Column::default()
+                    };
+                    let guests = Guests { folder: &folder, common: &common, scenarios: &scenarios };
+                    if let Err(error) = guests.run(kernel, args.update, &mut column) {
+                        column.failures.push(format!("{error:#}"));
+                    }
+                    column.took = began.elapsed();
+                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(column);
                 }
             });
         }
     });
-    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-    finished.sort_by_key(|done| kernels.iter().position(|kernel| kernel.name == done.kernel.name));
-    conclude(&finished, tally)
-}
-
-/// One kernel's outcome.
-struct Finished {
-    kernel: Kernel,
-    result: Result<Outcome>,
-    took: Duration,
-}
-
-/// What a kernel's guests said in the end.
-struct Outcome {
-    heard: Heard,
-    /// Boots it took.
-    boots: u32,
-    last_words: String,
-}
-
-fn one(
-    folder: &Path,
-    common: &[u8],
-    kernel: &Kernel,
-    update: bool,
-    steps: &str,
-) -> Result<Outcome> {
-    let files = fetch::fetch(kernel, update)?;
-    let folder = folder.join(&kernel.name);
-    fs::create_dir_all(&folder)?;
-    let mut bytes = common.to_vec();
-    bytes.extend(image::of_kernel(&folder, &files, steps)?);
-    let machine = Machine {
-        vmlinuz: files.vmlinuz,
-        initrd: folder.join("initrd"),
-        console: folder.join("console"),
-    };
-    fs::write(&machine.initrd, bytes).context("cannot write the guest's files")?;
-    let mut boots = 0;
-    loop {
-        boots += 1;
-        let heard = machine.run(|step| {
-            let word = if step.code == Some(0) { "ok" } else { "FAILED" };
-            println!("{:<5} {:<24} {word} ({:.1} s)", kernel.name, step.name, step.seconds);
-        })?;
-        if boots < BOOTS && !heard.done && emulator_failed(&heard, &machine) {
-            println!("{:<5} the guest died; booting again", kernel.name);
-            continue;
-        }
-        return Ok(Outcome { heard, boots, last_words: machine.last_words() });
+    let mut columns = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |column: &Column| kernels.iter().position(|kernel| kernel.name == column.name);
+    columns.sort_by_key(place);
+    if args.kernels.is_empty() {
+        columns.push(here(&matrix, programs, native)?);
     }
+
+    for column in &mut columns {
+        let name = column.name.split(' ').next().unwrap_or_default().to_owned();
+        let Some(kernel) = matrix.kernels.iter().find(|kernel| kernel.name == name) else {
+            continue;
+        };
+        if args.accept_budget {
+            budget.accept(&name, &column.instructions);
+        }
+        column.hold_against(&budget, kernel);
+    }
+    if args.accept_budget {
+        budget.write(workspace)?;
+    }
+    // What ran here is in the tally already.
+    conclude(&columns, programs, kernels.len(), began.elapsed(), tally)
 }
 
-/// Whether the guest ended for a reason that need not be ours: before its first step, or with an
-/// oops (an emulated 6.12 does so now and then, whatever it runs).
-fn emulator_failed(heard: &Heard, machine: &Machine) -> bool {
-    let words = machine.last_words();
-    heard.steps.is_empty() || words.contains("Oops") || words.contains("Kernel panic")
+/// The running kernel.
+fn here(matrix: &Matrix, programs: &Programs, native: &[Ran]) -> Result<Column> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let running = matrix.kernels.iter().find(|kernel| release.starts_with(&kernel.release));
+    let mut column = Column::native(running, release.trim(), native);
+    column.took = native.iter().map(|ran| ran.took).sum();
+    let ask =
+        |option: &str| shell::read(Command::new(&programs.sockflow).args([plan::PROBES, option]));
+    column.got = expect::rungs(&ask("--json")?)?;
+    column.instructions = budget::instructions(&ask("--verifier")?)?;
+    Ok(column)
 }
 
-/// Prints what failed and a table, and fails if anything did.
-fn conclude(finished: &[Finished], tally: &mut Tally) -> Result<()> {
-    let mut wrong = 0;
-    let mut table = String::new();
-    for done in finished {
-        let name = &done.kernel.name;
-        let mut own = Tally::default();
-        let mut failures = Vec::new();
-        let mut booted = String::new();
-        match &done.result {
-            Err(error) => failures.push(format!("{error:#}")),
-            Ok(outcome) => {
-                let heard = &outcome.heard;
-                if outcome.boots > 1 {
-                    booted = format!(", booted {} times", outcome.boots);
-                }
-                for step in &heard.steps {
-                    let failed_before = own.failed;
-                    step.output.iter().for_each(|line| own.add(line));
-                    if step.name == plan::PROBES {
-                        match expect::differences(&done.kernel, &step.output.join("\n")) {
-                            Ok(found) if found.is_empty() => {}
-                            Ok(found) => failures.push(found.join("\n")),
-                            Err(error) => failures.push(format!("{error:#}")),
-                        }
-                    }
-                    if step.code != Some(0) {
-                        let code = step.code.map_or("none".into(), |code| code.to_string());
-                        let output = step.output.join("\n");
-                        failures.push(format!("{} (exit code {code})\n{output}", step.name));
-                        if own.failed == failed_before {
-                            own.failed += 1;
-                        }
-                    }
-                }
-                if !heard.done {
-                    let words = &outcome.last_words;
-                    failures.push(format!("the guest did not come to its end:\n{words}"));
+/// What the guests of one kernel are made of.
+struct Guests<'a> {
+    folder: &'a Path,
+    common: &'a [u8],
+    scenarios: &'a [Scenario],
+}
+
+impl Guests<'_> {
+    /// Boots the kernel, again if the emulator crashed it, until every scenario came to its end.
+    fn run(&self, kernel: &Kernel, update: bool, column: &mut Column) -> Result<()> {
+        let files = fetch::fetch(kernel, update)?;
+        let folder = self.folder.join(&kernel.name);
+        fs::create_dir_all(&folder)?;
+        let machine = Machine {
+            vmlinuz: files.vmlinuz.clone(),
+            initrd: folder.join("initrd"),
+            console: folder.join("console"),
+        };
+        let mut left = self.scenarios.to_vec();
+        let mut fell_in: Option<String> = None;
+        loop {
+            let mut bytes = self.common.to_vec();
+            bytes.extend(image::of_kernel(&folder, &files, &plan::script(&left))?);
+            fs::write(&machine.initrd, bytes).context("cannot write the guest's files")?;
+            let heard = machine.run(|step| {
+                let word = if step.code == Some(0) { "ok" } else { "FAILED" };
+                println!("{:<5} {:<70} {word} ({:.1} s)", kernel.name, step.name, step.seconds);
+            })?;
+            column.cpu += heard.cpu;
+            let in_step = heard.steps.iter().find(|step| step.code.is_none());
+            let in_step = in_step.map(|step| step.name.clone());
+            // Twice in the same scenario is no accident.
+            let again = column.crashes + 1 < BOOTS
+                && emulator_failed(&heard, &machine)
+                && (in_step.is_none() || in_step != fell_in);
+            for step in &heard.steps {
+                if step.code.is_some() || !again {
+                    column.step(kernel, step);
                 }
             }
+            if !again {
+                let names: Vec<String> = self.scenarios.iter().map(Scenario::name).collect();
+                column.complete(&names, &machine.last_words());
+                return Ok(());
+            }
+            column.crashes += 1;
+            left.retain(|scenario| !column.cells.contains_key(&scenario.name()));
+            let during = in_step.as_deref().unwrap_or("boot");
+            println!("{:<5} the guest died during {during}; booting again", kernel.name);
+            fell_in = in_step;
         }
-        if !failures.is_empty() && own.failed == 0 {
-            own.failed = 1;
-        }
-        for failure in &failures {
-            println!("---- {name}: {failure}\n");
-        }
-        wrong += failures.len();
-        let seconds = done.took.as_secs_f64();
-        let line = format!("{name:<6} {seconds:>7.1} s  {own}{booted}\n");
-        table.push_str(&line);
-        tally.merge(&own);
     }
-    print!("{table}");
+}
+
+/// Whether the guest ended before its time for a reason that need not be ours: before its first
+/// step, or with an oops (an emulated 6.12 does so now and then, whatever it runs).
+fn emulator_failed(heard: &Heard, machine: &Machine) -> bool {
+    let words = machine.last_words();
+    !heard.done
+        && (heard.steps.is_empty() || words.contains("Oops") || words.contains("Kernel panic"))
+}
+
+/// Prints what failed and the tables, and fails if anything did. Of the columns, the first so many
+/// are guests'.
+fn conclude(
+    columns: &[Column],
+    programs: &Programs,
+    guests: usize,
+    took: Duration,
+    tally: &mut Tally,
+) -> Result<String> {
+    for column in columns {
+        for failure in &column.failures {
+            println!("---- {}: {failure}\n", column.name);
+        }
+    }
+    println!("\n{}", table::signals(columns));
+    println!("{}", table::scenarios(columns, programs));
+    print!("{}", table::kernels(columns));
+    let of_guests = columns.iter().take(guests);
+    let crashes: u32 = of_guests.clone().map(|column| column.crashes).sum();
+    let again: usize = of_guests.clone().map(Column::tried_again).sum();
+    let cpu: Duration = of_guests.clone().map(|column| column.cpu).sum();
+    println!(
+        "all kernels: {:.1} s (CPU {:.1} s); guests that the emulator crashed and that were booted again: \
+         {crashes}; scenarios tried again because the kernel skipped runs: {again}",
+        took.as_secs_f64(),
+        cpu.as_secs_f64()
+    );
+    for column in of_guests {
+        tally.merge(&column.tally());
+    }
+    let wrong: usize = columns.iter().map(|column| column.failures.len()).sum();
     if wrong > 0 {
-        bail!("{wrong} failure(s) on other kernels");
+        tally.failed = tally.failed.max(1);
+        bail!("{wrong} failure(s) on the kernels of kernels.toml");
     }
-    Ok(())
+    Ok(format!(", {again} tried again, {crashes} booted again"))
 }

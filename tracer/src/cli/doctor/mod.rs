@@ -2,9 +2,11 @@
 //!
 //! - [`text`]: the report for people
 //! - [`sysctl_file`]: the advice as a file for sysctl.d
+//! - [`trace`]: the same over a recording, and for the screen of `replay`
 
 pub mod sysctl_file;
 pub mod text;
+pub(in crate::cli) mod trace;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use jiff::tz::TimeZone;
 use super::units::{parse_duration, parse_port};
 use crate::diagnose::{About, State, Watch, examine};
 use crate::error::Failure;
+use crate::playback::goto::Goto;
 use crate::source::facts::{Depth, FactReader};
 use crate::time::Wall;
 
@@ -29,7 +32,10 @@ Examples:
   From cron: exit 11 where something is critical, 0 otherwise:
       sockflow doctor --fail-on crit >/dev/null
   The advice as a file, to read before it is used:
-      sudo sockflow doctor --print-sysctl >90-sockflow.conf";
+      sudo sockflow doctor --print-sysctl >90-sockflow.conf
+  A recording at its worst moment, then half a minute before its end; needs no privilege:
+      sockflow doctor --trace incident.sockflow
+      sockflow doctor --trace incident.sockflow --at -30s";
 
 /// Tell which limit of this host is reached first, and what to set
 ///
@@ -46,6 +52,14 @@ pub struct DoctorArgs {
     /// How long to watch for trends, 0s to 60s
     #[arg(long, value_name = "D", default_value = "3s", value_parser = parse_watch)]
     watch: Duration,
+    /// Look at this trace instead, as it was at its worst moment; trends are those of the half
+    /// minute before
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "root"])]
+    trace: Option<PathBuf>,
+    /// At which moment of the trace: 16:41:52, +30s (from the start), -5m (from the end), @EVENT,
+    /// !ANOMALY, max
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true, requires = "trace")]
+    at: Option<Goto>,
     /// Print one sockflow.doctor/1 object
     #[arg(long)]
     json: bool,
@@ -84,8 +98,10 @@ impl DoctorArgs {
     ///
     /// Too little can be measured to call the host well (what was is printed), or the output cannot be written.
     pub fn run(self) -> Result<ExitCode> {
-        let watch = observe(&self.root, self.watch).about(self.port);
-        let report = examine(&watch, self.about());
+        let report = match &self.trace {
+            Some(path) => trace::report(path, self.at.as_ref(), self.port)?,
+            None => examine(&observe(&self.root, self.watch).about(self.port), self.about()),
+        };
         let code = self.exit_code(report.verdict);
         let mut out = std::io::stdout().lock();
         let text = if self.json {
@@ -102,9 +118,14 @@ impl DoctorArgs {
             let unknown = report.checks.iter().filter(|it| it.state == State::Unknown).count();
             let all = report.checks.len();
             let what = format!("{unknown} of {all} checks could not be made: too little to tell");
-            return Err(Failure::environment(what)
-                .hint("see whether the kernel's counters are there: `cat /proc/net/sockstat`")
-                .into());
+            let hint = match &self.trace {
+                Some(_) => {
+                    "older traces have few facts: record a new one, or look \
+                            at the host: `sockflow doctor`"
+                }
+                None => "see whether the kernel's counters are there: `cat /proc/net/sockstat`",
+            };
+            return Err(Failure::environment(what).hint(hint).into());
         }
         Ok(ExitCode::from(code))
     }
@@ -193,6 +214,8 @@ mod tests {
             DoctorArgs {
                 port: None,
                 watch: Duration::ZERO,
+                trace: None,
+                at: None,
                 json: false,
                 fail_on,
                 print_sysctl,

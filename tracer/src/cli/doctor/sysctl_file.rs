@@ -23,6 +23,9 @@ pub fn render(report: &Report) -> String {
             report.sentence
         ),
     );
+    for note in &report.notes {
+        comment(&mut out, &format!("({note})"));
+    }
     comment(&mut out, "Nothing has been changed. To use it: copy it to /etc/sysctl.d, then");
     comment(&mut out, "`sysctl --system`. To take it back: delete it, and run the undo lines.");
     let mut set = 0;

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use crate::diagnose::{Finding, Report, Scope, State};
-use crate::format::{bytes, count, duration};
+use crate::diagnose::{Finding, Report, State};
 use crate::sanitize::{sanitize, sanitize_ascii, truncate, width};
 
 /// How to draw it.
@@ -48,30 +47,21 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn header(&mut self, report: &Report) {
-        let number = |state: State| report.checks.iter().filter(|it| it.state == state).count();
-        let mut counts = Vec::new();
-        for (state, word) in [
-            (State::Crit, "CRIT"),
-            (State::Warn, "WARN"),
-            (State::Ok, "ok"),
-            (State::Unknown, "not measured"),
-        ] {
-            if number(state) > 0 {
-                counts.push(format!("{} {word}", number(state)));
-            }
-        }
         let host = self.clean(&report.host);
         let _ = writeln!(
             self.out,
             "sockflow doctor   {}   {}   {}   exit code {}",
             truncate(&host, 20, "~"),
             report.time.clock(&self.style.zone),
-            counts.join("  "),
+            report.counts().join("  "),
             self.style.exit_code
         );
         let state = self.state(report.verdict, report.verdict.word());
         let text = self.clean(&report.sentence);
         let _ = writeln!(self.out, "{state}  {text}");
+        for note in &report.notes {
+            self.wrapped("", "  ", &format!("({note})"));
+        }
     }
 
     /// Cells of a bar.
@@ -90,21 +80,18 @@ impl Page<'_> {
             w = cells + 7
         );
         for (at, finding) in report.checks.iter().enumerate() {
-            let word = match (finding.state, finding.harmless && finding.used >= Some(0.8)) {
-                (State::Ok, true) => "ok*",
-                (state, _) => state.word(),
-            };
+            let word = finding.word();
             let mut line = format!(
                 "{:>2}  {} {:<13} {:<19} {}",
                 at + 1,
                 self.state(finding.state, &format!("{word:<5}")),
                 finding.title,
-                numbers(finding),
+                finding.amounts(),
                 self.usage(finding, cells)
             );
             let used = 2 + 2 + 5 + 1 + 13 + 1 + 19 + 1 + cells + 7;
             let room = self.style.width.saturating_sub(used + 1);
-            let advice = self.clean(&short_advice(finding));
+            let advice = self.clean(&finding.advice());
             let advice = truncate(&advice, room, self.ellipsis());
             if !advice.is_empty() {
                 line.push(' ');
@@ -115,67 +102,27 @@ impl Page<'_> {
     }
 
     fn usage(&self, finding: &Finding, cells: usize) -> String {
-        let Some(used) = finding.used else {
+        let (Some(used), Some(percent)) = (finding.used, finding.percent()) else {
             return " ".repeat(cells + 7);
         };
         let share = (used.clamp(0.0, 1.0) * cells as f64).round() as usize;
         let (full, empty) = if self.style.ascii { ("#", ".") } else { ("█", "·") };
-        let percent = match used * 100.0 {
-            little if used > 0.0 && little < 1.0 => "<1%".to_owned(),
-            much if much > 999.0 => ">999%".to_owned(),
-            value => format!("{:.0}%", value.floor()),
-        };
         format!("[{}{}]{percent:>5}", full.repeat(share), empty.repeat(cells - share))
     }
 
     fn details(&mut self, number: usize, finding: &Finding) {
-        let mut title = format!("{number} {} {}", finding.state.word(), finding.title);
-        if let Some(subject) = &finding.subject {
-            title.push_str(&format!(" {subject}"));
-        }
-        title.push_str(&match finding.in_s {
-            Some(left) if left > 0.0 => format!(": limit in {}", duration(left)),
-            Some(_) => ": at its limit now".to_owned(),
-            None if finding.limit.is_some() => ": no trend to project".to_owned(),
-            None => String::new(),
-        });
-        title.push_str(match finding.scope {
-            Scope::Host => "   (the host's)",
-            Scope::Netns => "   (this network namespace's)",
-            Scope::Process => "   (one process's)",
-            Scope::Cgroup => "   (one cgroup's)",
-        });
+        let title = format!("{number} {} {}", finding.state.word(), finding.heading());
         self.out.push('\n');
         let title = self.clean(&title);
         let title = self.state(finding.state, &truncate(&title, self.style.width, "~"));
         let _ = writeln!(self.out, "{title}");
-        self.labelled("why", &finding.why);
-        if let Some(other) = finding.follows {
-            self.labelled("", &format!("It follows from `{other}`: see there first."));
-        }
-        for set in &finding.set {
-            let value = match set.to.contains(' ') {
-                true => format!("\"{}\"", set.to),
-                false => set.to.clone(),
-            };
-            self.labelled("set", &format!("sysctl -w {}={value}   (now {})", set.sysctl, set.from));
-        }
-        for (label, text) in [
-            ("do", &finding.action),
-            ("gain", &finding.gain),
-            ("risk", &finding.risk),
-            ("undo", &finding.undo),
-            ("proof", &finding.evidence),
-        ] {
-            if !text.is_empty() {
-                self.labelled(label, text);
-            }
+        for (label, text) in finding.paragraphs() {
+            self.labelled(label, &text);
         }
     }
 
     fn harmless(&mut self, report: &Report) {
-        let harmless: Vec<&Finding> =
-            report.checks.iter().filter(|it| it.harmless && it.used >= Some(0.8)).collect();
+        let harmless: Vec<&Finding> = report.harmless().collect();
         if harmless.is_empty() {
             return;
         }
@@ -203,8 +150,7 @@ impl Page<'_> {
     }
 
     fn unseen(&mut self, report: &Report) {
-        let unseen: Vec<&Finding> =
-            report.checks.iter().filter(|it| it.state == State::Unknown).collect();
+        let unseen: Vec<&Finding> = report.unseen().collect();
         if unseen.is_empty() {
             return;
         }
@@ -254,39 +200,6 @@ impl Page<'_> {
             State::Ok | State::Unknown => return text.to_owned(),
         };
         if self.style.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
-
-/// `118,204/131,072`, in the unit that suits it.
-fn numbers(finding: &Finding) -> String {
-    let Some(now) = finding.now else { return "not measured".to_owned() };
-    let show = |number: u64| match finding.unit {
-        "bytes" => bytes(number),
-        // fs.file-max may be as good as infinite.
-        _ if number > 1 << 50 => "no limit".to_owned(),
-        _ if number >= 10_000_000 => crate::format::short(number as f64),
-        _ => count(number),
-    };
-    match finding.limit {
-        Some(limit) => format!("{}/{}", show(now), show(limit)),
-        None => show(now),
-    }
-}
-
-/// What to do, in a few words.
-fn short_advice(finding: &Finding) -> String {
-    match (finding.state, finding.follows, finding.set.first()) {
-        (State::Unknown, ..) => "see below".to_owned(),
-        (State::Ok, ..) if finding.harmless && finding.used >= Some(0.8) => {
-            "none: harmless here".to_owned()
-        }
-        (State::Ok, ..) => String::new(),
-        (_, Some(other), _) => format!("follows {other}: see there"),
-        (_, None, Some(set)) => {
-            let name = set.sysctl.rsplit('.').next().unwrap_or(&set.sysctl);
-            format!("{name}={}", set.to)
-        }
-        (_, None, None) => finding.subject.clone().unwrap_or_else(|| "see below".to_owned()),
     }
 }
 

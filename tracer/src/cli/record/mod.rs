@@ -116,6 +116,7 @@ impl RecordArgs {
         let signals = Signals::install(!self.command.is_empty())?;
         let mut engine =
             Engine::start(&self.filter, &self.tracing, self.detail, self.interval, self.duration)?;
+        engine.watch_facts();
         for note in engine.notes() {
             eprintln!("sockflow: note: {note}");
         }

@@ -1,6 +1,6 @@
 //! `sockflow replay`: a trace as if one had been watching.
 
-mod tape;
+pub(super) mod tape;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -18,7 +18,6 @@ use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
 use crate::recording::{Ended, Trace, Want};
-
 use crate::sanitize::sanitize;
 use tape::FileTape;
 
@@ -85,7 +84,7 @@ impl ReplayArgs {
     /// Everything from `--at` on, as fast as it can be read.
     fn lines(&self, trace: Trace, zone: TimeZone) -> Result<()> {
         let mut tape = FileTape::new(trace, zone);
-        let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place))?;
+        let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place, "--at"))?;
         let (trace, zone) = tape.into_parts();
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let mut fold = if self.interval.is_none() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::super::doctor::trace::Visits;
 use super::super::fold::Fold;
 use crate::aggregate::snapshot::Snapshot;
 use crate::error::Failure;
@@ -21,7 +22,7 @@ const SURVEY_FOR: Duration = Duration::from_millis(20);
 const REFRESH_EVERY: Duration = Duration::from_millis(200);
 
 /// A trace file, open.
-pub(super) struct FileTape {
+pub(in crate::cli) struct FileTape {
     trace: Trace,
     zone: TimeZone,
     timeline: Arc<Timeline>,
@@ -29,13 +30,14 @@ pub(super) struct FileTape {
     survey: Fold,
     /// Where the last view was taken.
     shown: Option<(Fold, View)>,
+    doctor: Visits,
     refreshed: Instant,
 }
 
 impl FileTape {
     /// The tape of a trace; times in `zone`.
     #[must_use]
-    pub(super) fn new(trace: Trace, zone: TimeZone) -> Self {
+    pub(in crate::cli) fn new(trace: Trace, zone: TimeZone) -> Self {
         let survey = Fold::begin(&trace, None);
         let mut tape = Self {
             trace,
@@ -43,6 +45,7 @@ impl FileTape {
             timeline: Arc::default(),
             survey,
             shown: None,
+            doctor: Visits::new(None),
             refreshed: Instant::now(),
         };
         tape.told_by_headers();
@@ -50,16 +53,17 @@ impl FileTape {
     }
 
     /// What it was made of.
-    pub(super) fn into_parts(self) -> (Trace, TimeZone) {
+    pub(in crate::cli) fn into_parts(self) -> (Trace, TimeZone) {
         (self.trace, self.zone)
     }
 
-    /// The index of the moment that is meant, read ahead as far as it takes.
+    /// The index of the moment that is meant, read ahead as far as it takes. `option` is where it
+    /// was asked for.
     ///
     /// # Errors
     ///
     /// There is no such moment; a file cannot be read.
-    pub(super) fn find(&mut self, place: &Goto) -> Result<usize> {
+    pub(in crate::cli) fn find(&mut self, place: &Goto, option: &str) -> Result<usize> {
         loop {
             let Self { trace, timeline, zone, .. } = &*self;
             let event = |number| trace.tick_of_event(number);
@@ -69,7 +73,7 @@ impl FileTape {
                 Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
-                        .hint("look at all of it: leave `--at` out")
+                        .hint(format!("look at all of it: leave `{option}` out"))
                         .into());
                 }
             }
@@ -139,7 +143,8 @@ impl Tape for FileTape {
         let (events, event_number) = fold.events();
         let snapshot = snapshot.unwrap_or_else(|| fold.snapshot());
         let anchor = self.trace.run().anchor;
-        let view = View { snapshot, events: Arc::new(events), event_number, anchor };
+        let doctor = self.doctor.at(&self.trace, moment)?;
+        let view = View { snapshot, events: Arc::new(events), event_number, anchor, doctor };
         self.shown = Some((fold, view.clone()));
         Ok(view)
     }
@@ -168,7 +173,7 @@ fn is_near(trace: &Trace, fold: &Fold, moment: usize) -> bool {
 }
 
 /// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.
-pub(super) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
+pub(in crate::cli) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
     let anchor = trace.run().anchor;
     let clock = |at| -> String { Wall::clock(anchor.wall(at), zone) };
     let place = match (gap.after, gap.before) {

@@ -40,6 +40,22 @@ fn the_screen_at_the_worst_moment() {
 }
 
 #[test]
+fn the_doctor_speaks_of_the_moment_on_screen() {
+    use crate::diagnose::State;
+    let mut transport = standing_at("max");
+    let mut report = || transport.frame().unwrap().unwrap().view.doctor.unwrap();
+    let worst = report();
+    assert_eq!(
+        (worst.source, worst.verdict, worst.checks[0].id),
+        ("trace", State::Crit, "orphans")
+    );
+    assert_eq!(worst.checks[0].now, Some(255));
+    transport.command(Command::Start);
+    let first = transport.frame().unwrap().unwrap().view.doctor.unwrap();
+    assert_eq!(first.verdict, State::Ok);
+}
+
+#[test]
 fn anomalies_are_the_storys_chapters() {
     let mut transport = standing_at("start");
     let mut chapters = String::new();

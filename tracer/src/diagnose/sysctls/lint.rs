@@ -111,6 +111,10 @@ pub fn judge(settings: &Settings, at: usize, facts: &Facts) -> Remark {
             let later = settings.lines[at + 1..].iter().find(|later| {
                 later.key == line.key && later.value.as_ref().is_some_and(|other| other != value)
             });
+            if facts.sysctls.get(&line.key).is_some_and(|now| is_numbers(now)) && !is_numbers(value)
+            {
+                said.push((Word::Malformed, State::Warn, "it takes numbers".to_owned()));
+            }
             rules::judge(&line.key, value, facts, &mut said);
             match later {
                 Some(later) => said.insert(0, contradicted(later)),
@@ -168,6 +172,18 @@ fn absent(key: &str, facts: &Facts) -> Said {
         }
         _ => (Word::Unknown, State::Warn, "this kernel has no such setting".to_owned()),
     }
+}
+
+/// Numbers as `/proc/sys` takes them (`strtoul_lenient`, kernel/sysctl.c), at least one.
+fn is_numbers(text: &str) -> bool {
+    let is_number = |word: &str| {
+        let digits = word.strip_prefix('-').unwrap_or(word);
+        match digits.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16).is_ok(),
+            None => digits.parse::<u64>().is_ok(),
+        }
+    };
+    !text.is_empty() && text.split(' ').all(is_number)
 }
 
 /// `net.ipv4.conf.eth0.rp_filter`.

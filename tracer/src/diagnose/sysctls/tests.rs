@@ -99,6 +99,16 @@ fn values_are_judged_by_this_host() {
 }
 
 #[test]
+fn what_takes_numbers_is_told_from_what_does_not() {
+    let now = |text| only(text, &[], &healthy()).word;
+    assert_eq!(now("net.core.somaxconn = many"), Word::Malformed);
+    assert_eq!(now("net.core.somaxconn = "), Word::Malformed);
+    assert_eq!(now("net.core.somaxconn = 0x2000"), Word::Differs);
+    // Ports, of which there are none now.
+    assert_eq!(now("net.ipv4.ip_local_reserved_ports = 80,443"), Word::Differs);
+}
+
+#[test]
 fn a_reserved_port_is_safe_in_any_range() {
     let mut facts = healthy();
     let range = "net.ipv4.ip_local_port_range";

@@ -52,6 +52,7 @@ impl Tape for Script {
             events: Arc::default(),
             event_number: 0,
             anchor: ClockAnchor::default(),
+            doctor: None,
         })
     }
 

@@ -8,15 +8,9 @@ use super::Trace;
 impl Trace {
     /// Takes in pieces that were begun since the newest that is known.
     pub(super) fn follow(&mut self) -> Result<()> {
-        let known = |metadata: &std::fs::Metadata| {
-            self.pieces.iter().any(|piece| {
-                let file = piece.file.as_ref().and_then(|file| file.metadata().ok());
-                file.is_some_and(|known| pieces::same(&known, metadata))
-            })
-        };
         // Between two names in a rotation, or gone for good: nothing to take in now.
         let Ok(metadata) = self.path.metadata() else { return Ok(()) };
-        if known(&metadata) {
+        if self.has_piece(&metadata) {
             return Ok(());
         }
         let Ok(newest) = pieces::open(&self.path) else { return Ok(()) };
@@ -27,7 +21,7 @@ impl Trace {
         let mut found = pieces::siblings(&self.path, self.trace, |piece| {
             piece.sequence < newest.sequence
                 && u64::from(piece.sequence) >= expected
-                && !known(&piece.metadata)
+                && !self.has_piece(&piece.metadata)
         })?;
         found.push(newest);
         for piece in found {

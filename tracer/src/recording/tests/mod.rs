@@ -1,5 +1,6 @@
 //! The file as a whole: what is written comes back, and nothing else ever does.
 
 mod damage;
+mod lookback;
 mod roundtrip;
 mod writing;

@@ -9,9 +9,14 @@ use proptest::prelude::*;
 use tracer_common::counters::{GROUP_WORDS, GroupCounters, MINI_WORDS, MiniCounters};
 use tracer_common::reset::ResetReason;
 
+use crate::event;
 use crate::event::{
-    DiagSample, DiagService, Direction, Group, Input, Listening, Lost, Minisockets, Network,
-    OwnCost, Owner, Service, Totals,
+    DiagSample, DiagService, Direction, Group, Input, Listening, Lost, Network, OwnCost, Owner,
+    Service, Totals,
+};
+use crate::facts::{
+    CgroupMemory, Conntrack, Destination, Facts, FileNr, Known, Listener, Minisockets, Orphans,
+    ProcessFds, Processes, Sockets, Softnet, Udp, Unknown, Waits,
 };
 use crate::gauges::{
     Bytes, Gauges, Limits, MemLimits, Pages, ProtocolMemory, SocketCounts, TCP, TCP_EXT,
@@ -52,11 +57,11 @@ fn group() -> impl Strategy<Value = Group> {
     )
 }
 
-fn minisockets() -> impl Strategy<Value = Minisockets> {
+fn minisockets() -> impl Strategy<Value = event::Minisockets> {
     (any::<u64>(), vec(word(), MINI_WORDS)).prop_map(|(standing, words)| {
         let mut counters = MiniCounters::default();
         counters.words.copy_from_slice(&words);
-        Minisockets { standing, counters }
+        event::Minisockets { standing, counters }
     })
 }
 
@@ -142,6 +147,126 @@ fn diag() -> impl Strategy<Value = DiagSample> {
     )
 }
 
+fn known<T: Clone + std::fmt::Debug>(
+    part: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Known<T>> {
+    prop_oneof![
+        4 => part.prop_map(Ok),
+        1 => any::<String>().prop_map(|why| Err(Unknown(why))),
+        1 => Just(Err(Unknown::not_looked_at())),
+    ]
+}
+
+/// A look as the watcher tells it: without what holds for the whole run, and without gauges.
+fn facts() -> impl Strategy<Value = Facts> {
+    let processes = vec((any::<u32>(), any::<String>(), any::<(u64, u64, u64)>()), 0..4);
+    let processes = (processes, any::<(usize, usize)>()).prop_map(|(worst, (seen, denied))| {
+        let worst = worst.into_iter().map(|(pid, comm, (open, soft, hard))| ProcessFds {
+            pid,
+            comm,
+            open,
+            soft,
+            hard,
+        });
+        Processes { worst: worst.collect(), seen, denied }
+    });
+    let owner = option::of(any::<(u32, String)>());
+    let listener = (any::<(IpAddr, u16)>(), any::<(u32, u32, Option<u32>, u64)>(), owner).prop_map(
+        |(local, (queue, backlog, drops, inode), owner)| Listener {
+            local: local.into(),
+            queue,
+            backlog,
+            drops,
+            inode,
+            owner,
+        },
+    );
+    let waits =
+        option::of(any::<(u64, u64, u64)>().prop_map(|(probing, retransmitting, last_ack)| {
+            Waits { probing, retransmitting, last_ack }
+        }));
+    let orphans = (any::<(u64, u64)>(), waits, vec(any::<(u16, u64)>(), 0..3))
+        .prop_map(|((count, bytes), waits, ports)| Orphans { count, bytes, waits, ports });
+    let destinations =
+        vec(any::<(IpAddr, (IpAddr, u16), u64, u64)>(), 0..3).prop_map(|all| {
+            let of = |(local, peer, ports, time_wait): (IpAddr, (IpAddr, u16), u64, u64)| {
+                Destination { local, peer: peer.into(), ports, time_wait }
+            };
+            all.into_iter().map(of).collect::<Vec<_>>()
+        });
+    let missing = || Unknown::because("not in this trace");
+    let half_open = option::of(btree_map(any::<u16>(), any::<u64>(), 0..3));
+    let sockets = (orphans, half_open, any::<Option<(u64, u64, u64)>>(), option::of(destinations))
+        .prop_map(move |(orphans, half_open, minisockets, destinations)| Sockets {
+            orphans,
+            half_open: half_open.ok_or_else(missing),
+            minisockets: minisockets
+                .map(|(accepted, connecting, fin_wait2)| Minisockets {
+                    accepted,
+                    connecting,
+                    fin_wait2,
+                })
+                .ok_or_else(missing),
+            destinations: destinations.ok_or_else(missing),
+            namespaces_denied: 3,
+        });
+    let cgroup = (any::<String>(), any::<(u64, u64, Option<u64>, u64, u64)>()).prop_map(
+        |(path, (sock, current, max, max_events, oom_kills))| CgroupMemory {
+            path,
+            sock,
+            current,
+            max,
+            max_events,
+            oom_kills,
+        },
+    );
+    let udp =
+        any::<(u64, Option<u64>, Option<u64>)>().prop_map(|(mem, mem_errors, rcvbuf_errors)| Udp {
+            mem: Pages(mem),
+            mem_errors,
+            rcvbuf_errors,
+        });
+    let conntrack = any::<(u64, u64, Option<u64>)>().prop_map(|(count, max, dropped)| Conntrack {
+        count,
+        max,
+        dropped,
+    });
+    let softnet = any::<(u64, u64, u64, u64, Option<u64>)>().prop_map(
+        |(cpus, processed, dropped, squeezed, backlog)| Softnet {
+            cpus,
+            processed,
+            dropped,
+            squeezed,
+            backlog,
+        },
+    );
+    let files = any::<(u64, u64)>().prop_map(|(allocated, max)| FileNr { allocated, max });
+    let sysctls = btree_map(any::<String>(), any::<String>(), 0..3);
+    (
+        (any::<u64>(), any::<Option<u64>>(), any::<bool>(), sysctls),
+        (known(files), known(processes), known(vec(listener, 0..4)), known(sockets)),
+        (known(udp), known(conntrack), known(softnet), known(vec(cgroup, 0..3))),
+    )
+        .prop_map(|((at, detail_at, sparse, sysctls), first, second)| {
+            let (files, processes, listeners, sockets) = first;
+            let (udp, conntrack, softnet, cgroups) = second;
+            Facts {
+                detail_at: detail_at.map(Monotonic),
+                sparse,
+                sysctls,
+                files,
+                processes,
+                listeners,
+                sockets,
+                udp,
+                conntrack,
+                softnet,
+                cgroups,
+                ..Facts::unseen(Monotonic(at), &Unknown::not_looked_at())
+            }
+        })
+}
+
 prop_compose! {
     /// An interval as a live source tells it: in the first, gauges from before it as well.
     fn interval()(
@@ -149,6 +274,7 @@ prop_compose! {
         gauges in gauges(),
         totals in totals(),
         diag in option::of(diag()),
+        facts in option::of(facts()),
         cpu_percent in -1e300..1e300_f64,
         events_per_s in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL,
         rss_bytes in any::<u64>(),
@@ -158,6 +284,7 @@ prop_compose! {
         inputs.push(Input::Gauges(gauges));
         inputs.push(Input::Totals(totals));
         inputs.extend(diag.map(Input::Diag));
+        inputs.extend(facts.map(|facts| Input::Facts(Box::new(facts))));
         inputs.push(Input::OwnCost(OwnCost { cpu_percent, rss_bytes, events_per_s }));
         inputs.push(Input::Tick(Monotonic(at)));
         inputs

@@ -55,7 +55,10 @@ pub fn read(root: &Path, proc_sys: &Path) -> Settings {
             _ => settings.unreadable.push(name),
         }
     }
-    for line in &settings.lines {
+    for line in &mut settings.lines {
+        if is_secret(&line.key) && line.value.is_some() {
+            line.value = Some(HIDDEN.to_owned());
+        }
         let is_missing = fs::symlink_metadata(proc_sys.join(path(&line.key)))
             .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
         // A pattern names whatever there is.
@@ -66,12 +69,20 @@ pub fn read(root: &Path, proc_sys: &Path) -> Settings {
     settings
 }
 
+/// What is shown of a secret.
+const HIDDEN: &str = "(hidden)";
+
+/// `stable_secret`, the key of TCP Fast Open: for nobody's screen, trace or report.
+fn is_secret(key: &str) -> bool {
+    key.contains("key") || key.contains("secret")
+}
+
 /// Adds what the settings named are now.
 pub fn add_runtime(lines: &[SettingLine], sysctls: &mut BTreeMap<String, String>) {
     for line in lines {
-        // Some are secrets (stable_secret, the key of TCP Fast Open), some cause an action.
+        // Outside of these some cause an action.
         let readable = line.key.starts_with("net.") || line.key.starts_with("fs.");
-        if !readable || line.key.contains("key") || line.key.contains("secret") {
+        if !readable || is_secret(&line.key) {
             continue;
         }
         if sysctls.contains_key(&line.key) || line.key.contains('*') {

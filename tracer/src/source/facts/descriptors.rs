@@ -57,12 +57,7 @@ pub fn again(worst: &[ProcessFds]) -> Processes {
 
 /// The highest share of the limit first.
 fn keep_worst(processes: &mut Vec<ProcessFds>) {
-    processes.sort_by(|a, b| {
-        // open/soft compared without dividing: u64 times u64 fits.
-        let (left, right) =
-            (u128::from(a.open) * u128::from(b.soft), u128::from(b.open) * u128::from(a.soft));
-        right.cmp(&left).then_with(|| b.open.cmp(&a.open)).then_with(|| a.pid.cmp(&b.pid))
-    });
+    processes.sort_by(ProcessFds::worse_first);
     processes.truncate(KEPT);
 }
 

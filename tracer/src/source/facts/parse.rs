@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{FileNr, Known, SoftnetCpu, Udp, Unknown};
+use crate::facts::{FileNr, Known, Softnet, Udp, Unknown};
 use crate::gauges::{Bytes, Pages};
 
 /// `MemTotal` of `/proc/meminfo`.
@@ -44,30 +44,31 @@ pub fn udp(sockstat: &str, snmp: &str) -> Known<Udp> {
     })
 }
 
-/// `/proc/net/softnet_stat`: a row a CPU, hexadecimal columns: processed, dropped, squeezed, and
+/// `/proc/net/softnet_stat`, summed: a row a CPU, hexadecimal columns: processed, dropped, squeezed, and
 /// later ones that grew with the kernels; the twelfth is the backlog's length.
 ///
 /// # Errors
 /// A row that is not such.
-pub fn softnet(text: &str) -> Known<Vec<SoftnetCpu>> {
-    let mut cpus = Vec::new();
+pub fn softnet(text: &str) -> Known<Softnet> {
+    let mut all = Softnet::default();
     for line in text.lines() {
-        let columns: Option<Vec<u32>> =
-            line.split_ascii_whitespace().map(|word| u32::from_str_radix(word, 16).ok()).collect();
-        match columns.as_deref() {
-            Some([processed, dropped, squeezed, rest @ ..]) => cpus.push(SoftnetCpu {
-                processed: *processed,
-                dropped: *dropped,
-                squeezed: *squeezed,
-                backlog: rest.get(8).copied(),
-            }),
-            _ => return Err(Unknown::because("/proc/net/softnet_stat is not understood")),
-        }
+        let columns: Option<Vec<u64>> = line
+            .split_ascii_whitespace()
+            .map(|word| u32::from_str_radix(word, 16).ok().map(u64::from))
+            .collect();
+        let Some([processed, dropped, squeezed, rest @ ..]) = columns.as_deref() else {
+            return Err(Unknown::because("/proc/net/softnet_stat is not understood"));
+        };
+        all.cpus += 1;
+        all.processed += processed;
+        all.dropped += dropped;
+        all.squeezed += squeezed;
+        all.backlog = all.backlog.max(rest.get(8).copied());
     }
-    if cpus.is_empty() {
+    if all.cpus == 0 {
         return Err(Unknown::because("/proc/net/softnet_stat is empty"));
     }
-    Ok(cpus)
+    Ok(all)
 }
 
 /// Packets dropped and entries thrown out early, of all CPUs (`/proc/net/stat/nf_conntrack`: a

@@ -10,7 +10,7 @@ use tracer_common::state::TcpState;
 use super::super::namespaces;
 use super::super::sock_diag::{Entry, Kind, SockDiag, StateMask};
 use super::unknown;
-use crate::facts::{Destination, Known, Listener, Minisockets, Orphans, Sockets, Unknown};
+use crate::facts::{Destination, Known, Listener, Minisockets, Orphans, Sockets, Unknown, Waits};
 
 /// Destinations and ports named.
 const NAMED: usize = 5;
@@ -53,14 +53,14 @@ pub fn dump(
     let listening = listeners.iter().map(|listener| listener.local.port()).collect();
     let mut summary = Summary { listening, range, ..Summary::default() };
     dump_own(diag, StateMask::ALL, |entry| summary.add(entry))?;
-    let own = namespaces::own_inum().unwrap_or(0);
+    let own = namespaces::thread_inum().unwrap_or(0);
     if let Ok(all) = namespaces::list() {
-        summary.sockets.namespaces_denied = all.denied;
+        summary.namespaces_denied = all.denied;
         for other in all.found.iter().filter(|other| other.inum != own).take(MOST_NAMESPACES) {
             let dumped = SockDiag::open_in(&other.path).and_then(|mut diag| {
                 Ok(diag.dump(StateMask::ORPHANS, true, |entry| summary.add_orphan(entry))?)
             });
-            summary.sockets.namespaces_denied += usize::from(dumped.is_err());
+            summary.namespaces_denied += usize::from(dumped.is_err());
         }
     }
     Ok(summary.finish())
@@ -88,7 +88,11 @@ fn dump_own(
 pub(super) struct Summary {
     listening: HashSet<u16>,
     range: Option<(u16, u16)>,
-    sockets: Sockets,
+    orphans: Orphans,
+    waits: Waits,
+    half_open: BTreeMap<u16, u64>,
+    minisockets: Minisockets,
+    namespaces_denied: usize,
     orphan_ports: BTreeMap<u16, u64>,
     cgroups: HashSet<u64>,
     /// Ports by destination; whether more than TIME_WAIT holds each.
@@ -110,7 +114,7 @@ impl Summary {
         match (entry.kind, entry.state) {
             (_, TcpState::Listen) => return,
             (Kind::Request, _) => {
-                *self.sockets.half_open.entry(entry.local.port()).or_default() += 1;
+                *self.half_open.entry(entry.local.port()).or_default() += 1;
                 return;
             }
             _ => {}
@@ -118,8 +122,7 @@ impl Summary {
         self.add_orphan(entry);
         let accepted = self.is_accepted(entry);
         if entry.kind == Kind::Minisocket {
-            let Minisockets { accepted: ours, connecting, fin_wait2 } =
-                &mut self.sockets.minisockets;
+            let Minisockets { accepted: ours, connecting, fin_wait2 } = &mut self.minisockets;
             *(if accepted { ours } else { connecting }) += 1;
             *fin_wait2 += u64::from(entry.state == TcpState::FinWait2);
         }
@@ -133,12 +136,12 @@ impl Summary {
         if !entry.is_orphan() {
             return;
         }
-        let orphans = &mut self.sockets.orphans;
-        orphans.count += 1;
-        orphans.bytes += entry.memory.map_or(0, |memory| memory.charged().0);
-        orphans.last_ack += u64::from(entry.state == TcpState::LastAck);
-        orphans.probing += u64::from(entry.timer == Entry::TIMER_PROBE);
-        orphans.retransmitting +=
+        self.orphans.count += 1;
+        self.orphans.bytes += entry.memory.map_or(0, |memory| memory.charged().0);
+        let waits = &mut self.waits;
+        waits.last_ack += u64::from(entry.state == TcpState::LastAck);
+        waits.probing += u64::from(entry.timer == Entry::TIMER_PROBE);
+        waits.retransmitting +=
             u64::from(entry.timer == Entry::TIMER_RETRANSMIT && entry.retransmits > 0);
         *self.orphan_ports.entry(entry.local.port()).or_default() += 1;
     }
@@ -163,7 +166,7 @@ impl Summary {
         *self.ports.entry(key).or_default().entry(port).or_default() |= !time_wait;
     }
 
-    pub(super) fn finish(mut self) -> (Sockets, HashSet<u64>) {
+    pub(super) fn finish(self) -> (Sockets, HashSet<u64>) {
         let mut destinations: Vec<Destination> = self
             .ports
             .iter()
@@ -181,11 +184,16 @@ impl Summary {
                 .then_with(|| a.local.cmp(&b.local))
         });
         destinations.truncate(NAMED);
-        self.sockets.destinations = destinations;
         let mut ports: Vec<(u16, u64)> = self.orphan_ports.into_iter().collect();
         ports.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         ports.truncate(NAMED);
-        self.sockets.orphans = Orphans { ports, ..self.sockets.orphans };
-        (self.sockets, self.cgroups)
+        let sockets = Sockets {
+            orphans: Orphans { ports, waits: Some(self.waits), ..self.orphans },
+            half_open: Ok(self.half_open),
+            minisockets: Ok(self.minisockets),
+            destinations: Ok(destinations),
+            namespaces_denied: self.namespaces_denied,
+        };
+        (sockets, self.cgroups)
     }
 }

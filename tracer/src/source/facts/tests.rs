@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::sock_diag::{Entry, Kind, SocketMemory};
 use super::*;
-use crate::facts::{FileNr, SoftnetCpu};
+use crate::facts::{FileNr, Softnet, Waits};
 use crate::gauges::{Bytes, Pages};
 use tracer_common::state::TcpState;
 
@@ -20,9 +20,11 @@ const SOFTNET_6_18: &str = "04a001be 00000000 00000008 00000000 00000000 0000000
 #[test]
 fn softnet_of_old_and_new_kernels() {
     let old = parse::softnet(SOFTNET_5_10).unwrap();
-    assert_eq!(old, [SoftnetCpu { processed: 0xa0_01be, dropped: 1, squeezed: 8, backlog: None }]);
+    let counts = Softnet { cpus: 1, processed: 0xa0_01be, dropped: 1, squeezed: 8, backlog: None };
+    assert_eq!(old, counts);
     let new = parse::softnet(SOFTNET_6_18).unwrap();
-    assert_eq!((new[0].backlog, new[1].dropped), (Some(5), 10));
+    assert_eq!((new.cpus, new.backlog, new.dropped), (2, Some(5), 10));
+    assert_eq!((new.processed, new.squeezed), (0x04a0_01be + 0x0431_3843, 17));
     assert!(parse::softnet("").is_err());
     assert!(parse::softnet("00 11\n").is_err());
     assert!(parse::softnet("zz zz zz\n").is_err());
@@ -140,12 +142,14 @@ fn a_dump_comes_to_a_summary() {
     summary.add(&entry(Kind::Full, TcpState::Established, 1_024, "192.0.2.9:80"));
     let (seen, cgroups) = summary.finish();
     assert_eq!((seen.orphans.count, seen.orphans.bytes), (2, 2 * 4_192));
-    assert_eq!((seen.orphans.probing, seen.orphans.retransmitting), (1, 1));
-    assert_eq!((seen.orphans.last_ack, &seen.orphans.ports[..]), (1, &[(9_981, 2)][..]));
-    assert_eq!(seen.half_open, BTreeMap::from([(9_981, 1)]));
-    let mini = seen.minisockets;
+    let waits = Waits { probing: 1, retransmitting: 1, last_ack: 1 };
+    assert_eq!(seen.orphans.waits, Some(waits));
+    assert_eq!(seen.orphans.ports, [(9_981, 2)]);
+    assert_eq!(seen.half_open, Ok(BTreeMap::from([(9_981, 1)])));
+    let mini = seen.minisockets.unwrap();
     assert_eq!((mini.accepted, mini.connecting, mini.fin_wait2), (1, 2, 1));
-    let [destination] = &seen.destinations[..] else { panic!("{:?}", seen.destinations) };
+    let destinations = seen.destinations.unwrap();
+    let [destination] = &destinations[..] else { panic!("{destinations:?}") };
     assert_eq!((destination.ports, destination.time_wait), (2, 1));
     assert_eq!(cgroups, HashSet::from([7]));
 }
@@ -159,7 +163,7 @@ fn sysctl_files_are_read_in_the_order_they_apply() {
         fs::write(path, text).unwrap();
     };
     write("etc/sysctl.conf", "net.core.somaxconn=3\n");
-    write("etc/sysctl.d/50-a.conf", "# a\nnet.core.somaxconn=2\n");
+    write("etc/sysctl.d/50-a.conf", "# a\nnet.core.somaxconn=2\nnet.ipv4.tcp_fastopen_key=12-34\n");
     // Hidden by the one of the same name in etc.
     write("usr/lib/sysctl.d/50-a.conf", "net.core.somaxconn=9\n");
     write("usr/lib/sysctl.d/10-b.conf", "net.core.somaxconn=1\nnet.ipv4.tcp_tw_recycle=1\n");
@@ -180,10 +184,12 @@ fn sysctl_files_are_read_in_the_order_they_apply() {
             "/usr/lib/sysctl.d/10-b.conf:1 1",
             "/usr/lib/sysctl.d/10-b.conf:2 1",
             "/etc/sysctl.d/50-a.conf:2 2",
+            "/etc/sysctl.d/50-a.conf:3 (hidden)",
             "/etc/sysctl.d/99-sysctl.conf:1 3"
         ]
     );
-    assert_eq!(settings.absent.iter().collect::<Vec<_>>(), ["net.ipv4.tcp_tw_recycle"]);
+    let absent: Vec<&String> = settings.absent.iter().collect();
+    assert_eq!(absent, ["net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_tw_recycle"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Screens as pictures, stories as lists of messages.
 
+mod doctoring;
 pub(crate) mod fixture;
 mod pictures;
 mod property;

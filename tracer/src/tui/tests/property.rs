@@ -134,6 +134,9 @@ fn frame() -> impl Strategy<Value = Frame> {
                 frame.mode =
                     [TapeMode::Live, TapeMode::Paused, TapeMode::Playing][usize::from(mode)];
                 frame.refused = refused;
+                if growing {
+                    frame.view.doctor = super::doctoring::crisis().view.doctor;
+                }
                 frame.view.event_number = number;
                 frame.view.events = Arc::new(events);
                 frame
@@ -187,6 +190,13 @@ fn every_size_works() {
         vec![Message::Trust],
     ] {
         sizes(replay::live(fixture::crisis()), messages, 1);
+    }
+    for messages in [
+        vec![Message::ShowDoctor],
+        vec![Message::ShowDoctor, Message::SelectLast, Message::PageDown],
+        vec![Message::ShowDoctor, Message::Open],
+    ] {
+        sizes(super::doctoring::crisis(), messages, 3);
     }
     for messages in [
         vec![],

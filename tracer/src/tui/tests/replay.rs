@@ -32,6 +32,7 @@ pub(crate) fn live(snapshot: Snapshot) -> Frame {
             events: Arc::default(),
             event_number: 0,
             anchor: ClockAnchor::default(),
+            doctor: None,
         },
         timeline: Arc::new(timeline),
         position: 0,

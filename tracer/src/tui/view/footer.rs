@@ -130,8 +130,12 @@ fn applies(model: &Model, message: &Message) -> bool {
         Message::Back => !on_top || !model.filter.is_empty(),
         Message::SortNext | Message::FocusNext => on_top,
         Message::FilterEdit => on_top || model.overlay == Some(Overlay::Help),
-        // Other pages lead nowhere and have no chart.
-        Message::Open | Message::ZoomIn => {
+        // Other pages lead nowhere, or have no chart.
+        Message::Open => {
+            model.overlay.is_none()
+                && matches!(model.page(), None | Some(Page::Port(_) | Page::Doctor))
+        }
+        Message::ZoomIn => {
             model.overlay.is_none() && matches!(model.page(), None | Some(Page::Port(_)))
         }
         Message::Travel(Command::PlayPause) => true,

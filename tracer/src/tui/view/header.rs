@@ -211,6 +211,8 @@ fn crumbs(model: &Model) -> Vec<String> {
             Page::Process(key) => process_name(model, key.pid, key.comm.as_deref()),
             Page::Events => String::from("events"),
             Page::Differences => String::from("A/B"),
+            Page::Doctor => String::from("doctor"),
+            Page::Finding(id) => (*id).to_owned(),
         });
     }
     path

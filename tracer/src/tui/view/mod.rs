@@ -2,6 +2,7 @@
 
 mod chart;
 mod differences;
+mod doctor;
 mod events;
 mod footer;
 mod funnel;
@@ -107,6 +108,7 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
             let lines = overlay_lines(model, overlay, page::text_width(parts.body));
             page::overlay(model, overlay_title(overlay), &lines, parts.body, buf);
         }
+        (None, Some(Page::Doctor)) => doctor::draw(model, parts.body, buf),
         (None, Some(page)) => page_of(model, page, parts.body).draw(model, parts.body, buf),
         (None, None) => top::draw(model, parts.class, parts.body, buf),
     }
@@ -121,6 +123,7 @@ pub(crate) fn scroll_limit(model: &Model) -> usize {
             let lines = overlay_lines(model, overlay, page::text_width(parts.body));
             page::overlay_limit(lines.len(), parts.body)
         }
+        (None, Some(Page::Doctor)) => doctor::scroll_limit(model, parts.body),
         (None, Some(page)) => page_of(model, page, parts.body).scroll_limit(parts.body),
         (None, None) => 0,
     }
@@ -132,6 +135,9 @@ fn page_of(model: &Model, page: &Page, body: Rect) -> page::Contents {
         Page::Process(key) => process::contents(model, key, body),
         Page::Events => events::contents(model, body),
         Page::Differences => differences::contents(model, body),
+        // Drawn by itself.
+        Page::Doctor => page::Contents { chart: None, panels: Vec::new(), one_column: true },
+        Page::Finding(id) => doctor::finding(model, id, body),
     }
 }
 

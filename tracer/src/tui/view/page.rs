@@ -118,24 +118,31 @@ impl Contents {
             put_all(buf, column, &stack[scroll.min(stack.len())..]);
             rest = split_left(after, GAP).1;
         }
-        scroll_note(looks, limit - scroll, scroll, note, buf);
+        scroll_note(looks, (limit - scroll, scroll), ("j", "k"), note, buf);
     }
 }
 
 /// Lines that do not fit. When there are any, one line goes to the note that says so.
-fn over(lines: usize, height: u16) -> usize {
+pub(crate) fn over(lines: usize, height: u16) -> usize {
     let height = usize::from(height);
     if lines <= height { 0 } else { lines - height.saturating_sub(1) }
 }
 
-fn scroll_note(looks: &Looks, below: usize, above: usize, area: Rect, buf: &mut Buffer) {
+/// How many lines are out of sight, below and above, and the keys that bring them.
+pub(crate) fn scroll_note(
+    looks: &Looks,
+    (below, above): (usize, usize),
+    (down, up): (&str, &str),
+    area: Rect,
+    buf: &mut Buffer,
+) {
     if below == 0 && above == 0 {
         return;
     }
     let text = match (above, below) {
-        (0, below) => format!("{below} more lines below (j) "),
-        (above, 0) => format!("{above} lines above (k) "),
-        (above, below) => format!("{above} lines above, {below} below (j k) "),
+        (0, below) => format!("{below} more lines below ({down}) "),
+        (above, 0) => format!("{above} lines above ({up}) "),
+        (above, below) => format!("{above} lines above, {below} below ({down} {up}) "),
     };
     put_right(buf, area, 0, &Line::from(span(text, looks.theme.dim)));
 }
@@ -204,7 +211,7 @@ pub(crate) fn overlay(
         let (_, column) = split_left(text, 1);
         put(buf, column, row, line);
     }
-    scroll_note(looks, limit - scroll, scroll, note, buf);
+    scroll_note(looks, (limit - scroll, scroll), ("j", "k"), note, buf);
 }
 
 #[cfg(test)]

@@ -110,19 +110,19 @@ fn every_check_in_a_critical_state() {
         ("file_max", |facts| facts.files.as_mut().unwrap().allocated = 2_466_170),
         ("accept_queue", |facts| facts.listeners = Ok(vec![listener(9_981, 129, 128)])),
         ("syn_queue", |facts| {
-            facts.sockets.as_mut().unwrap().half_open = [(9_981, 4_096)].into();
+            facts.sockets.as_mut().unwrap().half_open = Ok([(9_981, 4_096)].into());
         }),
         ("time_wait", |facts| {
             facts.gauges.as_mut().unwrap().sockets.tw = Some(131_072);
-            facts.sockets.as_mut().unwrap().minisockets.connecting = 131_000;
+            facts.sockets.as_mut().unwrap().minisockets.as_mut().unwrap().connecting = 131_000;
         }),
         ("ephemeral_ports", |facts| {
             facts.sockets.as_mut().unwrap().destinations =
-                vec![destination("192.0.2.7:5432", 28_232, 28_000)];
+                Ok(vec![destination("192.0.2.7:5432", 28_232, 28_000)]);
         }),
         ("udp_mem", |facts| facts.udp.as_mut().unwrap().mem = Pages(575_799)),
         ("conntrack", |facts| facts.conntrack.as_mut().unwrap().count = 262_144),
-        ("softnet", |facts| facts.softnet.as_mut().unwrap()[0].dropped = 90_000),
+        ("softnet", |facts| facts.softnet.as_mut().unwrap().dropped = 90_000),
         ("memcg", |facts| {
             let cgroup = &mut facts.cgroups.as_mut().unwrap()[0];
             (cgroup.sock, cgroup.current) = (7 << 30, 8 << 30);
@@ -136,7 +136,7 @@ fn every_check_in_a_critical_state() {
         let mut facts = healthy();
         change(&mut facts);
         let report = report(&watched(facts, |facts, _| {
-            facts.softnet.as_mut().unwrap()[0].dropped = 0;
+            facts.softnet.as_mut().unwrap().dropped = 0;
         }));
         let first = &report.checks[0];
         assert_eq!((first.id, first.state), (id, State::Crit));

@@ -1,0 +1,158 @@
+//! The doctor over a trace: what it would have said at a moment of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::super::replay::tape::FileTape;
+use crate::diagnose::{About, Report, State, WINDOW_S, Watch, examine};
+use crate::facts::Facts;
+use crate::facts::keeper::STALE_S;
+use crate::format::count;
+use crate::playback::goto::Goto;
+use crate::recording::Trace;
+use crate::recording::lookback::Lookback;
+
+/// The report of the moment that `at` means, or of the worst one.
+///
+/// # Errors
+///
+/// It is no trace, has no moment, or none like that.
+pub(super) fn report(path: &Path, at: Option<&Goto>, port: Option<u16>) -> Result<Report> {
+    let trace = Trace::open(path)?;
+    let zone = TimeZone::system();
+    let all = trace.ticks().len();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let Some(place) = at else {
+        let (tick, report) = worst(&trace, port)?.context("the trace has no moment yet")?;
+        let clock = trace.run().anchor.wall(trace.ticks()[tick]).clock(&zone);
+        let note = format!(
+            "the worst of {} moments of {name}, at {clock}; --at looks at another",
+            count(all as u64)
+        );
+        return Ok(report.of_trace(Some(note)));
+    };
+    let mut tape = FileTape::new(trace, zone);
+    let tick = tape.find(place, "--at")?;
+    let (trace, _) = tape.into_parts();
+    let report = Visits::new(port).at(&trace, tick)?.context("the trace has no such moment")?;
+    let (this, all) = (count(tick as u64 + 1), count(all as u64));
+    let note = format!("moment {this} of {all} of {name}");
+    Ok(Report::clone(&report).of_trace(Some(note)))
+}
+
+/// The worst moment, the first of several alike, and its report.
+fn worst(trace: &Trace, port: Option<u16>) -> Result<Option<(usize, Report)>> {
+    let mut lookback = Lookback::begin(trace);
+    let mut watch = None;
+    let mut worst: Option<(Badness, usize, Report)> = None;
+    while let Some(facts) = lookback.next(trace)? {
+        let watch = go_on(&mut watch, facts, port);
+        let report = of(trace, watch);
+        let badness = Badness::of(&report);
+        if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
+            worst = Some((badness, lookback.ticks() - 1, report));
+        }
+    }
+    Ok(worst.map(|(_, tick, report)| (tick, report)))
+}
+
+/// What makes one moment worse than another, what weighs most first.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+struct Badness {
+    critical: usize,
+    /// The kernel refuses already.
+    refused: usize,
+    warned: usize,
+    /// The highest use of a limit that does harm; where the kernel refuses, the first such moment
+    /// counts, not how many are there again some seconds later.
+    used: f64,
+}
+
+impl Badness {
+    fn of(report: &Report) -> Self {
+        // A file's lines are the same at every moment.
+        let resources = || report.checks.iter().filter(|it| it.limit.is_some() && !it.harmless);
+        let number = |state: State| resources().filter(|it| it.state == state).count();
+        let refused = resources().filter(|it| it.in_s == Some(0.0)).count();
+        let used = resources().filter_map(|it| it.used).fold(0.0, f64::max);
+        Self {
+            critical: number(State::Crit),
+            refused,
+            warned: number(State::Warn),
+            used: if refused > 0 { 0.0 } else { used },
+        }
+    }
+}
+
+/// Goes from moment to moment of a trace, wherever a screen goes.
+#[derive(Debug)]
+pub(in crate::cli) struct Visits {
+    port: Option<u16>,
+    on_the_way: Option<(Lookback, Option<Watch>)>,
+    last: Option<(usize, Arc<Report>)>,
+}
+
+impl Visits {
+    /// About this port only, where one is given.
+    pub(in crate::cli) const fn new(port: Option<u16>) -> Self {
+        Self { port, on_the_way: None, last: None }
+    }
+
+    /// The report at a tick; `None` where there is no such tick.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub(in crate::cli) fn at(&mut self, trace: &Trace, tick: usize) -> Result<Option<Arc<Report>>> {
+        if let Some((there, report)) = &self.last
+            && *there == tick
+        {
+            return Ok(Some(Arc::clone(report)));
+        }
+        let (mut lookback, mut watch) = match self.on_the_way.take() {
+            Some(way) if is_near(trace, &way.0, tick) => way,
+            _ => (Lookback::before(trace, tick, WINDOW_S), None),
+        };
+        while lookback.ticks() <= tick
+            && let Some(facts) = lookback.next(trace)?
+        {
+            go_on(&mut watch, facts, self.port);
+        }
+        let reached = lookback.ticks().checked_sub(1) == Some(tick);
+        let report = watch.as_ref().filter(|_| reached).map(|watch| Arc::new(of(trace, watch)));
+        self.on_the_way = Some((lookback, watch));
+        self.last = report.clone().map(|report| (tick, report));
+        Ok(report)
+    }
+}
+
+/// Whether going on is no longer than beginning anew.
+fn is_near(trace: &Trace, lookback: &Lookback, tick: usize) -> bool {
+    let next = lookback.ticks();
+    match (trace.ticks().get(next), trace.ticks().get(tick)) {
+        (Some(from), Some(to)) => next <= tick && to.seconds_since(*from) <= WINDOW_S + STALE_S,
+        _ => false,
+    }
+}
+
+fn go_on(watch: &mut Option<Watch>, facts: Facts, port: Option<u16>) -> &Watch {
+    match watch {
+        Some(watch) => {
+            watch.push(facts);
+            watch
+        }
+        None => watch.insert(Watch::new(Vec::new(), facts).about(port)),
+    }
+}
+
+fn of(trace: &Trace, watch: &Watch) -> Report {
+    let run = trace.run();
+    let about = About { time: run.anchor.wall(watch.last().at), host: run.host.name.clone() };
+    examine(watch, about).of_trace(None)
+}
+
+#[cfg(test)]
+mod tests;

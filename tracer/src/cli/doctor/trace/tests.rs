@@ -1,0 +1,57 @@
+//! The story's recording, which is older than facts in traces, as the doctor sees it.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::cli::doctor::text;
+use crate::diagnose::Finding;
+use crate::recording::lookback::look_back;
+
+fn story() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/v1.0-story.sockflow")
+}
+
+fn render(report: &Report) -> String {
+    let style =
+        text::Style { width: 80, ascii: true, color: false, zone: TimeZone::UTC, exit_code: 11 };
+    text::render(report, &style)
+}
+
+#[test]
+fn the_worst_moment_of_an_old_trace() {
+    let report = report(&story(), None, None).unwrap();
+    assert_eq!((report.source, report.verdict), ("trace", State::Crit));
+    assert_eq!(report.checks[0].id, "orphans");
+    let unseen: Vec<&Finding> = report.unseen().collect();
+    assert!(unseen.iter().all(|it| it.why == "not in this trace"), "{unseen:?}");
+    let mut shown = report;
+    // The note has the clock of this machine's zone.
+    assert!(shown.notes[0].starts_with("the worst of "), "{:?}", shown.notes);
+    shown.notes.clear();
+    insta::assert_snapshot!(render(&shown));
+}
+
+#[test]
+fn a_moment_is_the_same_however_one_gets_there() {
+    let trace = Trace::open(&story()).unwrap();
+    let mut visits = Visits::new(None);
+    for tick in [0, 1, 2, 40, 41, 12, 13, 90, 5] {
+        let expected = Watch::of(look_back(&trace, tick, WINDOW_S).unwrap());
+        let expected = expected.map(|watch| of(&trace, &watch));
+        let there = visits.at(&trace, tick).unwrap();
+        assert_eq!(there.as_deref(), expected.as_ref(), "{tick}");
+    }
+    assert!(visits.at(&trace, usize::MAX).unwrap().is_none());
+}
+
+#[test]
+fn before_the_storm_nothing_is_about_to_run_out() {
+    let at: Goto = "start".parse().unwrap();
+    let report = report(&story(), Some(&at), None).unwrap();
+    assert!(report.notes[0].starts_with("moment 1 of "), "{:?}", report.notes);
+    assert_eq!(report.verdict, State::Ok, "{}", render(&report));
+    // Three of thirteen are too few to call a host well.
+    assert!(!report.is_founded());
+    let error = super::report(&story(), Some(&"!999".parse().unwrap()), None).unwrap_err();
+    assert!(format!("{error:#}").contains("anomal"), "{error:#}");
+}

@@ -1,0 +1,203 @@
+//! `sockflow export`: a trace's events for other tools.
+
+mod output;
+mod progress;
+mod select;
+
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::filter::EventFilterArgs;
+use crate::error::Failure;
+use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
+use crate::playback::goto::Goto;
+use crate::recording::{Gap, Trace};
+use output::Output;
+use progress::Line;
+use select::{Selection, Window};
+
+const EXAMPLES: &str = "\
+Examples:
+  A row an event, for DuckDB, pandas, ClickHouse or Spark:
+      sockflow export incident.sockflow -o incident.parquet
+  What docs/ANALYSIS.md asks of such a file, for one:
+      duckdb -c \"select reason, count(*) from 'incident.parquet'
+                 where kind = 'orphan_end' group by all\"
+  Ten minutes of one port, for a spreadsheet:
+      sockflow export incident.sockflow -o storm.csv --port 9981 --from 16:40 --to 16:50
+  Resets from one network, as trace --json would have printed them:
+      sockflow export incident.sockflow --format jsonl --addr 10.4.0.0/16 |
+          jq -c 'select(.kind == \"reset_in\")'";
+
+/// Write a trace's events for other tools: Parquet, CSV, JSON lines
+///
+/// A row an event, with the host's name in it, so that the files of many hosts can be asked at once.
+/// Needs no privilege but to read the trace, and little memory whatever its length. The file appears
+/// under its name when it is whole.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub struct ExportArgs {
+    /// The trace; FILE.1, FILE.2 … that belong to it are read too
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What to write [default: from the name of --output]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "parquet|jsonl|csv")]
+    format: Option<Format>,
+    /// Where to; stdout without it
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only from here on: 16:41:52, +30s, -5m, @EVENT, !ANOMALY, max
+    ///
+    /// As for `replay --at`: a time or a day and a time in your zone, so long after the start (+) or
+    /// before the end (-). What is no time stands for the interval that ends with it.
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    from: Option<Goto>,
+    /// Only what was before this
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    to: Option<Goto>,
+    /// Replace --output if it is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    filter: EventFilterArgs,
+}
+
+/// What a file is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Columns, compressed.
+    Parquet,
+    /// `sockflow.event/1`, one object a line.
+    Jsonl,
+    /// With a header.
+    Csv,
+}
+
+impl Format {
+    fn of_name(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" | "pq" => Some(Self::Parquet),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+}
+
+/// The exit code of what SIGINT ended before anything was finished.
+const INTERRUPTED: u8 = 130;
+
+impl ExportArgs {
+    /// Writes the file.
+    ///
+    /// # Errors
+    ///
+    /// See [`Trace::open`]; the options cannot be; or the output cannot be written.
+    pub fn run(self) -> Result<ExitCode> {
+        let format = self.format()?;
+        let filter = self.filter.resolve()?;
+        let trace = Trace::open(&self.file)?;
+        let zone = TimeZone::system();
+        let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
+        let output = Output::create(self.output.as_deref(), format, self.force, &trace)?;
+        // Whoever reads stdout has what was written, and nothing of ours is left behind.
+        let stop = if output.is_temporary() { stop_on_signals()? } else { Arc::default() };
+
+        let mut line = Line::new(&trace);
+        let mut selection = Selection::new(window, filter, &trace);
+        let result = write(&trace, &output, format, &mut selection, &stop, &mut line);
+        line.clear();
+        let (account, gaps) = match result.map_err(|error| output.cannot_write(error))? {
+            Some(told) => told,
+            None => {
+                eprintln!("sockflow: stopped: nothing was written");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
+        };
+        let written = output.commit()?;
+        progress::tell(&account, &gaps, &trace, &zone, written.as_ref());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn format(&self) -> Result<Format> {
+        let named = self.output.as_deref().and_then(Format::of_name);
+        self.format.or(named).ok_or_else(|| {
+            let file = self.file.display();
+            let what = match &self.output {
+                Some(output) => format!("{} names no format", output.display()),
+                None => "no format is named".to_owned(),
+            };
+            Failure::usage(what)
+                .hint(format!("name one: sockflow export {file} --format parquet|jsonl|csv, or -o NAME.parquet"))
+                .into()
+        })
+    }
+}
+
+/// Reads the trace into the output; what there is to tell of it, `None` where a signal stopped it.
+fn write(
+    trace: &Trace,
+    output: &Output,
+    format: Format,
+    selection: &mut Selection,
+    stop: &AtomicBool,
+    line: &mut Line,
+) -> Result<Option<(Account, Vec<Gap>)>> {
+    let about = about(trace);
+    let out = output.writer()?;
+    let buffered = |out| BufWriter::with_capacity(1 << 18, out);
+    let mut writer: Box<dyn Writer> = match format {
+        Format::Parquet => Box::new(Parquet::new(out, &about)?),
+        Format::Jsonl => Box::new(Jsonl::new(buffered(out), about.anchor)),
+        Format::Csv => Box::new(Csv::new(buffered(out), &about)?),
+    };
+    let mut cursor = trace.start();
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let more = selection.read(trace, &mut cursor, &mut *writer)?;
+        line.show(cursor.next_event(), output.bytes());
+        if !more {
+            break;
+        }
+    }
+    let gaps = selection.gaps(trace);
+    let account = selection.account(&gaps, trace);
+    writer.finish(&account)?;
+    Ok(Some((account, gaps)))
+}
+
+fn about(trace: &Trace) -> About {
+    let run = trace.run();
+    About {
+        anchor: run.anchor,
+        host: run.host.name.clone(),
+        kernel: run.host.kernel.clone(),
+        boot_id: run.host.boot_id.clone(),
+        recorded_by: run.sockflow.clone(),
+        trace: trace.id(),
+        filter: run.filter.clone(),
+        detail: run.detail.clone(),
+    }
+}
+
+/// The first signal lets us put away what is not whole; a second one ends us at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::flag;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first one finds the flag down.
+        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("cannot handle signals")?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,135 @@
+//! What an export says on stderr: while it runs, where that is a terminal, and when it is done.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+
+use super::super::replay::tape;
+use crate::export::Account;
+use crate::format::{bytes, count, short};
+use crate::recording::{Ended, Gap, Trace};
+use crate::sanitize::sanitize;
+
+const EVERY: Duration = Duration::from_millis(200);
+/// Gaps told one by one.
+const MOST_TOLD: usize = 10;
+
+/// The line that is written over again and again.
+pub(super) struct Line {
+    is_terminal: bool,
+    began: Instant,
+    shown: Instant,
+    written: usize,
+    first: u64,
+    last: u64,
+}
+
+impl Line {
+    pub(super) fn new(trace: &Trace) -> Self {
+        let now = Instant::now();
+        Self {
+            is_terminal: std::io::stderr().is_terminal(),
+            began: now,
+            shown: now,
+            written: 0,
+            first: trace.first_event(),
+            last: trace.events(),
+        }
+    }
+
+    /// How far it is: the number of the next event, and bytes written.
+    pub(super) fn show(&mut self, next: u64, size: u64) {
+        if !self.is_terminal || self.shown.elapsed() < EVERY {
+            return;
+        }
+        self.shown = Instant::now();
+        let (read, all) = (next.saturating_sub(self.first), self.last.saturating_sub(self.first));
+        let rate = read as f64 / self.began.elapsed().as_secs_f64();
+        let percent = (read.min(all) * 100).checked_div(all).unwrap_or(100);
+        let line = format!(
+            "exporting: {percent}%, {} of {} events, {}/s, {}",
+            short(read as f64),
+            short(all as f64),
+            short(rate),
+            bytes(size),
+        );
+        // Blanks over what a longer line has left.
+        let _ = write!(std::io::stderr(), "\r{line:<width$}", width = self.written);
+        self.written = line.len();
+    }
+
+    /// Room for something else.
+    pub(super) fn clear(&mut self) {
+        if self.written > 0 {
+            let _ = write!(std::io::stderr(), "\r{:width$}\r", "", width = self.written);
+            self.written = 0;
+        }
+    }
+}
+
+/// The last word: what was written where, and everything that is missing in it.
+pub(super) fn tell(
+    account: &Account,
+    gaps: &[Gap],
+    trace: &Trace,
+    zone: &TimeZone,
+    written: Option<&(PathBuf, u64)>,
+) {
+    if let Some((path, size)) = written {
+        let each = match account.rows {
+            0 => String::new(),
+            rows => format!(" ({:.1} bytes an event)", *size as f64 / rows as f64),
+        };
+        let (rows, size) = (count(account.rows), bytes(*size));
+        let path = path.to_string_lossy();
+        eprintln!("sockflow: exported {rows} events to {}: {size}{each}", sanitize(&path));
+    }
+    for text in notes(account, gaps, trace, zone) {
+        eprintln!("sockflow: note: {}", sanitize(&text));
+    }
+}
+
+fn notes(account: &Account, gaps: &[Gap], trace: &Trace, zone: &TimeZone) -> Vec<String> {
+    let clock = |at| trace.run().anchor.wall(at).clock_micros(zone);
+    let mut notes: Vec<String> =
+        gaps.iter().take(MOST_TOLD).map(|gap| tape::told(gap, trace, zone)).collect();
+    if gaps.len() > MOST_TOLD {
+        notes.push(format!("{} more places are damaged", count((gaps.len() - MOST_TOLD) as u64)));
+    }
+    let (missing, all_known) = account.missing();
+    if missing > 0 || !all_known {
+        let least = if all_known { "" } else { "at least " };
+        notes.push(format!(
+            "everything whole is exported; {least}{} events of the trace are missing in it",
+            count(missing)
+        ));
+    }
+    match (trace.ended(), trace.last()) {
+        (Ended::NotClosed { .. }, Some(last)) => notes
+            .push(format!("the trace was not closed; the last moment in it is {}", clock(last))),
+        (Ended::Growing, Some(last)) => notes.push(format!(
+            "the trace is still written; exported is what was there, up to {}",
+            clock(last)
+        )),
+        _ => {}
+    }
+    if account.lost > 0 {
+        notes.push(format!(
+            "recording lost {} events (the ring was full): rows are missing, totals were not affected",
+            count(account.lost)
+        ));
+    }
+    let detail = trace.run().detail.as_str();
+    if !matches!(detail, "all" | "") {
+        notes.push(format!("recorded with --detail {detail}: other events are not in the trace"));
+    }
+    if account.rows == 0 {
+        notes.push(match account.selected.as_str() {
+            "" => "the trace has no events".to_owned(),
+            selected => format!("no event passes: {selected}"),
+        });
+    }
+    notes
+}

@@ -1,0 +1,174 @@
+//! The timeline: what happened, in order, each with the command that shows it.
+
+use std::cmp::Reverse;
+
+use super::{Scope, seconds};
+use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
+use crate::format::{bytes, count, duration, percent};
+use crate::report::model::{Mark, Range, Timeline};
+use crate::time::Wall;
+
+/// Most marks in the report.
+const MOST_MARKS: usize = 40;
+/// Most anomalies and changes of limits kept while reading.
+const MOST_KEPT: usize = 4096;
+
+/// Marks so far.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// Those that the bounded log has forgotten, and its present entries.
+    anomalies: Vec<Anomaly>,
+    limits: Vec<(Wall, String)>,
+    dropped: u64,
+}
+
+/// What marks the range itself.
+pub(super) struct Around<'a> {
+    pub(super) range: Range,
+    pub(super) first: &'a Snapshot,
+    pub(super) last: &'a Snapshot,
+    pub(super) worst: &'a Snapshot,
+    pub(super) is_incident: bool,
+    pub(super) calm: Option<Wall>,
+    pub(super) gaps: &'a [(Option<Wall>, String)],
+    pub(super) ended: &'a str,
+    pub(super) ended_cleanly: bool,
+    pub(super) replay: &'a dyn Fn(Wall) -> String,
+}
+
+impl Marks {
+    pub(super) fn moment(&mut self, scope: Scope, now: &Snapshot, before: Option<&Snapshot>) {
+        if let Some(first) = now.anomalies.first() {
+            // The last entries may be told anew with a larger number; what is older stays.
+            self.anomalies.retain(|anomaly| anomaly.time < first.time);
+            let ours = |anomaly: &&Anomaly| anomaly.port.is_none_or(|port| scope.has(port));
+            self.anomalies.extend(now.anomalies.iter().filter(ours).cloned());
+            if self.anomalies.len() > MOST_KEPT {
+                let least = self.anomalies.iter().map(|anomaly| anomaly.severity).min();
+                let at = self.anomalies.iter().position(|it| Some(it.severity) == least);
+                self.anomalies.remove(at.unwrap_or(0));
+                self.dropped += 1;
+            }
+        }
+        let Some(before) = before else { return };
+        let mut limit = |name: &str, from: String, to: String| {
+            if from != to && self.limits.len() < MOST_KEPT {
+                self.limits.push((now.time, format!("{name} set from {from} to {to}")));
+            }
+        };
+        let orphans = |it: &Snapshot| count(it.orphans.limit);
+        limit("net.ipv4.tcp_max_orphans", orphans(before), orphans(now));
+        let memory = |it: &Snapshot| {
+            format!("{} {} {}", it.tcp_mem.low, it.tcp_mem.pressure, it.tcp_mem.high)
+        };
+        limit("net.ipv4.tcp_mem", memory(before), memory(now));
+    }
+
+    pub(super) fn finish(self, around: &Around<'_>) -> Timeline {
+        let range = around.range;
+        let mut marks: Vec<Mark> = Vec::new();
+        let mut mark = |time: Wall, severity, kind, port, text: String| {
+            // A damaged place may lie before the first moment or behind the last.
+            let time = time.clamp(range.from, range.to);
+            marks.push(Mark {
+                time,
+                elapsed_s: seconds(range.from, time),
+                severity,
+                kind,
+                port,
+                text,
+                replay: (around.replay)(time),
+                number: 0,
+            });
+        };
+        let begins = if range.whole { "the trace begins" } else { "this report begins" };
+        let host = |it: &Snapshot| {
+            format!(
+                "{} orphans on the host of {} allowed",
+                count(it.orphans.host),
+                count(it.orphans.limit)
+            )
+        };
+        let start = format!("{begins}: {}", host(around.first));
+        mark(range.from, Severity::Ok, "begin", None, start);
+        for anomaly in self.anomalies.into_iter().filter(|it| it.time >= range.from) {
+            let Anomaly { time, severity, kind, port, text } = anomaly;
+            // The screen shows the kind beside it.
+            let text = match kind {
+                "tcp_mem" => format!("TCP memory: {text}"),
+                "orphan-growth" => format!("orphans grow {text}"),
+                "time-wait-overflow" => format!("TIME-WAIT: {text}"),
+                _ => text,
+            };
+            mark(time, severity, kind, port, text);
+        }
+        for (time, text) in self.limits {
+            mark(time, Severity::Note, "limit", None, text);
+        }
+        for (time, text) in around.gaps {
+            mark(time.unwrap_or(range.from), Severity::Warn, "gap", None, text.clone());
+        }
+        let worst = around.worst;
+        let severity = if around.is_incident { worst.verdict.severity } else { Severity::Ok };
+        mark(worst.time, severity, "worst", None, worst_words(worst));
+        if let Some(calm) = around.calm {
+            let text = "calm again: no limit is near, the kernel refuses nothing".to_owned();
+            mark(calm, Severity::Ok, "calm", None, text);
+        }
+        let (severity, end) =
+            match (range.to == around.last.time && range.whole, around.ended_cleanly) {
+                (true, true) => (Severity::Ok, "the trace ends".to_owned()),
+                (true, false) => (Severity::Note, format!("the trace ends: {}", around.ended)),
+                (false, _) => (Severity::Ok, "this report ends".to_owned()),
+            };
+        mark(range.to, severity, "end", None, format!("{end}; {}", host(around.last)));
+
+        let mut left_out = self.dropped;
+        if marks.len() > MOST_MARKS {
+            // The range's own marks always stay.
+            let weight = |mark: &Mark| match mark.kind {
+                "begin" | "worst" | "calm" | "end" => Reverse((1, mark.severity)),
+                _ => Reverse((0, mark.severity)),
+            };
+            marks.sort_by_key(|mark| (weight(mark), mark.time));
+            left_out += (marks.len() - MOST_MARKS) as u64;
+            marks.truncate(MOST_MARKS);
+        }
+        let rank = |mark: &Mark| match mark.kind {
+            "begin" => 0,
+            "limit" => 1,
+            "end" => 4,
+            "calm" => 3,
+            _ => 2,
+        };
+        marks.sort_by_key(|mark| (mark.time, rank(mark)));
+        for (number, mark) in (1..).zip(&mut marks) {
+            mark.number = number;
+        }
+        Timeline { marks, left_out }
+    }
+}
+
+/// The worst moment in words.
+fn worst_words(worst: &Snapshot) -> String {
+    let orphans = &worst.orphans;
+    let memory = &worst.tcp_mem;
+    let mut text = format!(
+        "the worst moment: {} orphans of {} ({})",
+        count(orphans.host),
+        count(orphans.limit),
+        percent(orphans.host, orphans.limit)
+    );
+    if orphans.bytes > 0 {
+        text.push_str(&format!(", holding {}", bytes(orphans.bytes)));
+    }
+    text.push_str(&format!("; TCP memory {} of high", percent(memory.pages, memory.high)));
+    if let Some(left) = orphans.limit_in_s.filter(|left| *left < 1800.0) {
+        text.push_str(&format!(
+            "; limit {} away at {:+.0}/s",
+            duration(left),
+            orphans.growth_per_s
+        ));
+    }
+    text
+}

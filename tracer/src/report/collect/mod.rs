@@ -1,0 +1,409 @@
+//! From the moments and events of a trace to the report, in one pass and bounded memory.
+//!
+//! * [`Collector`] is told each moment once, in order;
+//! * `series`, `times`: what the charts show; `episodes`: when something was wrong;
+//! * `marks`: the timeline; `phased`, `peers`: the tables.
+
+mod episodes;
+mod marks;
+mod peers;
+mod phased;
+pub(super) mod series;
+mod times;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::model::{
+    Doctor, Environment, Impact, Phases, Range, Report, SCHEMA, Signal, TraceFile, Trust, Worst,
+};
+use super::verdict;
+use crate::aggregate::snapshot::{Lost, MemState, OrphanEnds, PortRow, Snapshot, States};
+use crate::event::{Event, Service};
+use crate::facts::Facts;
+use crate::time::Wall;
+use episodes::{Episodes, Main};
+use marks::Marks;
+use peers::BadEnds;
+use phased::Bounds;
+use series::Points;
+use times::Times;
+
+/// Gaps told one by one.
+const MOST_GAPS: usize = 20;
+
+/// What is known before the first moment.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The service to tell of; `None`: all.
+    pub port: Option<u16>,
+    /// How many moments will come.
+    pub moments: usize,
+    /// The last moment before the range; `None`: the range begins where tracing did.
+    pub before: Option<Arc<Snapshot>>,
+    /// Whether the trace itself lacks its beginning: what the first moment counts is no increase.
+    pub beheaded: bool,
+    /// `sockflow replay FILE`: begins the commands of the timeline.
+    pub replay: String,
+    /// The zone of times in sentences.
+    pub zone: TimeZone,
+}
+
+/// What is known of the trace beside its moments.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// The files.
+    pub trace: TraceFile,
+    /// The host, and how it was traced.
+    pub environment: Environment,
+    /// What of the trace is not whole: when, and in words.
+    pub gaps: Vec<(Option<Wall>, String)>,
+    /// Events that those swallowed, as far as known.
+    pub missing_events: u64,
+    /// Which hook each signal had.
+    pub signals: Vec<Signal>,
+    /// What the recording had to say.
+    pub notes: Vec<String>,
+    /// Moments in the whole trace.
+    pub all_moments: usize,
+}
+
+/// Which sockets are told of.
+#[derive(Clone, Copy, Debug)]
+struct Scope {
+    port: Option<u16>,
+}
+
+/// Rates of a moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rates {
+    opened: f64,
+    closed: f64,
+    resets: f64,
+}
+
+impl Scope {
+    fn has(self, port: u16) -> bool {
+        self.port.is_none_or(|wanted| wanted == port)
+    }
+
+    fn ports(self, snapshot: &Snapshot) -> impl Iterator<Item = &PortRow> {
+        snapshot.ports.iter().filter(move |row| self.has(row.port))
+    }
+
+    fn orphans(self, snapshot: &Snapshot) -> u64 {
+        match self.port {
+            None => snapshot.orphans.tracked,
+            Some(_) => self.ports(snapshot).map(|row| row.orphans).sum(),
+        }
+    }
+
+    fn opened(self, snapshot: &Snapshot) -> u64 {
+        match self.port {
+            None => snapshot.totals.opened,
+            Some(_) => self.ports(snapshot).map(|row| row.totals.opened).sum(),
+        }
+    }
+
+    fn states(self, snapshot: &Snapshot) -> States {
+        if self.port.is_none() {
+            return snapshot.states;
+        }
+        self.ports(snapshot).fold(States::default(), |sum, row| States {
+            listen: sum.listen + row.states.listen,
+            syn_sent: sum.syn_sent + row.states.syn_sent,
+            syn_recv: sum.syn_recv + row.states.syn_recv,
+            established: sum.established + row.states.established,
+            fin_wait1: sum.fin_wait1 + row.states.fin_wait1,
+            fin_wait2: sum.fin_wait2 + row.states.fin_wait2,
+            close_wait: sum.close_wait + row.states.close_wait,
+            last_ack: sum.last_ack + row.states.last_ack,
+            closing: sum.closing + row.states.closing,
+            time_wait: sum.time_wait + row.states.time_wait,
+        })
+    }
+
+    fn rates(self, snapshot: &Snapshot) -> Rates {
+        if self.port.is_none() {
+            let rates = &snapshot.totals_per_s;
+            return Rates {
+                opened: rates.opened,
+                closed: rates.closed,
+                resets: rates.resets_in + rates.resets_out,
+            };
+        }
+        self.ports(snapshot).fold(Rates::default(), |sum, row| Rates {
+            opened: sum.opened + row.opened_per_s,
+            closed: sum.closed + row.closed_per_s,
+            resets: sum.resets + row.resets_per_s,
+        })
+    }
+
+    fn ends(self, snapshot: &Snapshot) -> OrphanEnds {
+        self.ports(snapshot).fold(OrphanEnds::default(), |sum, row| {
+            let ends = &row.orphan_ends;
+            OrphanEnds {
+                acked: sum.acked + ends.acked,
+                time_wait: sum.time_wait + ends.time_wait,
+                peer_reset: sum.peer_reset + ends.peer_reset,
+                timed_out: sum.timed_out + ends.timed_out,
+                killed: sum.killed + ends.killed,
+                other: sum.other + ends.other,
+            }
+        })
+    }
+}
+
+/// Seconds from one moment to another; 0 if it is earlier.
+pub(super) fn seconds(from: Wall, to: Wall) -> f64 {
+    to.0.saturating_sub(from.0).max(0) as f64 / 1e9
+}
+
+/// Takes the moments in.
+#[derive(Debug)]
+pub struct Collector {
+    begin: Begin,
+    scope: Scope,
+    points: Points,
+    times: Times,
+    ends: BadEnds,
+    episodes: Episodes,
+    marks: Marks,
+    first: Option<Arc<Snapshot>>,
+    last: Option<Arc<Snapshot>>,
+    /// The first moment at which the kernel had killed, and the one before.
+    first_kill: Option<(Arc<Snapshot>, Arc<Snapshot>)>,
+    pressure_s: f64,
+    drift: (i64, Wall),
+    own_cost: (f64, u64),
+    has_port: bool,
+}
+
+impl Collector {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(begin: Begin) -> Self {
+        let from_zero = begin.before.is_none() && !begin.beheaded;
+        Self {
+            scope: Scope { port: begin.port },
+            points: Points::new(begin.moments),
+            times: Times::new(begin.moments, from_zero),
+            ends: BadEnds::default(),
+            episodes: Episodes::default(),
+            marks: Marks::default(),
+            first: None,
+            last: begin.before.clone(),
+            first_kill: None,
+            pressure_s: 0.0,
+            drift: (0, Wall::default()),
+            own_cost: (0.0, 0),
+            has_port: false,
+            begin,
+        }
+    }
+
+    /// A single event of the range.
+    pub fn event(&mut self, event: &Event) {
+        self.ends.event(self.scope, event);
+    }
+
+    /// Times in FIN_WAIT1, counted since tracing began, up to the coming moment.
+    pub fn fin_wait1(&mut self, times: &BTreeMap<Service, Vec<(u32, u64)>>) {
+        self.times.count(self.scope, times);
+    }
+
+    /// A look at listeners, before the coming moment.
+    pub fn facts(&mut self, facts: &Facts) {
+        self.points.facts(self.scope, facts);
+    }
+
+    /// What [`Self::fin_wait1`] said so far was before the range.
+    pub fn begins_here(&mut self) {
+        self.times.begin();
+    }
+
+    /// A moment.
+    pub fn moment(&mut self, now: &Arc<Snapshot>) {
+        let before = match &self.last {
+            // A trace without its beginning: nothing is known to have happened before it.
+            None if self.begin.beheaded => Some(now),
+            last => last.as_ref(),
+        }
+        .cloned();
+        if self.first.is_none() {
+            self.first = Some(Arc::clone(now));
+            if self.begin.beheaded {
+                self.begin.before.get_or_insert_with(|| Arc::clone(now));
+            }
+        }
+        self.points.add(self.scope, now, before.as_ref());
+        self.times.moment(now.time);
+        self.marks.moment(self.scope, now, before.as_deref());
+        self.episodes.moment(now, before.as_ref());
+        if let Some(before) = &before {
+            if now.tcp_mem.state >= MemState::Pressure {
+                self.pressure_s += seconds(before.time, now.time);
+            }
+            if now.orphans.killed > before.orphans.killed && self.first_kill.is_none() {
+                self.first_kill = Some((Arc::clone(before), Arc::clone(now)));
+            }
+        }
+        if now.orphans.drift.unsigned_abs() > self.drift.0.unsigned_abs() {
+            self.drift = (now.orphans.drift, now.time);
+        }
+        let (cpu, rss) = self.own_cost;
+        self.own_cost = (cpu.max(now.own_cost.cpu_percent), rss.max(now.own_cost.rss_bytes));
+        self.has_port |= self.scope.ports(now).next().is_some();
+        self.last = Some(Arc::clone(now));
+    }
+
+    /// Whether there was anything of the port that was asked for.
+    #[must_use]
+    pub const fn has_port(&self) -> bool {
+        self.has_port
+    }
+
+    /// The report, without its doctor; `None` without any moment.
+    #[must_use]
+    pub fn finish(self, rest: Rest) -> Option<Report> {
+        let (first, last) = (self.first?, self.last?);
+        let Main { listed, main, more, before, worst, over, calm } =
+            self.episodes.finish(&first, &last);
+        let bounds = Bounds {
+            begin: self.begin.before.as_deref(),
+            from: first.time,
+            before: &before,
+            worst: &worst,
+            over: &over,
+            after: &last,
+        };
+        let replay = |at: Wall| format!("{} --at {}", self.begin.replay, at.rfc3339());
+        let (ports, processes, more_rows) = phased::tables(self.scope, &bounds);
+        let counters = last
+            .counters
+            .keys()
+            .map(|name| {
+                let at = |it: &Snapshot| it.counters.get(name).copied().unwrap_or(0);
+                (*name, bounds.increase(at))
+            })
+            .filter(|(_, increase)| *increase > 0)
+            .collect::<BTreeMap<_, _>>();
+        let counted = |name: &str| counters.get(name).copied().unwrap_or(0);
+        let impact = Impact {
+            killed: bounds.increase(|it| it.orphans.killed),
+            listen_overflows: counted("ListenOverflows"),
+            listen_drops: counted("ListenDrops"),
+            time_wait_overflows: counted("TCPTimeWaitOverflow"),
+            timed_out: counted("TCPAbortOnTimeout"),
+            pressure_s: self.pressure_s,
+            opened: bounds.increase(|it| self.scope.opened(it)),
+            worst: Worst {
+                time: worst.time,
+                replay: replay(worst.time),
+                orphans: worst.orphans.host,
+                limit: worst.orphans.limit,
+                orphan_bytes: worst.orphans.bytes,
+                tcp_mem_pages: worst.tcp_mem.pages,
+                tcp_mem_high: worst.tcp_mem.high,
+                page_bytes: worst.tcp_mem.page_bytes,
+                verdict: worst.verdict.text.clone(),
+            },
+            episodes: listed,
+            main_episode: main,
+            more_episodes: more,
+            counters,
+        };
+        let range = Range {
+            from: first.time,
+            to: last.time,
+            seconds: seconds(first.time, last.time),
+            moments: self.begin.moments,
+            whole: self.begin.moments == rest.all_moments,
+        };
+        let verdict = verdict::verdict(&verdict::Facts {
+            impact: &impact,
+            worst: &worst,
+            first_kill: self.first_kill.as_ref().map(|(before, now)| (&**before, &**now)),
+            ports: &ports,
+            range,
+            zone: &self.begin.zone,
+        });
+        let timeline = self.marks.finish(&marks::Around {
+            range,
+            first: &first,
+            last: &last,
+            worst: &worst,
+            is_incident: main.is_some(),
+            calm,
+            gaps: &rest.gaps,
+            ended: &rest.trace.ended,
+            ended_cleanly: rest.trace.ended_cleanly,
+            replay: &replay,
+        });
+        let ends = |now: &OrphanEnds, then: &OrphanEnds| OrphanEnds {
+            acked: now.acked.saturating_sub(then.acked),
+            time_wait: now.time_wait.saturating_sub(then.time_wait),
+            peer_reset: now.peer_reset.saturating_sub(then.peer_reset),
+            timed_out: now.timed_out.saturating_sub(then.timed_out),
+            killed: now.killed.saturating_sub(then.killed),
+            other: now.other.saturating_sub(then.other),
+        };
+        let then = bounds.begin.map_or_else(OrphanEnds::default, |it| self.scope.ends(it));
+        let lost = lost(&last.lost, bounds.begin.map(|it| it.lost).unwrap_or_default());
+        let series = self.points.finish();
+        let has_queues = series.points.iter().any(|point| point.accept_queue.is_some());
+        let trust = Trust {
+            sentence: verdict::trust(&lost, &rest, self.drift.0),
+            lost,
+            more_gaps: rest.gaps.len().saturating_sub(MOST_GAPS) as u64,
+            gaps: rest.gaps.iter().take(MOST_GAPS).map(|(_, words)| words.clone()).collect(),
+            largest_drift: self.drift.0,
+            largest_drift_time: self.drift.1.max(first.time),
+            last_drift: last.orphans.drift,
+            signals: rest.signals,
+            own_cpu_percent: self.own_cost.0,
+            own_rss_bytes: self.own_cost.1,
+            notes: rest.notes,
+            limits: verdict::limits(&rest.environment, self.begin.port, has_queues),
+        };
+        Some(Report {
+            schema: SCHEMA,
+            redacted: false,
+            range,
+            port: self.begin.port,
+            verdict,
+            timeline,
+            series,
+            fin_wait1: self.times.finish(),
+            phases: Phases {
+                incident: main.is_some(),
+                before: before.time,
+                worst: worst.time,
+                over: over.time,
+                after: last.time,
+            },
+            peers: self.ends.finish(self.scope, bounds.moments()),
+            ports,
+            processes,
+            more: more_rows,
+            orphan_ends: ends(&self.scope.ends(&last), &then),
+            orphans_left: self.scope.orphans(&last),
+            impact,
+            doctor: Doctor::default(),
+            trust,
+            environment: rest.environment,
+            trace: rest.trace,
+        })
+    }
+}
+
+fn lost(now: &Lost, then: Lost) -> Lost {
+    Lost {
+        detail: now.detail.saturating_sub(then.detail),
+        untracked: now.untracked.saturating_sub(then.untracked),
+        missed: now.missed.saturating_sub(then.missed),
+        ungrouped: now.ungrouped.saturating_sub(then.ungrouped),
+    }
+}

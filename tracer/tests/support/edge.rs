@@ -1,0 +1,178 @@
+//! One connection at a time, in a namespace of its own with `top` beside it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    Namespace, PATIENCE, PORT, Top, assert_complete, ended, ends, eventually, find_row,
+    host_orphans, number, row,
+};
+
+/// A namespace of its own and `top` beside it.
+pub(crate) struct Edge {
+    pub(crate) namespace: Namespace,
+    pub(crate) top: Top,
+    /// Of the host.
+    pub(crate) orphans_before: u64,
+}
+
+impl Edge {
+    pub(crate) fn new() -> Self {
+        let namespace = Namespace::new();
+        let orphans_before = host_orphans();
+        let name = namespace.name();
+        let top = Top::start(&["--netns", &name, "--interval", "100ms"]);
+        let exact = &top.snapshots[0]["fidelity"]["orphan_begin"];
+        assert_eq!(exact, "exact", "no hook on close(): shutdown() cannot be told from it");
+        Self { namespace, top, orphans_before }
+    }
+
+    pub(crate) fn listen(&self) -> TcpListener {
+        self.namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen"))
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        self.namespace.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect"))
+    }
+
+    /// A listener, and both ends of a connection to it: server, client.
+    pub(crate) fn pair(&self) -> (TcpListener, TcpStream, TcpStream) {
+        let listener = self.listen();
+        let client = self.connect();
+        let (server, _) = listener.accept().expect("accept");
+        (listener, server, client)
+    }
+
+    /// Waits until the row of a direction is so, and returns it.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        direction: &str,
+        like: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let snapshot =
+            self.top.until(what, |snapshot| find_row(snapshot, PORT, direction).is_some_and(&like));
+        assert_eq!(snapshot["orphans"]["drift"], 0, "{snapshot}");
+        row(&snapshot, PORT, direction).clone()
+    }
+
+    /// The row of a direction now.
+    pub(crate) fn now(&mut self, direction: &str) -> Value {
+        row(self.top.now(), PORT, direction).clone()
+    }
+
+    /// The server has let go of its end of the one connection; now its client does, and the listener.
+    ///
+    /// The kernel may hold the server's end as an orphan in FIN_WAIT2 until its client's FIN:
+    /// `tcp_rcv_state_process` makes it a minisocket only where nobody has locked the socket.
+    pub(crate) fn closes_for_good(
+        mut self,
+        client_and_listener: (TcpStream, TcpListener),
+    ) -> Value {
+        drop(client_and_listener);
+        let row = self.until("closed", "in", |row| row["totals"]["closed"] == 1);
+        assert_totals(&row, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);
+        assert_eq!(ends(&row), ended("time_wait", 1), "{row}");
+        self.finish()
+    }
+
+    /// The end: nothing is left of full sockets, and of orphans what there was before.
+    pub(crate) fn finish(self) -> Value {
+        let before = self.orphans_before;
+        eventually("no orphans", || host_orphans() == before);
+        let last = self.top.last();
+        assert_complete(&last);
+        assert_eq!(last["orphans"]["drift"], 0, "{last}");
+        assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
+        for state in ["listen", "syn_sent", "syn_recv", "established", "close_wait", "last_ack"] {
+            assert_eq!(last["states"][state], 0, "{state} of {last}");
+        }
+        for row in last["ports"].as_array().expect("ports") {
+            let ended: u64 = ends(row).iter().map(|(_, count)| count).sum();
+            assert_eq!(ended, total(row, "orphaned"), "{row}");
+            assert_balanced_with_minisockets(row);
+        }
+        last
+    }
+}
+
+/// One of a row's totals.
+pub(crate) fn total(row: &Value, name: &str) -> u64 {
+    number(row, &format!("/totals/{name}"))
+}
+
+/// Exactly these totals, the others 0.
+#[track_caller]
+pub(crate) fn assert_totals(row: &Value, expected: &[(&str, u64)]) {
+    for name in ["opened", "closed", "standing", "orphaned", "time_wait", "resets_in", "resets_out"]
+    {
+        let expected = expected.iter().find(|(known, _)| *known == name).map_or(0, |(_, n)| *n);
+        assert_eq!(total(row, name), expected, "{name} of {row}");
+    }
+}
+
+/// Reads to the peer's FIN; how much.
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> usize {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("read");
+    bytes.len()
+}
+
+/// Writes until nothing more fits, also after the peer has had time to say so.
+pub(crate) fn fill(stream: &mut TcpStream) {
+    stream.set_nonblocking(true).expect("nonblocking");
+    let payload = [b'.'; 4096];
+    for _ in 0..5 {
+        loop {
+            match stream.write(&payload) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    stream.set_nonblocking(false).expect("blocking");
+}
+
+/// The row of a direction at the end: no orphans.
+pub(crate) fn row_of(snapshot: &Value, direction: &str) -> Value {
+    let row = row(snapshot, PORT, direction).clone();
+    assert_eq!(number(&row, "/orphans"), 0, "{row}");
+    row
+}
+
+/// `opened + standing = closed`, once nothing but minisockets is left.
+#[track_caller]
+fn assert_balanced_with_minisockets(row: &Value) {
+    assert_eq!(total(row, "opened") + total(row, "standing"), total(row, "closed"), "{row}");
+}
+
+/// Fills many at once: until all that still takes something is none.
+pub(crate) fn fill_all(streams: &mut [TcpStream]) {
+    const QUIET: Duration = Duration::from_millis(100);
+    let payload = [b'.'; 16384];
+    for stream in streams.iter() {
+        stream.set_nonblocking(true).expect("nonblocking");
+    }
+    let mut quiet = 0;
+    while quiet < 3 {
+        let mut wrote = false;
+        for stream in streams.iter_mut() {
+            loop {
+                match stream.write(&payload) {
+                    Ok(_) => wrote = true,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        quiet = if wrote { 0 } else { quiet + 1 };
+        // The peers say how much more they take.
+        std::thread::sleep(QUIET);
+    }
+}

@@ -1,0 +1,131 @@
+//! The live tests: built once, linked statically, and run here; `vm` runs the same files in guests.
+//!
+//! One test is one scenario: [`Program::scenarios`] are the rows of the table that `vm` prints.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::tally::{Tally, outcome};
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Naming the target keeps the flags away from build scripts and macros.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What was built.
+pub(crate) struct Programs {
+    /// The tests look for it where cargo left it.
+    pub(crate) sockflow: PathBuf,
+    pub(crate) tests: Vec<Program>,
+}
+
+/// A file of live tests.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// The names of its tests.
+    pub(crate) scenarios: Vec<String>,
+}
+
+/// How one scenario ended here.
+pub(crate) struct Ran {
+    pub(crate) program: String,
+    pub(crate) scenario: String,
+    /// libtest's word: `ok`, `FAILED`, `ignored`.
+    pub(crate) word: String,
+    pub(crate) took: Duration,
+}
+
+/// Builds them, in release: they measure. Static, so that a guest needs no libraries of this
+/// machine's, and so that what is tested here and there is the same file.
+pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
+    let mut cargo = shell::cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--release", "--locked", "--package", "tracer", "--features", "live"])
+        .args(["--bins", "--test", "live_*", "--target", TARGET])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // Once for people to watch, once for the paths.
+    shell::run(&mut cargo)?;
+    let output = cargo.arg("--message-format=json").stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("cargo built, and then did not tell what");
+    }
+    let (mut sockflow, mut tests) = (None, Vec::new());
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: Value = serde_json::from_str(line).context("cargo's messages")?;
+        let (Some(path), Some(name)) =
+            (message["executable"].as_str(), message["target"]["name"].as_str())
+        else {
+            continue;
+        };
+        let path = PathBuf::from(path);
+        if name.starts_with("live_") {
+            let scenarios = scenarios(&path)?;
+            tests.push(Program { name: name.to_owned(), path, scenarios });
+        } else if name == "sockflow" {
+            sockflow = Some(path);
+        }
+    }
+    tests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Programs { sockflow: sockflow.context("cargo built no sockflow")?, tests })
+}
+
+/// The tests of a program, by its own account.
+fn scenarios(program: &Path) -> Result<Vec<String>> {
+    let listed = shell::read(Command::new(program).args(["--list", "--format", "terse"]))?;
+    let name = |line: &str| line.strip_suffix(": test").map(str::to_owned);
+    Ok(listed.lines().filter_map(name).collect())
+}
+
+/// Runs those that pass the filter into the running kernel, one at a time: they share its counters.
+pub(crate) fn run(
+    workspace: &Workspace,
+    programs: &Programs,
+    filter: &[String],
+    tally: &mut Tally,
+) -> Result<Vec<Ran>> {
+    let mut ran = Vec::new();
+    let mut failed = Vec::new();
+    for program in &programs.tests {
+        let mut test = Command::new(&program.path);
+        // As cargo would run it.
+        test.current_dir(workspace.path("tracer")).arg("--test-threads=1").args(filter);
+        let mut since = Instant::now();
+        let success = shell::tee(&mut test, |line| {
+            tally.add(line);
+            if let Some((scenario, word)) = outcome(line) {
+                ran.push(Ran {
+                    program: program.name.clone(),
+                    scenario: scenario.to_owned(),
+                    word: word.to_owned(),
+                    took: since.elapsed(),
+                });
+                since = Instant::now();
+            }
+        })?;
+        if !success {
+            failed.push(program.name.as_str());
+        }
+    }
+    print!("{}", slowest(&ran));
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(ran)
+}
+
+/// Where the time goes.
+fn slowest(ran: &[Ran]) -> String {
+    const SHOWN: usize = 10;
+    let mut by_time: Vec<&Ran> = ran.iter().collect();
+    by_time.sort_by_key(|ran| std::cmp::Reverse(ran.took));
+    let rows = by_time.iter().take(SHOWN).map(|ran| {
+        format!("{:>7.1} s  {}::{}\n", ran.took.as_secs_f64(), ran.program, ran.scenario)
+    });
+    rows.collect()
+}
