@@ -86,6 +86,19 @@ pub const FLAG_ORPHAN: u8 = 1 << 2;
 pub const FLAG_RESET_IN: u8 = 1 << 3;
 /// [`SockRecord::flags`]: a RST was sent.
 pub const FLAG_RESET_OUT: u8 = 1 << 4;
+/// [`SockRecord::marks`]: a minisocket in substate TIME_WAIT takes its place.
+pub const MARK_TIME_WAIT: u8 = 1 << 0;
+/// [`SockRecord::marks`]: a minisocket in substate FIN_WAIT2 takes its place.
+pub const MARK_FIN_WAIT2: u8 = 1 << 1;
+/// [`SockRecord::marks`]: either.
+pub const MARK_MINISOCKET: u8 = MARK_TIME_WAIT | MARK_FIN_WAIT2;
+/// [`SockRecord::marks`]: there was no minisocket to be had for it.
+pub const MARK_NO_MINISOCKET: u8 = 1 << 2;
+/// [`SockRecord::marks`]: `tcp_check_oom` decided to kill it.
+pub const MARK_KILLED: u8 = 1 << 3;
+/// [`SockRecord::marks`]: beside [`MARK_KILLED`]: for memory, not (only) for the orphan limit.
+pub const MARK_KILLED_FOR_MEMORY: u8 = 1 << 4;
+
 /// [`SockRecord::flags`]: destroyed while user space was still merging the first dump; kept so
 /// that the dump cannot bring it back, swept afterwards.
 pub const FLAG_DESTROYED: u8 = 1 << 6;
@@ -121,9 +134,40 @@ pub struct SockRecord {
     pub flags: u8,
     /// 1 once the `close()` event is out; there is one a socket.
     pub close_told: u8,
-    /// Zero.
-    pub pad: u8,
+    /// `MARK_…`.
+    pub marks: u8,
 }
+
+/// One minisocket: value of `MINISOCKETS`, keyed by its cookie, which is the replaced socket's, or
+/// by its address where that had none. Deleted when the kernel kills the minisocket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MiniRecord {
+    /// When the replaced socket was first seen, ns; 0: not known.
+    pub born_ns: u64,
+    /// The group of the replaced socket. May have another owner by now: see [`Self::tgid`].
+    pub group: u32,
+    /// The owner's process id, as in the group's key then.
+    pub tgid: u32,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// The listening side's port.
+    pub service_port: u16,
+    /// [`DIRECTION_IN`] or [`DIRECTION_OUT`].
+    pub direction: u8,
+    /// Its substate as counted, kernel's number (TIME_WAIT or FIN_WAIT2); 0: ended while user
+    /// space was still merging the first dump (a tombstone).
+    pub substate: u8,
+    /// `MINI_…`.
+    pub flags: u8,
+    /// Zero.
+    pub pad: [u8; 7],
+}
+
+/// [`MiniRecord::flags`]: its end comes before its time (`inet_twsk_deschedule_put`).
+pub const MINI_EARLY: u8 = 1 << 0;
+/// [`MiniRecord::flags`]: a new connection between the same ends was let through.
+pub const MINI_REUSED: u8 = 1 << 1;
 
 /// Bucket of a service's FIN_WAIT1 times: key of `FIN_WAIT1_TIMES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,13 +200,18 @@ pub enum EventKind {
     TimeWaitBegin = 5,
     /// A RST came.
     ResetIn = 6,
-    /// A RST was sent.
+    /// A RST was sent; [`EventRecord::reason`] is the kernel's number for why, plus one, or 0.
     ResetOut = 7,
+    /// A minisocket ended; [`EventRecord::reason`] is a [`crate::counters::MiniEnd`].
+    TimeWaitEnd = 8,
+    /// The kernel's memory pressure for TCP began ([`EventRecord::reason`] 1) or ended (0); of no
+    /// socket.
+    Pressure = 9,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::State,
         Self::Close,
         Self::OrphanBegin,
@@ -170,6 +219,8 @@ impl EventKind {
         Self::TimeWaitBegin,
         Self::ResetIn,
         Self::ResetOut,
+        Self::TimeWaitEnd,
+        Self::Pressure,
     ];
 }
 
@@ -195,20 +246,29 @@ pub struct EventRecord {
     pub kind: u8,
     /// State before, kernel's number; 0 where none applies.
     pub old: u8,
-    /// State after, kernel's number; 0 where none applies.
+    /// State after, or a minisocket's substate, kernel's number; 0 where none applies.
     pub new: u8,
     /// See [`EventKind::OrphanEnd`].
     pub reason: u8,
     /// 4 or 6.
     pub family: u8,
+    /// Of an orphan's end, a [`crate::counters::EndDetail`].
+    pub detail: u8,
     /// Zero.
-    pub pad: [u8; 7],
+    pub pad: [u8; 2],
+    /// Where not 0, the owner that [`Self::group`] must have to be this event's.
+    pub tgid: u32,
     /// Local address: IPv4 in the first four bytes, or IPv6.
     pub local: [u8; 16],
     /// Peer's address.
     pub peer: [u8; 16],
 }
 
+/// Index 1 of `CONTROL`: 1 where the birth of minisockets is hooked, so that nobody concludes it
+/// from a change of state.
+pub const CONTROL_MINISOCKETS: u32 = 1;
+/// Words in `CONTROL`.
+pub const CONTROL_WORDS: u32 = 2;
 /// Index 0 of `CONTROL`: how far the merge of what stood before has come.
 pub const CONTROL_MERGING: u32 = 0;
 /// [`CONTROL_MERGING`]: over: whoever is met now came since, and its begin was missed.
@@ -224,13 +284,16 @@ const _: () = {
     assert!(size_of::<GroupKey>() == 12);
     assert!(size_of::<GroupInfo>() == 32);
     assert!(size_of::<SockRecord>() == 40);
+    assert!(size_of::<MiniRecord>() == 32);
     assert!(size_of::<HistogramKey>() == 8);
     assert!(size_of::<EventRecord>() == 80);
 };
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord};
+    use super::{
+        GroupInfo, GroupKey, HistogramKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,
+    };
     // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding:
     // every bit pattern is valid.
     unsafe impl aya::Pod for ServiceKey {}
@@ -244,4 +307,6 @@ mod pod {
     unsafe impl aya::Pod for SockRecord {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HistogramKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for MiniRecord {}
 }

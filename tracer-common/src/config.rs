@@ -35,7 +35,27 @@ pub struct Offsets {
     pub task_start_boottime: u32,
     /// `task_struct.comm`, 16 bytes.
     pub task_comm: u32,
+    /// `sock_common.skc_prot`, pointer.
+    pub skc_prot: u32,
+    /// `sock.sk_wmem_queued`, int.
+    pub sk_wmem_queued: u32,
+    /// `sock.sk_ack_backlog`, u32.
+    pub sk_ack_backlog: u32,
+    /// `sock.sk_max_ack_backlog`, u32.
+    pub sk_max_ack_backlog: u32,
+    /// `proto.memory_allocated`, pointer to a long.
+    pub memory_allocated: u32,
+    /// `proto.memory_pressure`, pointer to an unsigned long.
+    pub memory_pressure: u32,
+    /// `proto.sysctl_mem`, pointer to three longs.
+    pub sysctl_mem: u32,
+    /// `inet_timewait_sock.tw_substate`, u8.
+    pub tw_substate: u32,
 }
+
+/// An offset in [`Offsets`] of a field that this kernel lacks. The programs then go without what
+/// the field tells.
+pub const MISSING: u32 = u32::MAX;
 
 /// Offsets in `struct sock_common` (the head of `struct sock`), identical from 5.10 to 7.3.
 pub mod sock_common {
@@ -127,14 +147,19 @@ pub struct Config {
     /// Whether a socket without a cookie is known by its address: where nothing can give it one,
     /// or where the hook on `close()` cannot.
     pub by_address: u32,
+    /// Whether `tcp_send_reset` tells why (6.10 and later).
+    pub reset_reason: u32,
+    /// `SOCK_MIN_SNDBUF` of this kernel, bytes: sockets with less in their send queue are not
+    /// killed for memory.
+    pub min_sndbuf: u32,
     /// Zero.
     pub pad: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 52);
+    assert!(size_of::<Offsets>() == 84);
     assert!(size_of::<Filter>() == 152);
-    assert!(size_of::<Config>() == 52 + 4 + 152 + 16);
+    assert!(size_of::<Config>() == 84 + 4 + 152 + 24);
 };
 
 // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding.

@@ -45,9 +45,22 @@ pub enum Counter {
     OrphanEnds,
     /// Longest time a socket spent in FIN_WAIT1, ns: the maximum over the CPUs, not the sum.
     FinWait1MaxNs = Counter::OrphanEnds as u32 + OrphanEnd::ALL.len() as u32,
+    /// Orphans killed for the orphan limit ([`EndDetail::Limit`]).
+    KilledForLimit,
+    /// Orphans killed for tcp_mem ([`EndDetail::Memory`]).
+    KilledForMemory,
+    /// Orphans ended by a negative TCP_LINGER2 ([`EndDetail::Linger2`]).
+    EndedByLinger2,
+    /// Full sockets for which there was no minisocket to be had (`TCPTimeWaitOverflow`).
+    TimeWaitOverflow,
+    /// Memory that the kernel refused them: tcp_mem or their memory cgroup's limit.
+    MemoryRefused,
+    /// Connections refused because the accept queue was full, counted at the listener
+    /// (`ListenOverflows`).
+    AcceptOverflows,
 }
 
-const _: () = assert!((Counter::FinWait1MaxNs as usize) < GROUP_WORDS);
+const _: () = assert!((Counter::AcceptOverflows as usize) < GROUP_WORDS);
 
 /// Why an orphan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +105,165 @@ impl OrphanEnd {
     }
 }
 
+/// What more is known of an orphan's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EndDetail {
+    /// Nothing.
+    #[default]
+    None = 0,
+    /// Of [`OrphanEnd::Killed`]: `net.ipv4.tcp_max_orphans`.
+    Limit = 1,
+    /// Of [`OrphanEnd::Killed`]: memory above `tcp_mem[2]` and data in its send queue.
+    Memory = 2,
+    /// Of [`OrphanEnd::Other`]: TCP_LINGER2 is negative, FIN_WAIT2 is not waited for.
+    Linger2 = 3,
+    /// Of [`OrphanEnd::Other`]: there was no minisocket to be had (`TCPTimeWaitOverflow`).
+    Overflow = 4,
+}
+
+impl EndDetail {
+    /// All details, by number.
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Limit, Self::Memory, Self::Linger2, Self::Overflow];
+
+    /// The detail with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+    }
+
+    /// Its name in JSON; `None` for nothing.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Limit => Some("limit"),
+            Self::Memory => Some("memory"),
+            Self::Linger2 => Some("linger2"),
+            Self::Overflow => Some("overflow"),
+        }
+    }
+
+    /// The group's word it is counted in, if one.
+    #[must_use]
+    pub const fn counter(self) -> Option<Counter> {
+        match self {
+            Self::Limit => Some(Counter::KilledForLimit),
+            Self::Memory => Some(Counter::KilledForMemory),
+            Self::Linger2 => Some(Counter::EndedByLinger2),
+            Self::None | Self::Overflow => None,
+        }
+    }
+}
+
+/// Why a minisocket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MiniEnd {
+    /// Its time was over.
+    Expired = 0,
+    /// A new connection between the same ends took its place: a `connect()` that reused the port
+    /// (`TWRecycled`), or a SYN of the peer's.
+    Reused = 1,
+    /// It was ended before its time otherwise: a RST came, data came in FIN_WAIT2, `ss -K`, its
+    /// network namespace went.
+    Killed = 2,
+}
+
+impl MiniEnd {
+    /// All ends, by number.
+    pub const ALL: [Self; 3] = [Self::Expired, Self::Reused, Self::Killed];
+
+    /// The end with this number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+    }
+
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Reused => "reused",
+            Self::Killed => "killed",
+        }
+    }
+}
+
+/// Words in a service's minisocket counters.
+pub const MINI_WORDS: usize = 6;
+
+/// Index of a word in a service's minisocket counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum MiniCounter {
+    /// Minisockets now in substate TIME_WAIT (population).
+    TimeWait = 0,
+    /// Minisockets now in substate FIN_WAIT2 (population).
+    FinWait2,
+    /// Minisockets that began, in either substate.
+    Begun,
+    /// Minisockets that ended: see [`MiniEnd`]; the three words follow in its order.
+    Ends,
+}
+
+const _: () = assert!(MiniCounter::Ends as usize + MiniEnd::ALL.len() <= MINI_WORDS);
+
+/// The minisockets of one service on one CPU, or their sum. They are counted by service and not by
+/// group: a minisocket outlives its owner by a minute, and must not hold the owner's group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MiniCounters {
+    /// The words; see [`MiniCounter`].
+    pub words: [u64; MINI_WORDS],
+}
+
+// SAFETY: an array of integers; every bit pattern is valid and there is no padding.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for MiniCounters {}
+
+impl MiniCounters {
+    /// Adds what another CPU counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (word, add) in self.words.iter_mut().zip(other.words) {
+            *word = word.wrapping_add(add);
+        }
+    }
+
+    /// A population, clamped like [`GroupCounters::population`].
+    #[must_use]
+    pub const fn population(&self, counter: MiniCounter) -> u64 {
+        clamp(self.words[counter as usize])
+    }
+
+    /// A counter that only grows.
+    #[must_use]
+    pub const fn total(&self, counter: MiniCounter) -> u64 {
+        self.words[counter as usize]
+    }
+
+    /// Minisockets that ended so.
+    #[must_use]
+    pub const fn ended(&self, end: MiniEnd) -> u64 {
+        self.words[MiniCounter::Ends as usize + end as usize]
+    }
+}
+
+/// What is counted for the whole host: index into the per-CPU array `HOST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HostCounter {
+    /// The kernel's memory pressure for TCP began.
+    PressureBegun = 0,
+    /// It ended.
+    PressureEnded = 1,
+}
+
+/// Words in `HOST`.
+pub const HOST_WORDS: u32 = 2;
+
 /// What can be lost, by kind: index into the per-CPU array `LOSSES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -106,10 +278,14 @@ pub enum Loss {
     Histogram = 3,
     /// Not a loss: program runs that the kernel skipped, and the program's twin made up for.
     Caught = 4,
+    /// Minisockets for which the table had no room: their end is not counted, nor they themselves.
+    Minisockets = 5,
+    /// Reasons of resets that found no room.
+    Reasons = 6,
 }
 
 /// Words in `LOSSES`.
-pub const LOSS_WORDS: u32 = 5;
+pub const LOSS_WORDS: u32 = 7;
 
 /// One group's counters on one CPU, or their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

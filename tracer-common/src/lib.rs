@@ -6,6 +6,7 @@
 //! * [`state`]: the kernel's TCP states;
 //! * [`lifecycle`]: what a change of state means (opened, closed, orphaned, why it ended);
 //! * [`counters`]: the exact totals a group of sockets keeps, and the losses;
+//! * [`reset`]: the kernel's names for why it sent a RST;
 //! * [`histogram`]: the buckets of the FIN_WAIT1 times;
 //! * [`abi`]: the records that cross the kernel border in maps and in the ring buffer;
 //! * [`config`]: what user space tells the programs before they load (filter, field offsets).
@@ -18,4 +19,5 @@ pub mod config;
 pub mod counters;
 pub mod histogram;
 pub mod lifecycle;
+pub mod reset;
 pub mod state;

@@ -1,6 +1,6 @@
 //! What a change of state means: pure decisions, made by the BPF programs and tested here.
 
-use crate::counters::OrphanEnd;
+use crate::counters::{EndDetail, OrphanEnd};
 use crate::state::TcpState;
 
 /// `SOCK_DEAD`, bit 0 of `sk_flags`: the mark of an orphan (`include/net/sock.h`).
@@ -84,6 +84,10 @@ pub struct EndOfOrphan {
     pub all_acked: bool,
     /// TCP_LINGER2 is negative: FIN_WAIT2 is not waited for.
     pub linger2_negative: bool,
+    /// `tcp_check_oom` was seen to decide to kill it.
+    pub killed: bool,
+    /// There was no minisocket to be had for it.
+    pub no_minisocket: bool,
 }
 
 const ECONNABORTED: u32 = 103;
@@ -97,6 +101,9 @@ const ECONNRESET: u32 = 104;
 /// nothing, and only sometimes send a RST.
 #[must_use]
 pub const fn classify_end(end: EndOfOrphan) -> OrphanEnd {
+    if end.killed {
+        return OrphanEnd::Killed;
+    }
     if end.reset_in || end.sk_err == ECONNRESET {
         return OrphanEnd::PeerReset;
     }
@@ -109,7 +116,7 @@ pub const fn classify_end(end: EndOfOrphan) -> OrphanEnd {
     }
     match end.last {
         TcpState::LastAck if end.all_acked => OrphanEnd::Acked,
-        TcpState::Closing if end.all_acked => OrphanEnd::TimeWait,
+        TcpState::Closing if end.all_acked && !end.no_minisocket => OrphanEnd::TimeWait,
         TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing => {
             if end.all_acked {
                 OrphanEnd::Other
@@ -117,8 +124,30 @@ pub const fn classify_end(end: EndOfOrphan) -> OrphanEnd {
                 OrphanEnd::Killed
             }
         }
-        TcpState::FinWait2 if !end.linger2_negative && !end.reset_out => OrphanEnd::TimeWait,
+        TcpState::FinWait2 if !end.linger2_negative && !end.reset_out && !end.no_minisocket => {
+            OrphanEnd::TimeWait
+        }
         _ => OrphanEnd::Other,
+    }
+}
+
+/// What more is known of an end that [`classify_end`] has told. `for_memory`: of a killed one,
+/// whether it was for memory; `None` where that is not known.
+///
+/// `tcp_check_oom` kills for both at once where both hold: then it counts as memory, which no
+/// higher orphan limit would have helped.
+#[must_use]
+pub const fn end_detail(
+    reason: OrphanEnd,
+    end: EndOfOrphan,
+    for_memory: Option<bool>,
+) -> EndDetail {
+    match (reason, end.last, for_memory) {
+        (OrphanEnd::Killed, _, Some(true)) => EndDetail::Memory,
+        (OrphanEnd::Killed, _, Some(false)) => EndDetail::Limit,
+        (OrphanEnd::Other, TcpState::FinWait2, _) if end.linger2_negative => EndDetail::Linger2,
+        (OrphanEnd::Other, _, _) if end.no_minisocket => EndDetail::Overflow,
+        _ => EndDetail::None,
     }
 }
 
@@ -144,6 +173,8 @@ mod tests {
         reset_out: false,
         all_acked: true,
         linger2_negative: false,
+        killed: false,
+        no_minisocket: false,
     };
 
     #[test]
@@ -216,5 +247,22 @@ mod tests {
             }),
             OrphanEnd::Killed
         );
+        assert_eq!(end(|e| e.killed = true), OrphanEnd::Killed, "as the kernel decided");
+        for last in [FinWait2, Closing] {
+            let refused = EndOfOrphan { last, no_minisocket: true, ..CLEAN };
+            assert_eq!(classify_end(refused), OrphanEnd::Other);
+            assert_eq!(end_detail(OrphanEnd::Other, refused, None), EndDetail::Overflow);
+        }
+    }
+
+    #[test]
+    fn a_killed_orphan_was_killed_for_memory_or_for_the_limit() {
+        let killed = |for_memory| end_detail(OrphanEnd::Killed, CLEAN, for_memory);
+        assert_eq!(killed(Some(true)), EndDetail::Memory);
+        assert_eq!(killed(Some(false)), EndDetail::Limit);
+        assert_eq!(killed(None), EndDetail::None);
+        let linger2 = EndOfOrphan { last: FinWait2, linger2_negative: true, ..CLEAN };
+        assert_eq!(end_detail(OrphanEnd::Other, linger2, None), EndDetail::Linger2);
+        assert_eq!(end_detail(OrphanEnd::Acked, CLEAN, Some(true)), EndDetail::None);
     }
 }

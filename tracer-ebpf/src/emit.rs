@@ -4,12 +4,13 @@
 //! record itself about sixty. User space drains on a timer.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use tracer_common::abi::{EventKind, EventRecord, SockRecord};
+use tracer_common::abi::{EventKind, EventRecord, GROUP_OUTSIDE, MiniRecord, SockRecord};
 use tracer_common::config::{DETAIL_ALL, DETAIL_ENDS, DETAIL_ORPHANS};
-use tracer_common::counters::{Loss, OrphanEnd};
+use tracer_common::counters::{Loss, MiniEnd, OrphanEnd};
 
 use crate::config::config;
 use crate::maps::EVENTS;
+use crate::mini::Mini;
 use crate::sock::Sock;
 use crate::totals::lose;
 
@@ -72,6 +73,26 @@ pub(crate) fn emit(
     new: u8,
     reason: u8,
 ) {
+    emit_detailed(event_time, kind, sock, id, record, old, new, reason, 0);
+}
+
+/// [`emit`], with what only some events have.
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "always inlined; a struct would be made on the stack"
+)]
+pub(crate) fn emit_detailed(
+    event_time: u64,
+    kind: EventKind,
+    sock: Sock,
+    id: u64,
+    record: &SockRecord,
+    old: u8,
+    new: u8,
+    reason: u8,
+    detail: u8,
+) {
     let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
         lose(Loss::Detail);
         return;
@@ -89,8 +110,61 @@ pub(crate) fn emit(
         (*event).old = old;
         (*event).new = new;
         (*event).reason = reason;
-        (*event).pad = [0; 7];
+        (*event).detail = detail;
+        (*event).pad = [0; 2];
+        (*event).tgid = 0;
         sock.describe(event);
+    }
+    entry.submit(NO_WAKEUP);
+}
+
+/// Puts the end of a minisocket on the ring buffer.
+#[inline(always)]
+pub(crate) fn emit_mini_end(mini: Mini, id: u64, record: &MiniRecord, end: MiniEnd) {
+    let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
+        lose(Loss::Detail);
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: reserved for one record; every byte of it is written, here or in `describe`.
+    unsafe {
+        (*event).ts_ns = now();
+        (*event).born_ns = record.born_ns;
+        (*event).cookie = id;
+        (*event).group = record.group;
+        (*event).netns = record.netns;
+        (*event).kind = EventKind::TimeWaitEnd as u8;
+        (*event).old = 0;
+        (*event).new = record.substate;
+        (*event).reason = end as u8;
+        (*event).detail = 0;
+        (*event).pad = [0; 2];
+        (*event).tgid = record.tgid;
+        mini.describe(event);
+    }
+    entry.submit(NO_WAKEUP);
+}
+
+/// Puts a change of the memory pressure on the ring buffer; it is of no socket.
+#[inline(always)]
+pub(crate) fn emit_pressure(began: bool) {
+    let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
+        lose(Loss::Detail);
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    // SAFETY: reserved for one record; all of it is written.
+    unsafe {
+        let mut word = 0;
+        while word < size_of::<EventRecord>() / 8 {
+            event.cast::<u64>().add(word).write(0);
+            word += 1;
+        }
+        (*event).ts_ns = now();
+        (*event).family = 4;
+        (*event).group = GROUP_OUTSIDE;
+        (*event).kind = EventKind::Pressure as u8;
+        (*event).reason = u8::from(began);
     }
     entry.submit(NO_WAKEUP);
 }

@@ -6,7 +6,7 @@
 //!
 //! * [`maps`]: what is written, by whom, and what happens when it is full;
 //! * [`config`]: the constants from user space (filter, offsets, detail);
-//! * [`sock`], [`task`]: the only readers of kernel memory;
+//! * [`sock`], [`mini`], [`task`]: the only readers of kernel memory;
 //! * [`track`]: the record of a socket; [`group`]: which counters it belongs to;
 //! * [`totals`]: the exact counters; [`emit`]: detail events, which may be lost;
 //! * [`filter`]: which sockets are let through;
@@ -22,6 +22,7 @@ mod emit;
 mod filter;
 mod group;
 mod maps;
+mod mini;
 mod probes;
 mod sock;
 mod task;

@@ -1,14 +1,15 @@
 //! Every map: who writes it, who reads it, how large it is, what happens when it is full.
 //!
 //! All are allocated when the object loads: nothing is allocated per event. The sizes of
-//! `SOCKETS` and `EVENTS` can be changed by the loader.
+//! `SOCKETS`, `MINISOCKETS` and `EVENTS` can be changed by the loader.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue, RingBuf};
 use tracer_common::abi::{
-    GROUPS, GroupInfo, GroupKey, HistogramKey, ServiceInfo, ServiceKey, SockRecord,
+    CONTROL_WORDS, GROUPS, GroupInfo, GroupKey, HistogramKey, MiniRecord, ServiceInfo, ServiceKey,
+    SockRecord,
 };
-use tracer_common::counters::{GroupCounters, LOSS_WORDS};
+use tracer_common::counters::{GroupCounters, HOST_WORDS, LOSS_WORDS, MiniCounters};
 
 /// Live sockets by cookie. Written by all programs and, for those that stood before, by user
 /// space; deleted when the kernel destroys the socket. Full: `Loss::Untracked`.
@@ -38,6 +39,30 @@ pub(crate) static TOTALS: PerCpuArray<GroupCounters> = PerCpuArray::with_max_ent
 pub(crate) static FIN_WAIT1_TIMES: PerCpuHashMap<HistogramKey, u64> =
     PerCpuHashMap::with_max_entries(8192, 0);
 
+/// Minisockets by cookie (or address). Written when one begins and, for those that stood before, by
+/// user space; deleted when the kernel kills the minisocket. Full: `Loss::Minisockets`.
+#[map]
+pub(crate) static MINISOCKETS: HashMap<u64, MiniRecord> = HashMap::with_max_entries(8192, 0);
+
+/// Minisockets counted by service; `bucket` is 0. Full: further services share port 0.
+#[map]
+pub(crate) static MINI_TOTALS: PerCpuHashMap<HistogramKey, MiniCounters> =
+    PerCpuHashMap::with_max_entries(2048, 0);
+
+/// Resets sent, by service and the kernel's number for why. Full: `Loss::Reasons`.
+#[map]
+pub(crate) static RESET_REASONS: PerCpuHashMap<HistogramKey, u64> =
+    PerCpuHashMap::with_max_entries(4096, 0);
+
+/// Whether the kernel is under memory pressure: one entry where it is, whose key is 0. To put it in
+/// or take it out succeeds for one CPU, which counts it.
+#[map]
+pub(crate) static PRESSURE: HashMap<u32, u64> = HashMap::with_max_entries(1, 0);
+
+/// What is counted for the whole host, by `tracer_common::counters::HostCounter`.
+#[map]
+pub(crate) static HOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(HOST_WORDS, 0);
+
 /// What was lost, by `tracer_common::counters::Loss`.
 #[map]
 pub(crate) static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_WORDS, 0);
@@ -48,7 +73,7 @@ pub(crate) static RUNNING: PerCpuArray<u32> = PerCpuArray::with_max_entries(2, 0
 
 /// Switches user space turns while programs run: `tracer_common::abi::CONTROL_…`.
 #[map]
-pub(crate) static CONTROL: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static CONTROL: Array<u32> = Array::with_max_entries(CONTROL_WORDS, 0);
 
 /// Detail events. Drained by user space on a timer, never woken per event. Full: `Loss::Detail`.
 #[map]

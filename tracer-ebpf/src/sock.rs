@@ -7,10 +7,11 @@
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_socket_cookie};
 use tracer_common::abi::EventRecord;
-use tracer_common::config::sock_common as at;
+use tracer_common::config::{MISSING, sock_common as at};
 
 use crate::config::config;
 
+const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// A full TCP socket.
@@ -29,6 +30,12 @@ impl Sock {
         // SAFETY: `self.0` is the typed `struct sock *` of a tracing program; the verifier
         // checks offset and width against the kernel's own layout and refuses to load otherwise.
         unsafe { core::ptr::read_volatile(self.0.add(offset).cast::<T>()) }
+    }
+
+    /// A field that this kernel may lack; then 0.
+    #[inline(always)]
+    fn load_if<T: Copy + Default>(self, offset: u32) -> T {
+        if offset == MISSING { T::default() } else { self.load(offset as usize) }
     }
 
     #[inline(always)]
@@ -63,16 +70,16 @@ impl Sock {
         self.load(at::FLAGS)
     }
 
-    /// `sk_err`.
+    /// `sk_err`; 0 where it is not known.
     #[inline(always)]
     pub(crate) fn err(self) -> u32 {
-        self.load(config!(offsets.sk_err) as usize)
+        self.load_if(config!(offsets.sk_err))
     }
 
-    /// `sk_lingertime`, jiffies.
+    /// `sk_lingertime`, jiffies; 0 where it is not known.
     #[inline(always)]
     pub(crate) fn lingertime(self) -> u64 {
-        self.load(config!(offsets.sk_lingertime) as usize)
+        self.load_if(config!(offsets.sk_lingertime))
     }
 
     /// `skc_family` is AF_INET6.
@@ -125,6 +132,13 @@ impl Sock {
         self.probe(at::COOKIE as u32)
     }
 
+    /// Whether the family is AF_INET, of a pointer that the verifier may not know as a socket (a
+    /// request socket has the same head).
+    #[inline(always)]
+    pub(crate) fn probe_is_ipv4(self) -> bool {
+        self.probe::<u16>(at::FAMILY as u32) == AF_INET
+    }
+
     /// Where the socket is: unique while it lives, and no cookie is as large.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
@@ -138,9 +152,12 @@ impl Sock {
         unsafe { bpf_get_socket_cookie(self.0.cast_mut().cast()) }
     }
 
-    /// Whether everything sent is acknowledged, the FIN included.
+    /// Whether everything sent is acknowledged, the FIN included; `true` where it is not known.
     #[inline(always)]
     pub(crate) fn all_acked(self) -> bool {
+        if config!(offsets.snd_una) == MISSING || config!(offsets.write_seq) == MISSING {
+            return true;
+        }
         let una: u32 = self.probe(config!(offsets.snd_una));
         una == self.probe(config!(offsets.write_seq))
     }
@@ -148,7 +165,43 @@ impl Sock {
     /// `tcp_sock.linger2` is negative.
     #[inline(always)]
     pub(crate) fn linger2_negative(self) -> bool {
-        self.probe::<i32>(config!(offsets.linger2)) < 0
+        config!(offsets.linger2) != MISSING && self.probe::<i32>(config!(offsets.linger2)) < 0
+    }
+
+    /// A listener's accept queue is full (`sk_acceptq_is_full`, include/net/sock.h).
+    #[inline(always)]
+    pub(crate) fn accept_queue_is_full(self) -> bool {
+        let now: u32 = self.probe(config!(offsets.sk_ack_backlog));
+        let most: u32 = self.probe(config!(offsets.sk_max_ack_backlog));
+        now > most
+    }
+
+    /// Whether `tcp_out_of_memory` (net/ipv4/tcp.c) holds: it has more in its send queue than
+    /// anybody may have, and TCP's memory is above `tcp_mem[2]`. `None` where that is not known.
+    #[inline(always)]
+    pub(crate) fn is_over_memory(self) -> Option<bool> {
+        let queued = config!(offsets.sk_wmem_queued);
+        let allocated = config!(offsets.memory_allocated);
+        let limits = config!(offsets.sysctl_mem);
+        let proto = config!(offsets.skc_prot);
+        if queued == MISSING || allocated == MISSING || limits == MISSING || proto == MISSING {
+            return None;
+        }
+        if self.probe::<i32>(queued) <= config!(min_sndbuf) as i32 {
+            return Some(false);
+        }
+        let proto = Self(self.probe::<u64>(proto) as *const u8);
+        let pages: i64 = Self(proto.probe::<u64>(allocated) as *const u8).probe(0);
+        let high: i64 = Self(proto.probe::<u64>(limits) as *const u8).probe(16);
+        Some(pages > high)
+    }
+
+    /// The kernel's flag for TCP memory pressure, as this socket's protocol has it.
+    #[inline(always)]
+    pub(crate) fn under_pressure(self) -> bool {
+        let proto = Self(self.probe::<u64>(config!(offsets.skc_prot)) as *const u8);
+        let flag = Self(proto.probe::<u64>(config!(offsets.memory_pressure)) as *const u8);
+        flag.probe::<u64>(0) != 0
     }
 
     /// The peer's address as IPv6, IPv4 mapped.

@@ -7,6 +7,8 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel as bpf_probe_read_kernel_raw,
 };
 
+use tracer_common::config::MISSING;
+
 use crate::config::config;
 
 /// `PF_KTHREAD`: a kernel thread (`include/linux/sched.h`): it may run a deferred `close()` but
@@ -36,7 +38,17 @@ pub(crate) fn current_tgid() -> u32 {
 pub(crate) fn current_is_exiting() -> bool {
     // SAFETY: no arguments; returns the address of the current task.
     let task = unsafe { bpf_get_current_task() } as *const u8;
-    read::<u32>(task, config!(offsets.task_flags)) & PF_EXITING != 0
+    config!(offsets.task_flags) != MISSING
+        && read::<u32>(task, config!(offsets.task_flags)) & PF_EXITING != 0
+}
+
+/// Whether this kernel has every field that an owner is known by.
+#[inline(always)]
+fn can_be_known() -> bool {
+    config!(offsets.task_flags) != MISSING
+        && config!(offsets.task_group_leader) != MISSING
+        && config!(offsets.task_start_boottime) != MISSING
+        && config!(offsets.task_comm) != MISSING
 }
 
 #[inline(always)]
@@ -46,9 +58,13 @@ fn read<T: Copy + Default>(base: *const u8, offset: u32) -> T {
 }
 
 impl Process {
-    /// The current process; `None` in a kernel thread or the idle task.
+    /// The current process; `None` in a kernel thread or the idle task, and where this kernel
+    /// lacks what it is known by.
     #[inline(always)]
     pub(crate) fn current() -> Option<Self> {
+        if !can_be_known() {
+            return None;
+        }
         let tgid = current_tgid();
         // SAFETY: no arguments; returns the address of the current task.
         let task = unsafe { bpf_get_current_task() } as *const u8;

@@ -6,11 +6,13 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use tracer_common::abi::{GROUP_OTHER, HistogramKey};
-use tracer_common::counters::{Counter, GroupCounters, Loss, OrphanEnd};
+use tracer_common::counters::{
+    Counter, GroupCounters, HostCounter, Loss, MiniCounter, MiniCounters, OrphanEnd,
+};
 use tracer_common::histogram::bucket_of;
 use tracer_common::state::TcpState;
 
-use crate::maps::{FIN_WAIT1_TIMES, LOSSES, TOTALS};
+use crate::maps::{FIN_WAIT1_TIMES, HOST, LOSSES, MINI_TOTALS, RESET_REASONS, TOTALS};
 
 /// One group's counters on this CPU.
 #[derive(Clone, Copy)]
@@ -98,6 +100,77 @@ impl Totals {
         } else if FIN_WAIT1_TIMES.insert(key, 1, NOEXIST).is_err() {
             lose(Loss::Histogram);
         }
+    }
+}
+
+/// The minisocket counters of one service on this CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct MiniTotals(*mut MiniCounters);
+
+impl MiniTotals {
+    /// Those of a service, made if it is new; `None` without room.
+    #[inline(always)]
+    pub(crate) fn of(port: u16, direction: u8) -> Option<Self> {
+        let key = HistogramKey { port, direction, pad: 0, bucket: 0 };
+        if let Some(found) = MINI_TOTALS.get_ptr_mut(key) {
+            return Some(Self(found));
+        }
+        make_mini_totals(&key);
+        MINI_TOTALS.get_ptr_mut(key).map(Self)
+    }
+
+    #[inline(always)]
+    fn add_at(self, word: usize, value: u64) {
+        // SAFETY: as in `Totals::add_at`.
+        unsafe {
+            let word = (&raw mut (*self.0).words).cast::<u64>().add(word);
+            add(word, value);
+        }
+    }
+
+    /// Counts one.
+    #[inline(always)]
+    pub(crate) fn count(self, counter: MiniCounter) {
+        self.add_at(counter as usize, 1);
+    }
+
+    /// One less in a population.
+    #[inline(always)]
+    pub(crate) fn uncount(self, counter: MiniCounter) {
+        self.add_at(counter as usize, u64::MAX);
+    }
+
+    /// A minisocket ended: `end` is a `tracer_common::counters::MiniEnd`.
+    #[inline(always)]
+    pub(crate) fn ended(self, end: u8) {
+        self.add_at(MiniCounter::Ends as usize + usize::from(end & 3), 1);
+    }
+}
+
+/// A function of its own: rare, and its stack would be added to its callers'.
+#[inline(never)]
+fn make_mini_totals(key: &HistogramKey) {
+    let _ = MINI_TOTALS.insert(key, MiniCounters::default(), NOEXIST);
+}
+
+/// A RST was sent, for the kernel's reason number `reason`.
+#[inline(always)]
+pub(crate) fn reset_sent(port: u16, direction: u8, reason: u32) {
+    let key = HistogramKey { port, direction, pad: 0, bucket: reason };
+    if let Some(count) = RESET_REASONS.get_ptr_mut(key) {
+        // SAFETY: an aligned word from the map, only ever added to atomically.
+        unsafe { add(count, 1) };
+    } else if RESET_REASONS.insert(key, 1, NOEXIST).is_err() {
+        lose(Loss::Reasons);
+    }
+}
+
+/// Counts one for the whole host.
+#[inline(always)]
+pub(crate) fn count_host(counter: HostCounter) {
+    if let Some(count) = HOST.get_ptr_mut(counter as u32) {
+        // SAFETY: an aligned word from the map, only ever added to atomically.
+        unsafe { add(count, 1) };
     }
 }
 

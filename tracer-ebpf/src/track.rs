@@ -2,8 +2,8 @@
 
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
-    CONTROL_MERGING, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN,
-    FLAG_STANDING, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED, SockRecord,
+    CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED,
+    FLAG_ORPHAN, FLAG_STANDING, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED, SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
 use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
@@ -88,6 +88,15 @@ fn merge_state() -> u32 {
     CONTROL.get_ptr(CONTROL_MERGING).map_or(NOT_MERGED, |word| unsafe { *word })
 }
 
+/// Whether a hook marks the sockets that minisockets take the place of ([`MARK_MINISOCKET`]).
+///
+/// [`MARK_MINISOCKET`]: tracer_common::abi::MARK_MINISOCKET
+#[inline(always)]
+pub(crate) fn minisockets_are_hooked() -> bool {
+    // SAFETY: one word of the map, read as a whole.
+    CONTROL.get_ptr(CONTROL_MINISOCKETS).is_some_and(|word| unsafe { *word } != 0)
+}
+
 /// Removes the record; the kernel destroys the socket. While user space merges, a tombstone stays.
 #[inline(always)]
 pub(crate) fn forget(id: u64, record: &mut SockRecord) {
@@ -133,6 +142,7 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
     record.born_ns = time;
     record.fin_wait1_ns = 0;
     record.flags = 0;
+    record.marks = 0;
     record.last_state = 0;
     record.state = TcpState::Close.number();
     record.group = GROUP_OUTSIDE;

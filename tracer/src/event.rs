@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tracer_common::counters::{GroupCounters, OrphanEnd};
+use tracer_common::counters::{EndDetail, GroupCounters, MiniCounters, MiniEnd, OrphanEnd};
+use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use crate::facts::Facts;
@@ -51,8 +52,32 @@ pub struct Totals {
     pub orphans_outside: u64,
     /// FIN_WAIT1 times by service: (bucket, count), see `tracer_common::histogram`.
     pub fin_wait1: BTreeMap<Service, Vec<(u32, u64)>>,
+    /// Minisockets by service, those that stood before among them; `None` where no hook counts
+    /// them.
+    pub minisockets: Option<BTreeMap<Service, Minisockets>>,
+    /// Resets sent, by service and the kernel's reason.
+    pub reset_reasons: BTreeMap<Service, BTreeMap<ResetReason, u64>>,
+    /// How often the host's memory pressure began; `None` where no hook counts it.
+    pub pressures: Option<u64>,
     /// What was lost so far.
     pub lost: Lost,
+}
+
+/// The minisockets of a service: `standing + begun = time_wait + fin_wait2 + ended`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Minisockets {
+    /// Those that stood before tracing began.
+    pub standing: u64,
+    /// What was counted, with those that stood before in the populations.
+    pub counters: MiniCounters,
+}
+
+impl Minisockets {
+    /// Adds another service's.
+    pub fn merge(&mut self, other: &Self) {
+        self.standing += other.standing;
+        self.counters.merge(&other.counters);
+    }
 }
 
 /// The sockets of one service and one owner.
@@ -96,6 +121,19 @@ pub struct DiagService {
     pub time_wait: u64,
     /// Orphans and their bytes by the peer's network.
     pub peers: BTreeMap<Network, (u64, u64)>,
+    /// Its listeners; `None` where nobody listens.
+    pub listen: Option<Listening>,
+}
+
+/// What sock_diag tells of a service's listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// Connections that wait in the accept queues (`sk_ack_backlog`).
+    pub queued: u64,
+    /// What the queues hold together (`sk_max_ack_backlog`; each takes one more).
+    pub backlog: u64,
+    /// SYNs and connections dropped since tracing began (`sk_drops`), for whatever reason.
+    pub drops: u64,
 }
 
 /// A peer's network: /24 or /64.
@@ -168,13 +206,34 @@ pub enum EventKind {
     OrphanEnd {
         /// Why.
         reason: OrphanEnd,
+        /// What more is known of it.
+        detail: EndDetail,
     },
     /// A minisocket took its place.
-    TimeWaitBegin,
+    TimeWaitBegin {
+        /// TIME_WAIT or FIN_WAIT2; `None` where it is not known.
+        substate: Option<TcpState>,
+    },
+    /// A minisocket ended.
+    TimeWaitEnd {
+        /// TIME_WAIT or FIN_WAIT2.
+        substate: TcpState,
+        /// Why.
+        reason: MiniEnd,
+    },
     /// A RST came.
     ResetIn,
     /// A RST was sent.
-    ResetOut,
+    ResetOut {
+        /// Why; `None` where the kernel does not tell.
+        reason: Option<ResetReason>,
+    },
+    /// The kernel's memory pressure for TCP began or ended. Of no socket: the event's socket is 0,
+    /// its ends are unspecified.
+    Pressure {
+        /// It began.
+        began: bool,
+    },
 }
 
 /// Which side of its connections a service is on.

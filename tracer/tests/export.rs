@@ -25,7 +25,7 @@ use sockflow::export::schema;
 use sockflow::recording::frame::{FILE_HEADER, FRAME_HEADER};
 use sockflow::recording::{Machine, Options, Run, Why, Writer};
 use sockflow::time::{ClockAnchor, Monotonic, Wall};
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, OrphanEnd};
 use tracer_common::state::TcpState;
 use traffic::Traffic;
 
@@ -257,7 +257,10 @@ fn orphans(count: u64, port: u16, killed: u64) -> Vec<Event> {
         };
         let reason = if number < killed { OrphanEnd::Killed } else { OrphanEnd::TimedOut };
         events.push(at(EventKind::OrphanBegin { state: TcpState::FinWait1 }, begun));
-        events.push(at(EventKind::OrphanEnd { reason }, Monotonic(begun.0 + 5 * SECOND)));
+        events.push(at(
+            EventKind::OrphanEnd { reason, detail: EndDetail::None },
+            Monotonic(begun.0 + 5 * SECOND),
+        ));
     }
     events.sort_by_key(|event| event.at);
     events

@@ -4,13 +4,14 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::{
-    EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE, SockRecord,
+    EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE, MARK_KILLED,
+    MARK_KILLED_FOR_MEMORY, MARK_NO_MINISOCKET, SockRecord,
 };
-use tracer_common::counters::Counter;
-use tracer_common::lifecycle::{EndOfOrphan, classify_end};
+use tracer_common::counters::{Counter, OrphanEnd};
+use tracer_common::lifecycle::{EndOfOrphan, classify_end, end_detail};
 use tracer_common::state::TcpState;
 
-use crate::emit::{self, emit};
+use crate::emit::{self, emit_detailed};
 use crate::sock::Sock;
 use crate::totals::Totals;
 use crate::track;
@@ -66,17 +67,32 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
     // Each is a guarded read of kernel memory, and each state asks for one of them at most.
     let ask_acked = matches!(last, TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing);
     let ask_linger2 = matches!(last, TcpState::FinWait2);
-    let end = classify_end(EndOfOrphan {
+    let what = EndOfOrphan {
         last,
         sk_err: sock.err(),
         reset_in: record.flags & FLAG_RESET_IN != 0,
         reset_out: record.flags & FLAG_RESET_OUT != 0,
         all_acked: ask_acked && sock.all_acked(),
         linger2_negative: ask_linger2 && sock.linger2_negative(),
-    });
+        killed: record.marks & MARK_KILLED != 0,
+        no_minisocket: record.marks & MARK_NO_MINISOCKET != 0,
+    };
+    let end = classify_end(what);
+    let for_memory = if record.marks & MARK_KILLED != 0 {
+        Some(record.marks & MARK_KILLED_FOR_MEMORY != 0)
+    } else if matches!(end, OrphanEnd::Killed) {
+        // What is in its send queue is still there, and nothing has been given back yet.
+        sock.is_over_memory()
+    } else {
+        None
+    };
+    let detail = end_detail(end, what, for_memory);
+    if let Some(counter) = detail.counter() {
+        totals.count(counter);
+    }
     totals.orphan_ended(end);
     if emit::orphan_end(end) && record.group != GROUP_OUTSIDE {
-        emit(
+        emit_detailed(
             emit::event_time(),
             EventKind::OrphanEnd,
             sock,
@@ -85,6 +101,7 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
             record.last_state,
             0,
             end as u8,
+            detail as u8,
         );
     }
 }

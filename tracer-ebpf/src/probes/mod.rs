@@ -2,6 +2,10 @@
 
 mod close;
 mod destroy;
+mod killed;
+mod listen;
+mod memory;
 mod name;
 mod reset;
 mod state;
+mod timewait;

@@ -6,7 +6,8 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::{
-    EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
+    EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OUTSIDE,
+    MARK_FIN_WAIT2, MARK_MINISOCKET, MARK_TIME_WAIT, SockRecord,
 };
 use tracer_common::counters::Counter;
 use tracer_common::lifecycle::{
@@ -141,7 +142,7 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         let told = if accepted { old.number() } else { from };
         emit(time, EventKind::State, sock, id, record, told, to, 0);
         if begins_time_wait_now(sock, record, from, new) {
-            emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, 0, 0);
+            emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, substate(record), 0);
         }
     }
     if emit::orphans() && record.group != GROUP_OUTSIDE && record.flags & NEW_ORPHAN != 0 {
@@ -164,8 +165,27 @@ fn closes(sock: Sock, record: &SockRecord, old: TcpState, new: TcpState) -> bool
 /// A flag of the record that lives within one run: it has just become an orphan.
 const NEW_ORPHAN: u8 = 1 << 7;
 
+/// The substate of the minisocket that takes its place; 0: not known.
+#[inline(always)]
+fn substate(record: &SockRecord) -> u8 {
+    match record.marks & MARK_MINISOCKET {
+        MARK_TIME_WAIT => TcpState::TimeWait.number(),
+        MARK_FIN_WAIT2 => TcpState::FinWait2.number(),
+        _ => 0,
+    }
+}
+
 #[inline(always)]
 fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState) -> bool {
+    if !matches!(new, TcpState::Close) {
+        return false;
+    }
+    if record.marks & MARK_MINISOCKET != 0 {
+        return true;
+    }
+    if track::minisockets_are_hooked() {
+        return false;
+    }
     match TcpState::from_number(from) {
         Some(from) => {
             begins_time_wait(from, new, sock.err(), record.flags & FLAG_RESET_IN != 0)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use sockflow::event::{Event, EventKind};
 use sockflow::time::Monotonic;
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, OrphanEnd};
 use tracer_common::state::TcpState;
 
 const RECORD: usize = 64;
@@ -61,10 +61,12 @@ fn kind(kind: EventKind) -> [u8; 4] {
         EventKind::State { old, new } => [1, old.number(), new.number(), 0],
         EventKind::Close => [2, 0, 0, 0],
         EventKind::OrphanBegin { state } => [3, state.number(), 0, 0],
-        EventKind::OrphanEnd { reason } => [4, reason as u8, 0, 0],
-        EventKind::TimeWaitBegin => [5, 0, 0, 0],
+        EventKind::OrphanEnd { reason, .. } => [4, reason as u8, 0, 0],
+        EventKind::TimeWaitBegin { .. } => [5, 0, 0, 0],
         EventKind::ResetIn => [6, 0, 0, 0],
-        EventKind::ResetOut => [7, 0, 0, 0],
+        EventKind::ResetOut { .. } => [7, 0, 0, 0],
+        EventKind::TimeWaitEnd { .. } => [8, 0, 0, 0],
+        EventKind::Pressure { .. } => [9, 0, 0, 0],
     }
 }
 
@@ -73,12 +75,13 @@ fn event_kind([kind, one, other]: [u8; 3]) -> EventKind {
     match kind {
         1 => EventKind::State { old: state(one), new: state(other) },
         3 => EventKind::OrphanBegin { state: state(one) },
-        4 => {
-            EventKind::OrphanEnd { reason: OrphanEnd::from_number(one).unwrap_or(OrphanEnd::Other) }
-        }
-        5 => EventKind::TimeWaitBegin,
+        4 => EventKind::OrphanEnd {
+            reason: OrphanEnd::from_number(one).unwrap_or(OrphanEnd::Other),
+            detail: EndDetail::None,
+        },
+        5 => EventKind::TimeWaitBegin { substate: None },
         6 => EventKind::ResetIn,
-        7 => EventKind::ResetOut,
+        7 => EventKind::ResetOut { reason: None },
         _ => EventKind::Close,
     }
 }

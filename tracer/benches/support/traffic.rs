@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sockflow::event::{Event, EventKind, Owner};
 use sockflow::time::Monotonic;
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, OrphanEnd};
 use tracer_common::state::TcpState;
 
 const CPUS: usize = 2;
@@ -175,7 +175,8 @@ impl Traffic {
             }
             (Fate::WeClose, _) => {
                 let end = orphan_end(OrphanEnd::TimeWait);
-                let burst = [state(FinWait1, FinWait2), EventKind::TimeWaitBegin];
+                let burst =
+                    [state(FinWait1, FinWait2), EventKind::TimeWaitBegin { substate: None }];
                 self.burst(cpu, &event, &[burst[0], burst[1], state(FinWait2, Close), end]);
             }
             (Fate::PeerCloses, 0) => self.burst(cpu, &event, &[state(Established, CloseWait)]),
@@ -276,7 +277,7 @@ fn orphan_begin(state: TcpState) -> EventKind {
 }
 
 fn orphan_end(reason: OrphanEnd) -> EventKind {
-    EventKind::OrphanEnd { reason }
+    EventKind::OrphanEnd { reason, detail: EndDetail::None }
 }
 
 /// `SplitMix64`: good enough for traffic, and no crate.

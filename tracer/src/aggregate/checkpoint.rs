@@ -15,12 +15,12 @@ use super::history::{History, SavedHistory};
 use super::rollup::Rollup;
 use super::snapshot::{BadEnd, States};
 use super::{Aggregator, Last, Settings};
-use crate::event::{DiagSample, DiagService, Direction, Group, Network, Owner, Service};
+use crate::event::{DiagSample, DiagService, Direction, Group, Listening, Network, Owner, Service};
 use crate::gauges::Gauges;
 use crate::time::{Monotonic, Wall};
 
 /// Goes up with every change of what is in the bytes or of what the fold makes of it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A service as (port, whether it is accepted).
 pub(super) type SavedService = (u16, bool);
@@ -76,6 +76,7 @@ struct SavedDiagService {
     fin_wait2_minisockets: u64,
     time_wait: u64,
     peers: Vec<(IpAddr, u64, u64)>,
+    listen: Option<Listening>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +178,7 @@ fn diag_out(diag: &DiagSample) -> SavedDiag {
             fin_wait2_minisockets: seen.fin_wait2_minisockets,
             time_wait: seen.time_wait,
             peers: peers.collect(),
+            listen: seen.listen,
         };
         (service_out(*key), saved)
     };
@@ -198,6 +200,7 @@ fn diag_in(saved: SavedDiag) -> DiagSample {
             peers: peers
                 .map(|(address, orphans, bytes)| (Network(address), (orphans, bytes)))
                 .collect(),
+            listen: saved.listen,
         };
         (service_in(key), seen)
     };

@@ -33,7 +33,7 @@ use snapshot::{
 use tracer_common::counters::{Counter, OrphanEnd};
 use trend::Trend;
 
-use crate::event::{DiagSample, Event, EventKind, Input, Lost, Totals};
+use crate::event::{DiagSample, Event, EventKind, Input, Lost, Minisockets, Totals};
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -149,7 +149,7 @@ impl Aggregator {
     /// Takes one event in. Of single events only the orphans that ended badly are kept: they name
     /// the peer.
     pub fn event(&mut self, event: &Event) {
-        let EventKind::OrphanEnd { reason } = event.kind else { return };
+        let EventKind::OrphanEnd { reason, .. } = event.kind else { return };
         if matches!(reason, OrphanEnd::Acked | OrphanEnd::TimeWait) {
             return;
         }
@@ -187,7 +187,7 @@ impl Aggregator {
         self.history.record(time, host_orphans, pages, opened_per_s, &rollup);
 
         let orphans = self.orphans(host_orphans, &rollup);
-        let tcp_mem = self.tcp_mem(pages);
+        let tcp_mem = self.tcp_mem(pages, &rollup);
         self.watch(time, &orphans, &tcp_mem, &rollup);
         let killed_recently = self.log.killed_within(time, 30_000_000_000);
         let verdict = verdict::verdict(&orphans, &tcp_mem, killed_recently);
@@ -208,6 +208,7 @@ impl Aggregator {
             diag: &self.diag,
             time_wait: &self.time_wait,
             history: &self.history,
+            fidelity: &self.settings.fidelity,
         };
         let ports = rows::ports(&context);
         let processes = rows::processes(&context);
@@ -240,6 +241,7 @@ impl Aggregator {
                 limit: self.gauges.limits.max_tw_buckets.unwrap_or(0),
                 fin_wait2: Some(self.diag.fin_wait2_minisockets),
             },
+            minisockets: self.minisockets().map(|sum| rollup::minisockets(&sum, &rollup.all)),
             ports,
             processes,
             counters,
@@ -259,10 +261,22 @@ impl Aggregator {
         self.last = Some(Last { at, rollup, states });
     }
 
-    /// Full sockets from the exact totals, minisockets from what was sampled of them.
+    /// All services' minisockets; `None` where no hook counts them.
+    fn minisockets(&self) -> Option<Minisockets> {
+        let services = self.totals.minisockets.as_ref()?;
+        let mut sum = Minisockets::default();
+        services.values().for_each(|service| sum.merge(service));
+        Some(sum)
+    }
+
+    /// Full sockets from the exact totals; minisockets too, or from what was sampled of them.
     fn states(&self, rollup: &Rollup) -> States {
         let mut states = rollup::states(&rollup.all);
-        if self.settings.filtered {
+        if let Some(minisockets) = self.minisockets() {
+            let now = rollup::minisockets(&minisockets, &rollup.all);
+            states.fin_wait2 += now.fin_wait2;
+            states.time_wait = now.time_wait;
+        } else if self.settings.filtered {
             let of = |count: fn(&crate::event::DiagService) -> u64| -> u64 {
                 self.diag.services.values().map(count).sum()
             };
@@ -295,7 +309,7 @@ impl Aggregator {
         }
     }
 
-    fn tcp_mem(&self, pages: u64) -> TcpMem {
+    fn tcp_mem(&self, pages: u64, rollup: &Rollup) -> TcpMem {
         let limits = self.gauges.limits.tcp_mem.unwrap_or_default();
         let (low, pressure, high) = (limits.low.0, limits.pressure.0, limits.high.0);
         let trend = Trend::of(&self.history.series(|point| point.tcp_mem_pages));
@@ -316,7 +330,13 @@ impl Aggregator {
             high,
             page_bytes: self.gauges.limits.page.0,
             state,
-            entered: self.counted("TCPMemoryPressures"),
+            entered: self.totals.pressures.unwrap_or_else(|| self.counted("TCPMemoryPressures")),
+            refused: rows::hooked(
+                &self.settings.fidelity,
+                "mem_refused",
+                &rollup.all,
+                Counter::MemoryRefused,
+            ),
             growth_per_s: trend.per_s,
             limit_in_s: trend.seconds_until(pages, high),
         }

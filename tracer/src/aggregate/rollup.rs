@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracer_common::counters::{Counter, GroupCounters, OrphanEnd};
+use tracer_common::counters::{Counter, GroupCounters, MiniCounter, MiniEnd, OrphanEnd};
 use tracer_common::state::TcpState;
 
-use super::snapshot::{OrphanEnds, OrphanStates, Owner, States, Totals};
-use crate::event::{Group, Service};
+use super::snapshot::{
+    Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, Owner, States, Totals,
+};
+use crate::event::{self, Group, Service};
 
 /// A process: its id and when it started (a reused id is another process); `None`: unknown.
 pub(super) type ProcessKey = Option<(u32, u32)>;
@@ -132,5 +134,28 @@ pub(super) fn orphan_ends(counters: &GroupCounters) -> OrphanEnds {
         timed_out: counters.ended(OrphanEnd::TimedOut),
         killed: counters.ended(OrphanEnd::Killed),
         other: counters.ended(OrphanEnd::Other),
+    }
+}
+
+pub(super) fn orphan_end_details(counters: &GroupCounters) -> OrphanEndDetails {
+    OrphanEndDetails {
+        killed_limit: counters.total(Counter::KilledForLimit),
+        killed_memory: counters.total(Counter::KilledForMemory),
+        linger2: counters.total(Counter::EndedByLinger2),
+    }
+}
+
+/// `of`: the service's own counters, which know the sockets that got none.
+pub(super) fn minisockets(seen: &event::Minisockets, of: &GroupCounters) -> Minisockets {
+    let counters = &seen.counters;
+    Minisockets {
+        standing: seen.standing,
+        begun: counters.total(MiniCounter::Begun),
+        time_wait: counters.population(MiniCounter::TimeWait),
+        fin_wait2: counters.population(MiniCounter::FinWait2),
+        expired: counters.ended(MiniEnd::Expired),
+        reused: counters.ended(MiniEnd::Reused),
+        killed: counters.ended(MiniEnd::Killed),
+        overflow: of.total(Counter::TimeWaitOverflow),
     }
 }

@@ -9,8 +9,8 @@ use tracer_common::counters::{Counter, GroupCounters};
 use super::history::History;
 use super::rollup::{self, ProcessKey, ProcessSum, Rollup, ServiceSum};
 use super::snapshot::{
-    Lost, Orphans, OwnCost, PeerShare, PortRow, ProcessRow, SCHEMA, Snapshot, StateRates, States,
-    TcpMem, TotalRates, Totals, TwBuckets, Verdict,
+    Fidelity, FidelityTable, Listen, Lost, Orphans, OwnCost, PeerShare, PortRow, ProcessRow,
+    SCHEMA, Snapshot, StateRates, States, TcpMem, TotalRates, Totals, TwBuckets, Verdict,
 };
 use super::trend::Trend;
 use super::{Settings, quantile, rate};
@@ -28,6 +28,18 @@ pub(super) struct Context<'a> {
     pub(super) diag: &'a DiagSample,
     pub(super) time_wait: &'a BTreeMap<Service, u64>,
     pub(super) history: &'a History,
+    pub(super) fidelity: &'a FidelityTable,
+}
+
+/// A counter of a signal that only a hook gives; `None` where there is none.
+pub(super) fn hooked(
+    fidelity: &FidelityTable,
+    signal: &str,
+    counters: &GroupCounters,
+    counter: Counter,
+) -> Option<u64> {
+    let exact = fidelity.get(signal) == Some(&Fidelity::Exact);
+    exact.then(|| counters.total(counter))
 }
 
 /// The snapshot before the first tick.
@@ -45,6 +57,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         orphans: Orphans::default(),
         tcp_mem: TcpMem::default(),
         tw_buckets: TwBuckets::default(),
+        minisockets: None,
         ports: Vec::new(),
         processes: Vec::new(),
         counters: BTreeMap::new(),
@@ -84,8 +97,18 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
     };
     let seen = context.diag.services.get(&service);
     let mut states = rollup::states(counters);
-    states.fin_wait2 += seen.map_or(0, |seen| seen.fin_wait2_minisockets);
-    states.time_wait = context.time_wait.get(&service).copied().unwrap_or(0);
+    let minisockets = context.totals.minisockets.as_ref().map(|services| {
+        rollup::minisockets(&services.get(&service).copied().unwrap_or_default(), counters)
+    });
+    if let Some(minisockets) = minisockets {
+        states.fin_wait2 += minisockets.fin_wait2;
+        states.time_wait = minisockets.time_wait;
+    } else {
+        states.fin_wait2 += seen.map_or(0, |seen| seen.fin_wait2_minisockets);
+        states.time_wait = context.time_wait.get(&service).copied().unwrap_or(0);
+    }
+    let hooked = |signal, counter| hooked(context.fidelity, signal, counters, counter);
+    let reasons = context.totals.reset_reasons.get(&service).into_iter().flatten();
     let (owner, more_owners) = sum.owner();
     let times = context.totals.fin_wait1.get(&service).map_or(&[][..], Vec::as_slice);
     PortRow {
@@ -105,7 +128,17 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         opened_per_s: per_s(Counter::Opened),
         closed_per_s: per_s(Counter::Closed),
         resets_per_s: per_s(Counter::ResetsIn) + per_s(Counter::ResetsOut),
+        reset_reasons: reasons.map(|(reason, count)| (reason.name(), *count)).collect(),
+        minisockets,
+        listen: seen.and_then(|seen| seen.listen).map(|listen| Listen {
+            queued: listen.queued,
+            backlog: listen.backlog,
+            overflows: hooked("accept_overflow", Counter::AcceptOverflows),
+            drops: listen.drops,
+        }),
+        memory_refused: hooked("mem_refused", Counter::MemoryRefused),
         orphan_ends: rollup::orphan_ends(counters),
+        orphan_end_details: rollup::orphan_end_details(counters),
         fin_wait1_ms: quantile::quantiles_ms(times, counters.total(Counter::FinWait1MaxNs)),
         orphan_peers: seen.map(peers).unwrap_or_default(),
         history: Arc::new(context.history.service(&service)),
@@ -156,6 +189,7 @@ fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> Process
         states: rollup::states(counters),
         totals: rollup::totals(counters),
         orphan_ends: rollup::orphan_ends(counters),
+        orphan_end_details: rollup::orphan_end_details(counters),
         ports: sum.ports.iter().copied().collect(),
     }
 }

@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub tcp_mem: TcpMem,
     /// All minisockets (`/proc/net/sockstat` `tw`) of the namespace watched.
     pub tw_buckets: TwBuckets,
+    /// Minisockets counted one by one, as far as the filter lets them through; `null` where no hook
+    /// counts them.
+    pub minisockets: Option<Minisockets>,
     /// Rows by service, most orphans first, then most live sockets, then port.
     pub ports: Vec<PortRow>,
     /// Rows by process, most orphans first, then most sockets, then pid.
@@ -221,6 +224,53 @@ pub struct OrphanEnds {
     pub other: u64,
 }
 
+/// What more is known of [`OrphanEnds`]: parts of `killed` and of `other`, not beside them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OrphanEndDetails {
+    /// Of `killed`: `net.ipv4.tcp_max_orphans`.
+    pub killed_limit: u64,
+    /// Of `killed`: TCP's memory was above `tcp_mem[2]`, and it had data in its send queue.
+    pub killed_memory: u64,
+    /// Of `other`: TCP_LINGER2 is negative.
+    pub linger2: u64,
+}
+
+/// Minisockets: `standing + begun = time_wait + fin_wait2 + expired + reused + killed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Minisockets {
+    /// Those that stood when tracing began.
+    pub standing: u64,
+    /// Those that began since, in either substate.
+    pub begun: u64,
+    /// Now in substate TIME_WAIT.
+    pub time_wait: u64,
+    /// Now in substate FIN_WAIT2.
+    pub fin_wait2: u64,
+    /// Ended because their time was over.
+    pub expired: u64,
+    /// Ended because a new connection between the same ends took their place.
+    pub reused: u64,
+    /// Ended before their time otherwise: a RST, data in FIN_WAIT2, `ss -K`.
+    pub killed: u64,
+    /// Sockets for which there was none to be had (`TCPTimeWaitOverflow`).
+    pub overflow: u64,
+}
+
+/// A service's listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// Connections that wait to be accepted.
+    pub queued: u64,
+    /// What the accept queues hold.
+    pub backlog: u64,
+    /// Connections refused since tracing began because the accept queue was full; `null` where no
+    /// hook tells (`fidelity.accept_overflow`).
+    pub overflows: Option<u64>,
+    /// SYNs and connections dropped since tracing began, for whatever reason: the listeners' own
+    /// count (`sk_drops`), looked at from time to time.
+    pub drops: u64,
+}
+
 /// The kernel's memory for TCP; all in pages of [`Self::page_bytes`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct TcpMem {
@@ -236,8 +286,12 @@ pub struct TcpMem {
     pub page_bytes: u64,
     /// Where usage stands.
     pub state: MemState,
-    /// How often pressure began since tracing did (`TCPMemoryPressures`).
+    /// How often pressure began since tracing did: the host's where a hook tells
+    /// (`fidelity.mem_pressure`), else `TCPMemoryPressures` of the namespace.
     pub entered: u64,
+    /// Memory refused to sockets that the filter lets through since tracing began; `null` where no
+    /// hook tells.
+    pub refused: Option<u64>,
     /// Growth of [`Self::pages`] a second: the trend of the last 30 s.
     pub growth_per_s: f64,
     /// Seconds until [`Self::high`] at this growth; `null` without a credible trend.
@@ -312,8 +366,19 @@ pub struct PortRow {
     pub closed_per_s: f64,
     /// Resets in and out a second, over the last interval.
     pub resets_per_s: f64,
+    /// Resets sent by the kernel's own reason (`TCP_ABORT_ON_CLOSE`); those it gives none for are
+    /// not in it (`fidelity.reset_reason`).
+    pub reset_reasons: BTreeMap<&'static str, u64>,
+    /// Minisockets; `null` where no hook counts them.
+    pub minisockets: Option<Minisockets>,
+    /// Its listeners; `null` where nobody listens, as far as was seen.
+    pub listen: Option<Listen>,
+    /// Memory refused; `null` where no hook tells.
+    pub memory_refused: Option<u64>,
     /// Why orphans ended.
     pub orphan_ends: OrphanEnds,
+    /// What more is known of that.
+    pub orphan_end_details: OrphanEndDetails,
     /// Time from FIN_WAIT1 to what came next, since tracing began.
     pub fin_wait1_ms: Quantiles,
     /// Where the orphans' peers are: /24 (IPv4) or /64 (IPv6) networks, most orphans first;
@@ -369,6 +434,8 @@ pub struct ProcessRow {
     pub totals: Totals,
     /// Why its orphans ended.
     pub orphan_ends: OrphanEnds,
+    /// What more is known of that.
+    pub orphan_end_details: OrphanEndDetails,
     /// Services it has sockets of, ascending.
     pub ports: Vec<u16>,
 }

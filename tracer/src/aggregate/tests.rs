@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::counters::{GroupCounters, OrphanEnd};
+use tracer_common::counters::{
+    EndDetail, GroupCounters, MiniCounter, MiniCounters, MiniEnd, OrphanEnd,
+};
+use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use super::snapshot::{Fidelity, Owner, Severity};
 use super::*;
-use crate::event::{DiagService, Group, Network, Service};
+use crate::event::{DiagService, Group, Listening, Network, Service};
 use crate::gauges::{Bytes, Limits, MemLimits, Pages};
 
 const WEB: Service = Service { port: 9981, direction: Direction::In };
@@ -174,6 +177,7 @@ fn minisockets_come_from_the_samples() {
                 fin_wait2_minisockets: 4,
                 time_wait: 30,
                 peers: BTreeMap::from([(Network::of([10, 0, 0, 1].into()), (2, 8192))]),
+                listen: None,
             },
         )]),
         fin_wait2_minisockets: 6,
@@ -197,6 +201,63 @@ fn minisockets_come_from_the_samples() {
         assert_eq!(row.orphan_bytes, 8192);
         assert_eq!(row.orphan_peers[0].network, "10.0.0.0/24");
     }
+}
+
+#[test]
+fn what_hooks_count_takes_the_place_of_samples() {
+    let mut aggregator = aggregator(false);
+    aggregator.settings.fidelity.insert("mem_refused", Fidelity::Exact);
+    aggregator.apply(Input::Gauges(gauges(0, 0)));
+    let mut mini = MiniCounters::default();
+    for (word, value) in [
+        (MiniCounter::TimeWait as usize, 20),
+        (MiniCounter::FinWait2 as usize, 3),
+        (MiniCounter::Begun as usize, 30),
+        (MiniCounter::Ends as usize + MiniEnd::Expired as usize, 9),
+        (MiniCounter::Ends as usize + MiniEnd::Reused as usize, 1),
+    ] {
+        mini.words[word] = value;
+    }
+    let reason = ResetReason::named("TCP_ABORT_ON_CLOSE").unwrap();
+    let own = [
+        (ESTAB, 1),
+        (Counter::KilledForMemory as usize, 2),
+        (Counter::TimeWaitOverflow as usize, 4),
+        (Counter::MemoryRefused as usize, 6),
+        (Counter::AcceptOverflows as usize, 8),
+    ];
+    aggregator.apply(Input::Totals(Totals {
+        minisockets: Some(BTreeMap::from([(WEB, Minisockets { standing: 3, counters: mini })])),
+        reset_reasons: BTreeMap::from([(WEB, BTreeMap::from([(reason, 5)]))]),
+        pressures: Some(7),
+        ..totals(vec![group(7, counters(&own))])
+    }));
+    let listen = Some(Listening { queued: 1, backlog: 128, drops: 9 });
+    let seen = DiagService { time_wait: 999, listen, ..DiagService::default() };
+    aggregator.apply(Input::Diag(DiagSample {
+        services: BTreeMap::from([(WEB, seen)]),
+        fin_wait2_minisockets: 2,
+        has_time_wait: true,
+    }));
+    aggregator.apply(Input::Tick(Monotonic(1)));
+    let snapshot = aggregator.snapshot();
+    let row = &snapshot.ports[0];
+    for states in [snapshot.states, row.states] {
+        assert_eq!((states.time_wait, states.fin_wait2), (20, 3));
+    }
+    let now = row.minisockets.unwrap();
+    assert_eq!(snapshot.minisockets, row.minisockets);
+    let gone = now.expired + now.reused + now.killed;
+    assert_eq!(now.standing + now.begun, now.time_wait + now.fin_wait2 + gone);
+    assert_eq!(now.overflow, 4);
+    assert_eq!(snapshot.tw_buckets.fin_wait2, Some(2), "the namespace's, as it was sampled");
+    assert_eq!(snapshot.tcp_mem.entered, 7);
+    assert_eq!((snapshot.tcp_mem.refused, row.memory_refused), (Some(6), Some(6)));
+    assert_eq!(row.orphan_end_details.killed_memory, 2);
+    assert_eq!(row.reset_reasons, BTreeMap::from([("TCP_ABORT_ON_CLOSE", 5)]));
+    let listen = row.listen.unwrap();
+    assert_eq!((listen.queued, listen.backlog, listen.drops), (1, 128, 9));
+    assert_eq!(listen.overflows, None, "no hook counted them");
 }
 
 #[test]
@@ -271,7 +332,7 @@ fn orphans_that_ended_badly_are_named_and_bounded() {
     let end = |reason, peer_port| {
         Input::Event(Event {
             at: Monotonic(5),
-            kind: EventKind::OrphanEnd { reason },
+            kind: EventKind::OrphanEnd { reason, detail: EndDetail::None },
             socket: 1,
             local: ([127, 0, 0, 1].into(), 9981),
             peer: ([10, 0, 0, 7].into(), peer_port),

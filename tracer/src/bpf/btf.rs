@@ -1,10 +1,11 @@
-//! A reader of the kernel's own type information (BTF), for one question: where in a struct is
-//! this field, and how wide is it?
+//! A reader of the kernel's own type information (BTF), for a few questions: where in a struct is
+//! this field, and how wide is it? How many arguments has this function or tracepoint? What does
+//! this enum call its numbers?
 //!
 //! `aya_obj::btf::Btf` keeps the members of structs private and rustc emits no CO-RE relocations,
 //! so sockflow looks the offsets up itself. Format: `Documentation/bpf/btf.rst` in the kernel.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -44,6 +45,8 @@ pub struct Btf {
     /// Offsets of the type records from `types_at`; index = type id − 1.
     types: Vec<u32>,
     structs: HashMap<String, Vec<u32>>,
+    /// What is said not to be there ([`Self::hide`]).
+    hidden: HashSet<String>,
 }
 
 impl fmt::Debug for Btf {
@@ -133,6 +136,7 @@ impl Btf {
             strings_len,
             types: Vec::new(),
             structs: HashMap::new(),
+            hidden: HashSet::new(),
         };
         btf.index(types_len)?;
         Ok(btf)
@@ -163,6 +167,69 @@ impl Btf {
             at += 12 + tail;
         }
         Ok(())
+    }
+
+    /// Lets a field (`tcp_sock.linger2`) or a function be as if this kernel did not have it.
+    pub fn hide(&mut self, name: &str) {
+        self.hidden.insert(name.to_owned());
+    }
+
+    /// Whether [`Self::hide`] was told so.
+    #[must_use]
+    pub fn is_hidden(&self, name: &str) -> bool {
+        self.hidden.contains(name)
+    }
+
+    /// Bytes of a struct.
+    ///
+    /// # Errors
+    ///
+    /// No such struct.
+    pub fn size_of(&self, struct_name: &str) -> Result<u32, BtfError> {
+        let missing = || BtfError::NoStruct(struct_name.to_owned());
+        let id = self.structs.get(struct_name).and_then(|ids| ids.first()).ok_or_else(missing)?;
+        self.size(*id, MAX_CHAIN).ok_or_else(missing)
+    }
+
+    /// How many arguments a function takes; `None` where there is no such function.
+    #[must_use]
+    pub fn params(&self, function: &str) -> Option<usize> {
+        let at = self.find(KIND_FUNC, function)?;
+        self.proto_params(self.word(at + 8)?)
+    }
+
+    /// How many arguments a tracepoint hands over; `None` where there is no such tracepoint.
+    #[must_use]
+    pub fn tracepoint_params(&self, tracepoint: &str) -> Option<usize> {
+        // A pointer to a function that takes a `void *` before them.
+        let at = self.find(KIND_TYPEDEF, &format!("btf_trace_{tracepoint}"))?;
+        let pointer = self.at(self.word(at + 8)?)?;
+        self.proto_params(self.word(pointer + 8)?)?.checked_sub(1)
+    }
+
+    fn proto_params(&self, id: u32) -> Option<usize> {
+        let info = self.word(self.at(id)? + 4)?;
+        (kind_of(info) == KIND_FUNC_PROTO).then(|| count_of(info) as usize)
+    }
+
+    /// The names of an enum's numbers; empty where there is no such enum.
+    #[must_use]
+    pub fn enumerators(&self, name: &str) -> Vec<(u32, &str)> {
+        let Some(at) = self.find(KIND_ENUM, name) else { return Vec::new() };
+        let count = self.word(at + 4).map_or(0, count_of) as usize;
+        (0..count)
+            .filter_map(|index| {
+                let entry = at + 12 + index * 8;
+                Some((self.word(entry + 4)?, self.name_at(entry)))
+            })
+            .collect()
+    }
+
+    /// Where the type of this kind and name is described: a walk through all types.
+    fn find(&self, kind: u32, name: &str) -> Option<usize> {
+        self.types.iter().map(|at| *at as usize).find(|at| {
+            self.word(at + 4).is_some_and(|info| kind_of(info) == kind) && self.name_at(*at) == name
+        })
     }
 
     fn word(&self, at: usize) -> Option<u32> {
@@ -196,6 +263,9 @@ impl Btf {
             .get(struct_name)
             .ok_or_else(|| BtfError::NoStruct(struct_name.to_owned()))?;
         let full = || format!("{struct_name}.{path}");
+        if self.is_hidden(&full()) {
+            return Err(BtfError::NoField(full()));
+        }
         ids.iter()
             .find_map(|id| self.walk(*id, path, 0))
             .ok_or_else(|| BtfError::NoField(full()))?
@@ -293,7 +363,8 @@ mod tests {
     /// `struct outer { u32 first; union { u16 narrow; struct inner { u8 deep[4]; } named; };
     /// u32 bit:1; }`, written by hand.
     fn sample() -> Vec<u8> {
-        let strings = b"\0u32\0outer\0first\0narrow\0named\0inner\0deep\0bit\0u16\0u8\0";
+        let strings = b"\0u32\0outer\0first\0narrow\0named\0inner\0deep\0bit\0u16\0u8\0why\0\
+            LATE\0close\0btf_trace_sent\0";
         let name = |wanted: &str| {
             let needle = format!("\0{wanted}\0");
             strings.windows(needle.len()).position(|w| w == needle.as_bytes()).unwrap() as u32 + 1
@@ -308,6 +379,11 @@ mod tests {
         types.extend([0, info(KIND_UNION, 2, 0), 4, name("narrow"), 2, 0, name("named"), 5, 0]); // 6
         types.extend([name("outer"), info(KIND_STRUCT, 3, 1), 12]); // 7
         types.extend([name("first"), 1, 0, 0, 6, 32, name("bit"), 1, 1 << 24 | 64]);
+        types.extend([name("why"), info(KIND_ENUM, 1, 0), 4, name("LATE"), 3]); // 8
+        types.extend([0, info(KIND_FUNC_PROTO, 2, 0), 0, 0, 1, 0, 1]); // 9: void (u32, u32)
+        types.extend([name("close"), info(KIND_FUNC, 0, 0), 9]); // 10
+        types.extend([0, info(KIND_PTR, 0, 0), 9]); // 11
+        types.extend([name("btf_trace_sent"), info(KIND_TYPEDEF, 0, 0), 11]); // 12
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut out = Vec::new();
         out.extend(MAGIC.to_le_bytes());
@@ -326,6 +402,19 @@ mod tests {
         assert_eq!(btf.field("outer", "first"), Ok(Field { offset: 0, size: 4 }));
         assert_eq!(btf.field("outer", "narrow"), Ok(Field { offset: 4, size: 2 }));
         assert_eq!(btf.field("outer", "named.deep"), Ok(Field { offset: 4, size: 4 }));
+    }
+
+    #[test]
+    fn functions_tracepoints_and_enums_are_found_by_name() {
+        let mut btf = Btf::parse(sample()).unwrap();
+        assert_eq!(btf.params("close"), Some(2));
+        assert_eq!(btf.params("open"), None);
+        assert_eq!(btf.tracepoint_params("sent"), Some(1), "without the void pointer");
+        assert_eq!(btf.enumerators("why"), [(3, "LATE")]);
+        assert_eq!(btf.size_of("outer"), Ok(12));
+        btf.hide("outer.first");
+        assert_eq!(btf.field("outer", "first"), Err(BtfError::NoField("outer.first".into())));
+        assert!(btf.field("outer", "narrow").is_ok());
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, TryGetError};
 use tracer_common::abi::{EventKind as RawKind, EventRecord};
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
 use tracer_common::state::TcpState;
 
+use super::known::ResetReasons;
 use crate::event::{Event, EventKind, Owner};
 use crate::time::Monotonic;
 
@@ -35,28 +36,44 @@ fn fields(mut bytes: &[u8]) -> Result<EventRecord, TryGetError> {
         new: bytes.try_get_u8()?,
         reason: bytes.try_get_u8()?,
         family: bytes.try_get_u8()?,
+        detail: bytes.try_get_u8()?,
         ..EventRecord::default()
     };
-    let EventRecord { pad, local, peer, .. } = &mut record;
+    let EventRecord { pad, tgid, local, peer, .. } = &mut record;
     bytes.try_copy_to_slice(pad)?;
+    *tgid = bytes.try_get_u32_ne()?;
     bytes.try_copy_to_slice(local)?;
     bytes.try_copy_to_slice(peer)?;
     Ok(record)
 }
 
-/// The event in the domain's words; `None` for a kind or a state this build does not know.
+/// The event in the domain's words; `None` for a kind or a state this build does not know. `names`:
+/// what the kernel's numbers for resets mean.
 #[must_use]
-pub fn event(raw: &EventRecord, owner: Option<&Arc<Owner>>) -> Option<Event> {
+pub fn event(raw: &EventRecord, owner: Option<&Arc<Owner>>, names: &ResetReasons) -> Option<Event> {
     let state = TcpState::from_number;
     let kind = match RawKind::ALL.into_iter().find(|kind| *kind as u8 == raw.kind)? {
         RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
         RawKind::Close => EventKind::Close,
         RawKind::OrphanBegin => EventKind::OrphanBegin { state: state(raw.new)? },
-        RawKind::OrphanEnd => EventKind::OrphanEnd { reason: OrphanEnd::from_number(raw.reason)? },
-        RawKind::TimeWaitBegin => EventKind::TimeWaitBegin,
+        RawKind::OrphanEnd => EventKind::OrphanEnd {
+            reason: OrphanEnd::from_number(raw.reason)?,
+            detail: EndDetail::from_number(raw.detail)?,
+        },
+        RawKind::TimeWaitBegin => EventKind::TimeWaitBegin { substate: state(raw.new) },
+        RawKind::TimeWaitEnd => EventKind::TimeWaitEnd {
+            substate: state(raw.new)?,
+            reason: MiniEnd::from_number(raw.reason)?,
+        },
         RawKind::ResetIn => EventKind::ResetIn,
-        RawKind::ResetOut => EventKind::ResetOut,
+        RawKind::ResetOut => {
+            let number = raw.reason.checked_sub(1).map(u32::from);
+            EventKind::ResetOut { reason: number.and_then(|number| names.named(number)) }
+        }
+        RawKind::Pressure => EventKind::Pressure { began: raw.reason != 0 },
     };
+    // A minisocket outlives its group, whose place may be another owner's by now.
+    let owner = owner.filter(|owner| raw.tgid == 0 || raw.tgid == owner.pid);
     Some(Event {
         at: Monotonic(raw.ts_ns),
         kind,
@@ -97,13 +114,19 @@ mod tests {
             new: 4,
             ..EventRecord::default()
         };
-        let told = event(&raw, Some(&owner)).unwrap();
-        assert_eq!(told.owner, Some(owner));
+        let names = ResetReasons::default();
+        let told = event(&raw, Some(&owner), &names).unwrap();
+        assert_eq!(told.owner, Some(Arc::clone(&owner)));
         assert_eq!(told.local, ("127.0.0.1".parse().unwrap(), 9981));
         let change = EventKind::State { old: TcpState::Established, new: TcpState::FinWait1 };
         assert_eq!(told.kind, change);
         assert_eq!(told.born, None);
-        assert_eq!(event(&EventRecord { kind: 99, ..raw }, None), None);
+        assert_eq!(event(&EventRecord { kind: 99, ..raw }, None, &names), None);
+        let ended = EventRecord { kind: RawKind::TimeWaitEnd as u8, new: 6, tgid: 8, ..raw };
+        let told = event(&ended, Some(&owner), &names).unwrap();
+        assert_eq!(told.owner, None, "the group has another owner by now");
+        let reason = MiniEnd::Expired;
+        assert_eq!(told.kind, EventKind::TimeWaitEnd { substate: TcpState::TimeWait, reason });
     }
 
     /// The bytes as the kernel side lays them out.
@@ -114,11 +137,14 @@ mod tests {
         bytes[std::mem::offset_of!(EventRecord, peer_port)] = 7;
         bytes[std::mem::offset_of!(EventRecord, reason)] = 4;
         bytes[std::mem::offset_of!(EventRecord, family)] = 6;
+        bytes[std::mem::offset_of!(EventRecord, detail)] = 3;
+        bytes[std::mem::offset_of!(EventRecord, tgid)] = 5;
         bytes[std::mem::offset_of!(EventRecord, local)] = 1;
         bytes[std::mem::offset_of!(EventRecord, peer) + 15] = 2;
         let read = record(&bytes).unwrap();
         assert_eq!((read.cookie, read.peer_port, read.reason, read.family), (9, 7, 4, 6));
         assert_eq!((read.local[0], read.peer[15]), (1, 2));
+        assert_eq!((read.detail, read.tgid), (3, 5));
         assert_eq!(record(&bytes[1..]), None, "too short");
     }
 }

@@ -1,19 +1,20 @@
 //! Loads the checked-in object and attaches what the kernel accepts.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
-use aya::programs::{BtfTracePoint, CgroupSock, FEntry, KProbe, ProgramError, SockOps};
+use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramError, SockOps};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_common::config::{Config, Filter};
 
-use super::btf::Btf;
+use super::known::{Known, ResetReasons};
 use super::plan::{Only, Plan};
 use super::probes::{Hook, PROBES, Rung, Signal};
-use super::{offsets, requirements};
+use super::requirements;
 use crate::error::Failure;
 
 /// The programs, as checked in; `cargo xtask bpf check` proves that the source gives these bytes.
@@ -30,6 +31,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// How many sockets the table holds.
     pub max_sockets: u32,
+    /// How many minisockets the table holds.
+    pub max_minisockets: u32,
     /// The kernel's type information.
     pub btf: PathBuf,
     /// Whether the programs' own warnings are wanted.
@@ -45,6 +48,8 @@ pub struct Kernel {
     pub plan: Plan,
     /// Whether sockets are known by their cookies (by their address otherwise).
     pub has_cookies: bool,
+    /// What the kernel's numbers for why it sends a RST mean; empty where it does not tell.
+    pub reset_reasons: ResetReasons,
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
     /// What they were told.
@@ -95,7 +100,12 @@ impl Kernel {
     pub(super) fn best(options: &Options) -> Result<Self> {
         requirements::check(&options.btf)?;
         raise_memlock_limit();
-        let offsets = resolve_offsets(&options.btf)?;
+        let known = Known::read(&options.btf).map_err(|error| {
+            error.context(
+                Failure::environment("cannot find the kernel's fields")
+                    .hint("check that the file is this kernel's: `bpftool btf dump file …`"),
+            )
+        })?;
         let btf = AyaBtf::parse_file(&options.btf, Endianness::default())
             .context("cannot read the kernel's type information")?;
         let only = only()?;
@@ -106,17 +116,19 @@ impl Kernel {
                 continue;
             }
             let config = Config {
-                offsets,
+                offsets: known.resolved.offsets,
                 detail: options.detail,
                 filter: options.filter,
                 close_hook,
                 cookie_helper,
                 by_address,
+                reset_reason: u32::from(known.reset_reasons.are_told()),
+                min_sndbuf: known.min_sndbuf(),
                 pad: 0,
             };
             // Before the next attempt the hooks of the last must be gone.
             drop(last.take());
-            let kernel = Self::attempt(options, &btf, &config, &only)?;
+            let kernel = Self::attempt(options, &btf, &known, &config, &only)?;
             let hooked = kernel
                 .plan
                 .row(Signal::OrphanBegin)
@@ -137,28 +149,48 @@ impl Kernel {
         row.is_some_and(|rung| matches!(rung.hook, Hook::Kprobe(_)))
     }
 
-    fn attempt(options: &Options, btf: &AyaBtf, config: &Config, only: &Only) -> Result<Self> {
+    fn attempt(
+        options: &Options,
+        btf: &AyaBtf,
+        known: &Known,
+        config: &Config,
+        only: &Only,
+    ) -> Result<Self> {
         let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
         super::maps::prepare(&mut ebpf)?;
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
-        let plan = Plan::resolve(PROBES, |rung| {
-            if let Some(reason) = only.refuses(rung) {
+        let mut hooked = HashSet::new();
+        let mut plan = Plan::resolve(PROBES, |rung| {
+            if let Some(reason) = only.refuses(rung).or_else(|| known.refuses(rung)) {
                 return Err(reason);
             }
             if rung.signal == Signal::OrphanBegin && config.close_hook == 0 {
                 return Err("not tried: no hook on close() was accepted".to_owned());
             }
-            let Some(program) = rung.program else {
-                return Ok(());
-            };
-            for program in [Some(program), rung.twin].into_iter().flatten() {
-                attach(&mut ebpf, btf, rung, program).map_err(|error| describe(&error))?;
-                programs.push(program);
+            if let Hook::Argument(of, _) = rung.hook {
+                let told = config.reset_reason == 1 && hooked.contains(&of);
+                return if told { Ok(()) } else { Err("this kernel does not tell".to_owned()) };
             }
+            if rung.program.is_none() {
+                return Ok(());
+            }
+            if rung.signal == Signal::TimeWaitEnd && !hooked.contains(&Signal::TimeWait) {
+                return Err("not tried: no hook on minisockets was accepted".to_owned());
+            }
+            attach_all(&mut ebpf, btf, rung).map_err(|error| describe(&error))?;
+            programs.extend(rung.all_parts().map(|(_, program)| program));
+            hooked.insert(rung.signal);
             Ok(())
         });
-        Ok(Self { ebpf, plan, has_cookies: names, programs, config: *config })
+        for (cost, why) in &known.resolved.costs {
+            plan.lower(cost.signal, cost.at_best, cost.blind, why.clone());
+        }
+        if plan.is_hooked(Signal::TimeWait) {
+            super::maps::minisockets_are_hooked(&mut ebpf)?;
+        }
+        let reset_reasons = known.reset_reasons.clone();
+        Ok(Self { ebpf, plan, has_cookies: names, reset_reasons, programs, config: *config })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -196,6 +228,7 @@ pub(super) fn open(
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SOCKETS", options.max_sockets)
+        .map_max_entries("MINISOCKETS", options.max_minisockets)
         .load(OBJECT)
         .context("cannot create the BPF maps")
 }
@@ -205,16 +238,6 @@ fn recursion_misses(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
-fn resolve_offsets(path: &Path) -> Result<tracer_common::config::Offsets> {
-    let resolve = || offsets::resolve(&Btf::from_file(path)?);
-    resolve().map_err(|error| {
-        error.context(
-            Failure::environment("cannot find the kernel's fields")
-                .hint("check that the file is this kernel's: `bpftool btf dump file …`"),
-        )
-    })
-}
-
 /// Before 5.11 maps count against RLIMIT_MEMLOCK. Where it cannot be raised the kernel may still
 /// not need it, so a failure is none.
 fn raise_memlock_limit() {
@@ -222,10 +245,37 @@ fn raise_memlock_limit() {
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
 }
 
-/// Loads a rung's program, then attaches it.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> Result<()> {
+/// Attaches all of a rung's programs, or none.
+fn attach_all(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung) -> Result<()> {
+    for (index, (hook, program)) in rung.all_parts().enumerate() {
+        if let Err(error) = attach(ebpf, btf, hook, program) {
+            for (_, attached) in rung.all_parts().take(index + 1) {
+                detach(ebpf, attached);
+            }
+            // The hook that the table shows is the last.
+            let name = hook.to_string();
+            return Err(if hook == rung.hook { error } else { error.context(name) });
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of a program; one that did not load has nothing to let go of.
+fn detach(ebpf: &mut Ebpf, name: &str) {
+    use aya::programs::Program;
+    let _ = match ebpf.program_mut(name) {
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::KProbe(program)) => program.unload(),
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+/// Loads a program, then attaches it.
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> Result<()> {
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
-    match rung.hook {
+    match hook {
         Hook::TpBtf(tracepoint) => {
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(tracepoint, btf)?;
@@ -236,7 +286,13 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> 
             program.load(function, btf)?;
             program.attach()?;
         }
-        Hook::Kprobe(function) => {
+        Hook::Fexit(function) => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(function, btf)?;
+            program.attach()?;
+        }
+        // Which of the two it is the program says itself.
+        Hook::Kprobe(function) | Hook::Kretprobe(function) => {
             let program: &mut KProbe = program.try_into()?;
             program.load()?;
             program.attach(function, 0)?;
@@ -246,7 +302,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, name: &str) -> 
             program.load()?;
             program.attach(open_cgroup2()?, ON_CGROUP)?;
         }
-        Hook::From(_) | Hook::Sampler(_) => {}
+        Hook::Argument(..) | Hook::From(_) | Hook::Sampler(_) => {}
     }
     Ok(())
 }
@@ -303,14 +359,19 @@ fn verdict(log: &str) -> &str {
 /// The kernel's answer in one line.
 fn describe(error: &anyhow::Error) -> String {
     if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
+        // Of one of several programs: which one stands around the error.
+        let part = match error.to_string() {
+            text if text.starts_with("the BPF_PROG_LOAD") => String::new(),
+            part => format!("{part}: "),
+        };
         let log = verifier_log.to_string();
         let verdict = verdict(&log);
         return if std::env::var_os("SOCKFLOW_VERIFIER_LOG").is_some() {
-            format!("load: {io_error}\n{log}")
+            format!("{part}load: {io_error}\n{log}")
         } else if verdict.is_empty() {
-            format!("load: {io_error}")
+            format!("{part}load: {io_error}")
         } else {
-            format!("load: {io_error}: {verdict}")
+            format!("{part}load: {io_error}: {verdict}")
         };
     }
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();

@@ -10,12 +10,14 @@ use aya::maps::{
     Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, Queue, RingBuf,
 };
 use tracer_common::abi::{
-    CONTROL_MERGING, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey, HistogramKey, MERGED,
-    MERGING, NOT_MERGED, ServiceInfo, ServiceKey, SockRecord,
+    CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey,
+    HistogramKey, MERGED, MERGING, MiniRecord, NOT_MERGED, ServiceInfo, ServiceKey, SockRecord,
 };
-use tracer_common::counters::{Counter, GroupCounters, Loss};
+use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss, MiniCounters};
+use tracer_common::reset::ResetReason;
 
 use super::decode;
+use super::known::ResetReasons;
 use crate::event::{Direction, Event, Owner, Service};
 
 /// Fills the queue of free group indexes and turns merging on; before anything attaches.
@@ -33,6 +35,27 @@ pub fn prepare(ebpf: &mut Ebpf) -> Result<()> {
     Ok(())
 }
 
+/// Tells the programs that a hook marks the sockets whose places minisockets take. A socket that is
+/// replaced just before this is told is counted in the way that was in force.
+///
+/// # Errors
+///
+/// The object lacks a map, or the kernel refuses.
+pub fn minisockets_are_hooked(ebpf: &mut Ebpf) -> Result<()> {
+    let mut control: Array<_, u32> = Array::try_from(map_of(ebpf, "CONTROL")?)?;
+    Ok(control.set(CONTROL_MINISOCKETS, 1, 0)?)
+}
+
+/// Tells the programs that the kernel is under memory pressure already.
+///
+/// # Errors
+///
+/// The object lacks a map, or the kernel refuses.
+pub fn is_under_pressure(ebpf: &mut Ebpf) -> Result<()> {
+    let mut pressure: HashMap<_, u32, u64> = HashMap::try_from(map_of(ebpf, "PRESSURE")?)?;
+    Ok(pressure.insert(0, 1, 0)?)
+}
+
 fn map_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
     ebpf.map_mut(name).with_context(|| format!("the object has no map {name}"))
 }
@@ -41,6 +64,8 @@ fn map_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
 pub struct Maps {
     /// Live sockets by cookie.
     pub sockets: HashMap<MapData, u64, SockRecord>,
+    /// Minisockets by cookie.
+    pub minisockets: HashMap<MapData, u64, MiniRecord>,
     /// Who listens where.
     pub services: HashMap<MapData, ServiceKey, ServiceInfo>,
     /// The groups' indexes.
@@ -48,6 +73,9 @@ pub struct Maps {
     free_groups: Queue<MapData, u32>,
     totals: PerCpuArray<MapData, GroupCounters>,
     fin_wait1: PerCpuHashMap<MapData, HistogramKey, u64>,
+    mini_totals: PerCpuHashMap<MapData, HistogramKey, MiniCounters>,
+    reset_reasons: PerCpuHashMap<MapData, HistogramKey, u64>,
+    host: PerCpuArray<MapData, u64>,
     losses: PerCpuArray<MapData, u64>,
     control: Array<MapData, u32>,
     events: RingBuf<MapData>,
@@ -65,11 +93,15 @@ impl Maps {
         };
         Ok(Self {
             sockets: HashMap::try_from(take("SOCKETS")?)?,
+            minisockets: HashMap::try_from(take("MINISOCKETS")?)?,
             services: HashMap::try_from(take("SERVICES")?)?,
             group_index: HashMap::try_from(take("GROUP_INDEX")?)?,
             free_groups: Queue::try_from(take("FREE_GROUPS")?)?,
             totals: PerCpuArray::try_from(take("TOTALS")?)?,
             fin_wait1: PerCpuHashMap::try_from(take("FIN_WAIT1_TIMES")?)?,
+            mini_totals: PerCpuHashMap::try_from(take("MINI_TOTALS")?)?,
+            reset_reasons: PerCpuHashMap::try_from(take("RESET_REASONS")?)?,
+            host: PerCpuArray::try_from(take("HOST")?)?,
             losses: PerCpuArray::try_from(take("LOSSES")?)?,
             control: Array::try_from(take("CONTROL")?)?,
             events: RingBuf::try_from(take("EVENTS")?)?,
@@ -126,13 +158,56 @@ impl Maps {
     pub fn fin_wait1(&self) -> Result<BTreeMap<Service, Vec<(u32, u64)>>, MapError> {
         let mut times: BTreeMap<Service, Vec<(u32, u64)>> = BTreeMap::new();
         for (key, counts) in present(self.fin_wait1.iter())? {
-            let service = Service { port: key.port, direction: direction(key.direction) };
-            times.entry(service).or_default().push((key.bucket, counts.iter().sum()));
+            times.entry(service(&key)).or_default().push((key.bucket, counts.iter().sum()));
         }
         for buckets in times.values_mut() {
             buckets.sort_unstable();
         }
         Ok(times)
+    }
+
+    /// Minisockets counted by service, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn minisocket_totals(&self) -> Result<BTreeMap<Service, MiniCounters>, MapError> {
+        let mut services: BTreeMap<Service, MiniCounters> = BTreeMap::new();
+        for (key, cpus) in present(self.mini_totals.iter())? {
+            let sum = services.entry(service(&key)).or_default();
+            for cpu in cpus.iter() {
+                sum.merge(cpu);
+            }
+        }
+        Ok(services)
+    }
+
+    /// Resets sent by service and reason. Reasons newer than this build are left out.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn reset_reasons(
+        &self,
+        names: &ResetReasons,
+    ) -> Result<BTreeMap<Service, BTreeMap<ResetReason, u64>>, MapError> {
+        let mut services: BTreeMap<Service, BTreeMap<ResetReason, u64>> = BTreeMap::new();
+        for (key, cpus) in present(self.reset_reasons.iter())? {
+            if let Some(reason) = names.named(key.bucket) {
+                let counts = services.entry(service(&key)).or_default();
+                *counts.entry(reason).or_default() += cpus.iter().sum::<u64>();
+            }
+        }
+        Ok(services)
+    }
+
+    /// A count for the whole host, summed over the CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses the read.
+    pub fn host(&self, counter: HostCounter) -> Result<u64, MapError> {
+        Ok(self.host.get(&(counter as u32), 0)?.iter().sum())
     }
 
     /// An index no group has; `None` when all are taken.
@@ -179,6 +254,7 @@ impl Maps {
     pub fn drain_events(
         &mut self,
         owners: &mut BTreeMap<u32, Option<Arc<Owner>>>,
+        names: &ResetReasons,
         most: usize,
         mut sink: impl FnMut(Event),
     ) -> usize {
@@ -194,12 +270,16 @@ impl Maps {
                 owners.entry(raw.group).or_insert(None);
             }
             let owner = owners.get(&raw.group).and_then(Option::as_ref);
-            if let Some(event) = decode::event(&raw, owner) {
+            if let Some(event) = decode::event(&raw, owner, names) {
                 sink(event);
             }
         }
         count
     }
+}
+
+fn service(key: &HistogramKey) -> Service {
+    Service { port: key.port, direction: direction(key.direction) }
 }
 
 /// Adds the owners of all groups there are; a map that cannot be read leaves them unknown.

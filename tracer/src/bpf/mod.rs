@@ -1,7 +1,7 @@
 //! The border to the kernel: loads the programs, attaches them, reads their maps.
 //!
 //! * [`requirements`]: what the host must have, checked first;
-//! * [`btf`], [`offsets`]: where the kernel's fields are;
+//! * [`btf`], [`offsets`], [`known`]: where the kernel's fields are, and what else its types tell;
 //! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
 //! * [`load`]: makes it so, and holds it while tracing runs;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
@@ -11,6 +11,7 @@
 
 pub mod btf;
 pub mod decode;
+pub mod known;
 pub mod load;
 pub mod log;
 pub mod maps;

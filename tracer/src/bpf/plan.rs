@@ -58,13 +58,36 @@ pub struct PlanRow {
     pub chosen: Option<&'static Rung>,
     /// The better rungs that were refused, with the kernel's answer.
     pub refused: Vec<(&'static Rung, String)>,
+    /// What lowers it on this kernel, whichever rung it got: (at best, what can't be seen, why).
+    pub lowered: Vec<(Fidelity, &'static str, String)>,
 }
 
 impl PlanRow {
     /// How far the signal can be trusted.
     #[must_use]
     pub fn fidelity(&self) -> Fidelity {
-        self.chosen.map_or(Fidelity::Absent, |rung| rung.fidelity)
+        let own = self.chosen.map_or(Fidelity::Absent, |rung| rung.fidelity);
+        self.lowered.iter().fold(own, |at_best, (lowered, ..)| at_best.max(*lowered))
+    }
+
+    /// Whether programs give the signal.
+    #[must_use]
+    pub fn is_hooked(&self) -> bool {
+        self.chosen.is_some_and(|rung| rung.program.is_some())
+    }
+
+    /// What can't be seen.
+    fn blind(&self) -> String {
+        let rung = self.chosen.map_or("everything", |rung| rung.blind);
+        let lowered = self.lowered.iter().map(|(_, blind, why)| match *blind {
+            "" => String::new(),
+            blind => format!("{blind} ({why})"),
+        });
+        let all: Vec<String> = std::iter::once(rung.to_owned())
+            .chain(lowered)
+            .filter(|blind| !blind.is_empty())
+            .collect();
+        all.join("; ")
     }
 }
 
@@ -78,7 +101,7 @@ impl Plan {
     ) -> Self {
         let mut plan = Self::default();
         for signal in Signal::ALL {
-            let mut row = PlanRow { chosen: None, refused: Vec::new() };
+            let mut row = PlanRow { chosen: None, refused: Vec::new(), lowered: Vec::new() };
             for rung in probes.iter().filter(|rung| rung.signal == signal) {
                 match attempt(rung) {
                     Ok(()) => {
@@ -91,6 +114,19 @@ impl Plan {
             plan.rows.insert(signal, row);
         }
         plan
+    }
+
+    /// A signal is worth no more than `at_best` on this kernel, because of `why`.
+    pub fn lower(&mut self, signal: Signal, at_best: Fidelity, blind: &'static str, why: String) {
+        if let Some(row) = self.rows.get_mut(&signal) {
+            row.lowered.push((at_best, blind, why));
+        }
+    }
+
+    /// Whether programs give a signal.
+    #[must_use]
+    pub fn is_hooked(&self, signal: Signal) -> bool {
+        self.row(signal).is_some_and(PlanRow::is_hooked)
     }
 
     /// A signal's outcome.
@@ -122,11 +158,9 @@ impl Plan {
         self.rows()
             .map(|(signal, row)| {
                 let own = row.fidelity();
-                let source = match row.chosen.map(|rung| rung.hook) {
-                    Some(super::probes::Hook::From(source)) => {
-                        self.row(source).map_or(Fidelity::Absent, PlanRow::fidelity)
-                    }
-                    _ => own,
+                let source = match row.chosen.and_then(|rung| rung.hook.source()) {
+                    Some(source) => self.row(source).map_or(Fidelity::Absent, PlanRow::fidelity),
+                    None => own,
                 };
                 (signal.name(), own.max(source))
             })
@@ -143,7 +177,7 @@ impl Plan {
                 hook: row.chosen.map(|rung| rung.hook.to_string()),
                 program: row.chosen.and_then(|rung| rung.program),
                 fidelity: fidelity[signal.name()],
-                blind: row.chosen.map_or("everything", |rung| rung.blind),
+                blind: row.blind(),
                 refused: row
                     .refused
                     .iter()
@@ -169,7 +203,7 @@ pub struct ProbeReport {
     /// How far it can be trusted.
     pub fidelity: Fidelity,
     /// What can't be seen.
-    pub blind: &'static str,
+    pub blind: String,
     /// The better hooks that this kernel refused.
     pub refused: Vec<Refusal>,
 }
@@ -251,7 +285,22 @@ mod tests {
         });
         let absent: Vec<_> =
             plan.fidelity().into_iter().filter(|(_, f)| *f == Fidelity::Absent).collect();
-        assert_eq!(absent, [("reset_out", Fidelity::Absent)]);
+        // What comes with it goes with it.
+        let gone = ["reset_out", "reset_reason"].map(|name| (name, Fidelity::Absent));
+        assert_eq!(absent, gone);
         assert_eq!(plan.missing(), None);
+    }
+
+    #[test]
+    fn a_missing_field_lowers_one_signal_and_is_told() {
+        let mut plan = Plan::resolve(PROBES, |_| Ok(()));
+        let before = plan.fidelity();
+        plan.lower(Signal::EndReason, Fidelity::Derived, "linger2", "no field x.y".to_owned());
+        let lowered: Vec<_> =
+            plan.fidelity().into_iter().filter(|(name, now)| before[name] != *now).collect();
+        assert_eq!(lowered, [("end_reason", Fidelity::Derived)]);
+        let report = plan.report();
+        let row = report.iter().find(|row| row.signal == "end_reason").unwrap();
+        assert!(row.blind.ends_with("; linger2 (no field x.y)"), "{}", row.blind);
     }
 }

@@ -14,14 +14,26 @@ pub enum Signal {
     OrphanBegin,
     /// A socket changed its state.
     State,
+    /// Why an orphan ended.
+    EndReason,
     /// A RST came.
     ResetIn,
     /// A RST was sent.
     ResetOut,
-    /// A minisocket took a socket's place, and ended.
+    /// Why a RST was sent.
+    ResetReason,
+    /// A minisocket took a socket's place, changed its substate, and ended.
     TimeWait,
+    /// Why a minisocket ended.
+    TimeWaitEnd,
     /// The kernel's memory pressure for TCP began or ended.
     MemPressure,
+    /// Memory was refused to a socket.
+    MemRefused,
+    /// A connection was refused because a listener's accept queue was full.
+    AcceptOverflow,
+    /// A SYN or a connection was dropped at a listener, for whatever reason.
+    ListenDrops,
     /// Who closed a socket.
     Owner,
     /// Who accepted a socket that is not closed yet.
@@ -31,14 +43,20 @@ pub enum Signal {
 impl Signal {
     /// All signals, in the order in which they are attached: what removes records comes before
     /// what makes them, and what fills them in before the close hook, whose records are empty.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::OrphanEnd,
         Self::State,
         Self::OrphanBegin,
+        Self::EndReason,
         Self::ResetIn,
         Self::ResetOut,
+        Self::ResetReason,
         Self::TimeWait,
+        Self::TimeWaitEnd,
         Self::MemPressure,
+        Self::MemRefused,
+        Self::AcceptOverflow,
+        Self::ListenDrops,
         Self::Owner,
         Self::AcceptOwner,
     ];
@@ -50,10 +68,16 @@ impl Signal {
             Self::OrphanEnd => "orphan_end",
             Self::OrphanBegin => "orphan_begin",
             Self::State => "state",
+            Self::EndReason => "end_reason",
             Self::ResetIn => "reset_in",
             Self::ResetOut => "reset_out",
+            Self::ResetReason => "reset_reason",
             Self::TimeWait => "time_wait",
+            Self::TimeWaitEnd => "time_wait_end",
             Self::MemPressure => "mem_pressure",
+            Self::MemRefused => "mem_refused",
+            Self::AcceptOverflow => "accept_overflow",
+            Self::ListenDrops => "listen_drops",
             Self::Owner => "owner",
             Self::AcceptOwner => "accept_owner",
         }
@@ -73,8 +97,14 @@ pub enum Hook {
     TpBtf(&'static str),
     /// A trampoline at a function's entry.
     Fentry(&'static str),
+    /// A trampoline at a function's exit.
+    Fexit(&'static str),
     /// A breakpoint at a function's entry.
     Kprobe(&'static str),
+    /// A breakpoint where a function returns.
+    Kretprobe(&'static str),
+    /// An argument of another signal's tracepoint.
+    Argument(Signal, &'static str),
     /// A `sock_release` program on the root of the cgroup2 hierarchy.
     CgroupSockRelease,
     /// Concluded from another signal.
@@ -90,10 +120,35 @@ impl Hook {
         match self {
             Self::TpBtf(_) => "tp_btf",
             Self::Fentry(_) => "fentry",
+            Self::Fexit(_) => "fexit",
             Self::Kprobe(_) => "kprobe",
+            Self::Kretprobe(_) => "kretprobe",
+            Self::Argument(..) => "argument",
             Self::CgroupSockRelease => "cgroup",
             Self::From(_) => "from",
             Self::Sampler(_) => "sampler",
+        }
+    }
+
+    /// The kernel's function or tracepoint.
+    #[must_use]
+    pub const fn target(self) -> Option<&'static str> {
+        match self {
+            Self::TpBtf(name)
+            | Self::Fentry(name)
+            | Self::Fexit(name)
+            | Self::Kprobe(name)
+            | Self::Kretprobe(name) => Some(name),
+            Self::Argument(..) | Self::CgroupSockRelease | Self::From(_) | Self::Sampler(_) => None,
+        }
+    }
+
+    /// The signal it is concluded from, if it is.
+    #[must_use]
+    pub const fn source(self) -> Option<Signal> {
+        match self {
+            Self::From(signal) | Self::Argument(signal, _) => Some(signal),
+            _ => None,
         }
     }
 }
@@ -103,7 +158,10 @@ impl std::fmt::Display for Hook {
         match self {
             Self::TpBtf(name) => write!(f, "tp_btf {name}"),
             Self::Fentry(name) => write!(f, "fentry {name}"),
+            Self::Fexit(name) => write!(f, "fexit {name}"),
             Self::Kprobe(name) => write!(f, "kprobe {name}"),
+            Self::Kretprobe(name) => write!(f, "kretprobe {name}"),
+            Self::Argument(signal, what) => write!(f, "with {}: {what}", signal.name()),
             Self::CgroupSockRelease => f.write_str("cgroup/sock_release"),
             Self::From(signal) => write!(f, "from {}", signal.name()),
             Self::Sampler(what) => write!(f, "sampled: {what}"),
@@ -120,6 +178,10 @@ pub struct Rung {
     pub hook: Hook,
     /// The BPF program, where it has one.
     pub program: Option<&'static str>,
+    /// Further hooks with their programs, attached before it: it takes all of them.
+    pub also: &'static [(Hook, &'static str)],
+    /// How many arguments [`Self::hook`]'s function must have, where the program looks behind them.
+    pub params: Option<usize>,
     /// The program that makes up for its skipped runs, where each counts.
     pub twin: Option<&'static str>,
     /// How far it can be trusted.
@@ -135,14 +197,43 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung { signal, hook, program, twin: None, fidelity, blind }
+    Rung { signal, hook, program, twin: None, also: &[], params: None, fidelity, blind }
 }
 
 impl Rung {
     const fn with_twin(self, twin: &'static str) -> Self {
         Self { twin: Some(twin), ..self }
     }
+
+    const fn also(self, also: &'static [(Hook, &'static str)]) -> Self {
+        Self { also, ..self }
+    }
+
+    const fn params(self, params: usize) -> Self {
+        Self { params: Some(params), ..self }
+    }
+
+    /// Its hooks with their programs, in the order in which they are attached; the twin, which is
+    /// its program once more, is not among them.
+    pub fn parts(&self) -> impl Iterator<Item = (Hook, &'static str)> {
+        let main = self.program.map(|program| (self.hook, program));
+        self.also.iter().copied().chain(main)
+    }
+
+    /// [`Self::parts`] and the twin.
+    pub fn all_parts(&self) -> impl Iterator<Item = (Hook, &'static str)> {
+        self.parts().chain(self.twin.map(|twin| (self.hook, twin)))
+    }
 }
+
+/// Of every rung that tells why an orphan ended.
+const RESET_AFTER_CLOSE: &str = "a reset by our own kernel for data that came after close() reads \
+    as peer_reset or time_wait";
+const KILLED_CONCLUDED: &str = "the kernel's decision to kill: an orphan that ends with data or FIN \
+    unacknowledged was killed, for memory if it is short when the socket is destroyed; a reset by \
+    our own kernel for data that came after close() reads as peer_reset or time_wait";
+const ACCEPT_BLIND: &str = "which of the two it was where the SYN queue is full as well and \
+    syncookies are off: it counts here";
 
 /// Every rung; within a signal, best first.
 pub const PROBES: &[Rung] = &[
@@ -151,8 +242,7 @@ pub const PROBES: &[Rung] = &[
         Hook::TpBtf("tcp_destroy_sock"),
         Some("sf_destroy"),
         Fidelity::Exact,
-        "a reset by our own kernel for data that came after close() reads as peer_reset or \
-         time_wait",
+        "",
     )
     .with_twin("sf_destroy_twin"),
     rung(
@@ -192,6 +282,21 @@ pub const PROBES: &[Rung] = &[
     )
     .with_twin("sf_state_twin"),
     rung(
+        Signal::EndReason,
+        Hook::Fexit("tcp_check_oom"),
+        Some("sf_killed"),
+        Fidelity::Exact,
+        RESET_AFTER_CLOSE,
+    )
+    .params(2),
+    rung(
+        Signal::EndReason,
+        Hook::From(Signal::OrphanEnd),
+        None,
+        Fidelity::Derived,
+        KILLED_CONCLUDED,
+    ),
+    rung(
         Signal::ResetIn,
         Hook::TpBtf("tcp_receive_reset"),
         Some("sf_reset_in"),
@@ -208,18 +313,149 @@ pub const PROBES: &[Rung] = &[
     ),
     rung(Signal::ResetOut, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets sent"),
     rung(
+        Signal::ResetReason,
+        Hook::Argument(Signal::ResetOut, "the kernel's reason"),
+        None,
+        Fidelity::Exact,
+        "",
+    ),
+    rung(
+        Signal::ResetReason,
+        Hook::Sampler("nothing"),
+        None,
+        Fidelity::Absent,
+        "why resets are sent (kernels since 6.10 tell)",
+    ),
+    rung(
+        Signal::TimeWait,
+        Hook::Fexit("inet_twsk_alloc"),
+        Some("sf_mini_begin"),
+        Fidelity::Exact,
+        "",
+    )
+    .also(&[
+        (Hook::Fentry("inet_twsk_kill"), "sf_mini_end"),
+        (Hook::Fexit("tcp_timewait_state_process"), "sf_mini_segment"),
+    ])
+    .params(3),
+    rung(
+        Signal::TimeWait,
+        Hook::Fexit("inet_twsk_alloc"),
+        Some("sf_mini_begin"),
+        Fidelity::Exact,
+        "",
+    )
+    .also(&[
+        (Hook::Fentry("inet_twsk_kill"), "sf_mini_end"),
+        (Hook::Fexit("tcp_timewait_state_process"), "sf_mini_segment_3"),
+    ])
+    .params(3),
+    rung(
+        Signal::TimeWait,
+        Hook::Kretprobe("inet_twsk_alloc"),
+        Some("sf_mini_begin_kretprobe"),
+        Fidelity::Exact,
+        "minisockets that were refused (TCPTimeWaitOverflow)",
+    )
+    .also(&[
+        (Hook::Kprobe("inet_twsk_kill"), "sf_mini_end_kprobe"),
+        (Hook::Kprobe("__inet_twsk_schedule"), "sf_mini_rearmed_kprobe"),
+    ]),
+    rung(
         Signal::TimeWait,
         Hook::From(Signal::State),
         None,
         Fidelity::Derived,
-        "which minisockets end, and why; how many there are is sampled by sockstat and sock_diag",
+        "which minisockets end; how many there are is sampled by sockstat and sock_diag",
     ),
+    rung(
+        Signal::TimeWaitEnd,
+        Hook::Fentry("inet_twsk_deschedule_put"),
+        Some("sf_mini_early"),
+        Fidelity::Exact,
+        "",
+    )
+    .also(&[(Hook::Fexit("tcp_twsk_unique"), "sf_mini_unique")]),
+    rung(
+        Signal::TimeWaitEnd,
+        Hook::Kprobe("inet_twsk_deschedule_put"),
+        Some("sf_mini_early_kprobe"),
+        Fidelity::Derived,
+        "that a new connection took a minisocket's place: it reads as killed",
+    ),
+    rung(
+        Signal::TimeWaitEnd,
+        Hook::Sampler("nothing"),
+        None,
+        Fidelity::Absent,
+        "why minisockets end",
+    ),
+    rung(
+        Signal::MemPressure,
+        Hook::Fentry("tcp_enter_memory_pressure"),
+        Some("sf_pressure_enter"),
+        Fidelity::Exact,
+        "",
+    )
+    .also(&[(Hook::Fentry("tcp_leave_memory_pressure"), "sf_pressure_leave")]),
+    rung(
+        Signal::MemPressure,
+        Hook::Kprobe("tcp_enter_memory_pressure"),
+        Some("sf_pressure_enter_kprobe"),
+        Fidelity::Exact,
+        "",
+    )
+    .also(&[(Hook::Kprobe("tcp_leave_memory_pressure"), "sf_pressure_leave_kprobe")]),
     rung(
         Signal::MemPressure,
         Hook::Sampler("/proc/net/protocols"),
         None,
         Fidelity::Sampled,
         "pressure that begins and ends within an interval (TCPMemoryPressures still counts it)",
+    ),
+    rung(
+        Signal::MemRefused,
+        Hook::TpBtf("sock_exceed_buf_limit"),
+        Some("sf_refused"),
+        Fidelity::Exact,
+        "",
+    ),
+    rung(Signal::MemRefused, Hook::Sampler("nothing"), None, Fidelity::Absent, "refused memory"),
+    rung(
+        Signal::AcceptOverflow,
+        Hook::Fentry("tcp_conn_request"),
+        Some("sf_accept_syn"),
+        Fidelity::Exact,
+        ACCEPT_BLIND,
+    )
+    .also(&[
+        (Hook::Fentry("tcp_v4_syn_recv_sock"), "sf_accept_v4"),
+        (Hook::Fentry("tcp_v6_syn_recv_sock"), "sf_accept_v6"),
+    ]),
+    rung(
+        Signal::AcceptOverflow,
+        Hook::Kprobe("tcp_conn_request"),
+        Some("sf_accept_syn_kprobe"),
+        Fidelity::Exact,
+        ACCEPT_BLIND,
+    )
+    .also(&[
+        (Hook::Kprobe("tcp_v4_syn_recv_sock"), "sf_accept_v4_kprobe"),
+        (Hook::Kprobe("tcp_v6_syn_recv_sock"), "sf_accept_v6_kprobe"),
+    ]),
+    rung(
+        Signal::AcceptOverflow,
+        Hook::Sampler("ListenOverflows"),
+        None,
+        Fidelity::Sampled,
+        "at which listener: the kernel counts by network namespace",
+    ),
+    rung(
+        Signal::ListenDrops,
+        Hook::Sampler("sock_diag, the listeners' own counters"),
+        None,
+        Fidelity::Sampled,
+        "drops since the last look at a listener that is gone",
     ),
     rung(Signal::Owner, Hook::From(Signal::OrphanBegin), None, Fidelity::Exact, ""),
     rung(

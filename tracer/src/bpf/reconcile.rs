@@ -14,24 +14,25 @@ use std::collections::HashSet;
 use anyhow::Result;
 use aya::maps::MapError;
 use tracer_common::abi::{
-    FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OUTSIDE, SockRecord,
+    FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OUTSIDE, MiniRecord, SockRecord,
 };
-use tracer_common::counters::{Counter, OrphanEnd};
+use tracer_common::counters::{Counter, MiniCounter, MiniEnd, OrphanEnd};
 use tracer_common::state::TcpState;
 
 use super::maps::{Maps, is_missing};
-use super::standing::{Base, orphan_counter};
+use super::standing::{Base, mini_population, orphan_counter, service_of};
 
 /// The full sockets there are, as far as could be seen.
 #[derive(Debug, Default)]
 pub struct Living {
     /// Their cookies.
     pub cookies: HashSet<u64>,
+    /// The cookies of the minisockets there are: of all where they are counted one by one, else of
+    /// those that have taken a suspect's place.
+    pub minisockets: HashSet<u64>,
     /// The network namespaces that were asked. One that only orphans keep alive cannot be: what
     /// is in it is no suspect.
     pub namespaces: HashSet<u32>,
-    /// Cookies of suspects that a minisocket has taken over.
-    pub replaced: HashSet<u64>,
     /// The kernel says that the whole host has no orphan, wherever it may be.
     pub no_orphans: bool,
 }
@@ -41,6 +42,14 @@ impl Living {
         let sought = self.namespaces.contains(&record.netns)
             || (self.no_orphans && record.flags & FLAG_ORPHAN != 0);
         sought && !self.cookies.contains(&cookie)
+    }
+
+    /// One known by its address cannot be looked for.
+    fn lacks_minisocket(&self, cookie: u64, record: &MiniRecord) -> bool {
+        const ADDRESSES: u64 = 1 << 63;
+        cookie < ADDRESSES
+            && self.namespaces.contains(&record.netns)
+            && !self.minisockets.contains(&cookie)
     }
 }
 
@@ -65,6 +74,43 @@ pub fn suspects(maps: &Maps, alive: &Living) -> Result<Vec<(u64, SockRecord)>, M
     Ok(found)
 }
 
+/// Minisockets with a record that are not among the living.
+///
+/// # Errors
+///
+/// The kernel refuses to walk the table.
+pub fn mini_suspects(maps: &Maps, alive: &Living) -> Result<Vec<(u64, MiniRecord)>, MapError> {
+    let mut found = Vec::new();
+    for entry in maps.minisockets.iter() {
+        match entry {
+            Ok((cookie, record)) if alive.lacks_minisocket(cookie, &record) => {
+                found.push((cookie, record));
+            }
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Takes out those minisockets that are not among the living at a second look either.
+pub fn take_out_minisockets(
+    maps: &mut Maps,
+    base: &mut Base,
+    suspects: &[(u64, MiniRecord)],
+    alive: &Living,
+) {
+    for (cookie, record) in suspects {
+        if alive.lacks_minisocket(*cookie, record) && maps.minisockets.remove(cookie).is_ok() {
+            let words = &mut base.minisockets.entry(service_of(record)).or_default().counters.words;
+            let population = &mut words[mini_population(record.substate) as usize];
+            *population = population.wrapping_sub(1);
+            words[MiniCounter::Ends as usize + MiniEnd::Expired as usize] += 1;
+        }
+    }
+}
+
 /// Takes out those suspects that are not among the living at a second look either, and whose
 /// record is as it was; returns how many.
 ///
@@ -81,7 +127,7 @@ pub fn take_out(
     for (cookie, record) in suspects {
         let unchanged = maps.sockets.get(cookie, 0).is_ok_and(|now| now == *record);
         if unchanged && alive.lacks(*cookie, record) && maps.sockets.remove(cookie).is_ok() {
-            uncount(base, record, alive.replaced.contains(cookie));
+            uncount(base, record, alive.minisockets.contains(cookie));
             taken += 1;
         }
     }
@@ -168,6 +214,7 @@ mod tests {
     fn only_what_was_looked_for_can_be_missing() {
         let alive = Living {
             cookies: HashSet::from([7]),
+            minisockets: HashSet::from([9]),
             namespaces: HashSet::from([1]),
             no_orphans: true,
             ..Living::default()
@@ -178,6 +225,11 @@ mod tests {
         assert!(!alive.lacks(7, &here));
         assert!(!alive.lacks(8, &elsewhere));
         assert!(alive.lacks(8, &SockRecord { flags: FLAG_ORPHAN, ..elsewhere }), "there is none");
+        let mini = |netns| MiniRecord { netns, substate: 6, ..MiniRecord::default() };
+        assert!(alive.lacks_minisocket(8, &mini(1)));
+        assert!(!alive.lacks_minisocket(9, &mini(1)));
+        assert!(!alive.lacks_minisocket(8, &mini(2)), "its namespace was not asked");
+        assert!(!alive.lacks_minisocket(0xffff_8880_0000_0000, &mini(1)), "it has no cookie");
     }
 
     #[test]

@@ -10,13 +10,14 @@ use anyhow::Result;
 use aya::maps::MapError;
 use tracer_common::abi::{
     DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER,
-    GROUP_OUTSIDE, GroupInfo, GroupKey, ServiceInfo, ServiceKey, SockRecord,
+    GROUP_OUTSIDE, GroupInfo, GroupKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,
 };
-use tracer_common::counters::{Counter, GroupCounters};
+use tracer_common::counters::{Counter, GroupCounters, MiniCounter};
 use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
-use super::maps::{Maps, is_missing};
+use super::maps::{Maps, direction, is_missing};
+use crate::event::{Minisockets, Service};
 use crate::filter::{Filter, SocketIdentity};
 
 /// `BPF_NOEXIST`.
@@ -57,6 +58,19 @@ pub struct Base {
     pub groups: BTreeMap<u32, GroupCounters>,
     /// Standing sockets the table had no room for.
     pub untracked: u64,
+    /// Standing minisockets by service.
+    pub minisockets: BTreeMap<Service, Minisockets>,
+}
+
+/// A minisocket that the dump found.
+#[derive(Clone, Debug)]
+pub struct StandingMinisocket {
+    /// Its cookie.
+    pub cookie: u64,
+    /// TIME_WAIT or FIN_WAIT2.
+    pub substate: TcpState,
+    /// Ports, peer, family, namespace.
+    pub identity: SocketIdentity,
 }
 
 impl Base {
@@ -73,6 +87,70 @@ impl Base {
     fn change(&mut self, group: u32, word: usize, by: u64) {
         let counters = self.groups.entry(group).or_default();
         counters.words[word] = counters.words[word].wrapping_add(by);
+    }
+}
+
+/// Merges the minisockets of a dump into their table; whose they were nobody knows any more.
+///
+/// # Errors
+///
+/// The kernel refuses an access to a map for another reason than that it is full.
+pub fn merge_minisockets(
+    maps: &mut Maps,
+    base: &mut Base,
+    filter: &Filter,
+    minisockets: &[StandingMinisocket],
+) -> Result<()> {
+    if !filter.passes_owner(None, "", 0) {
+        return Ok(());
+    }
+    let mut listening = HashSet::new();
+    for entry in maps.services.iter() {
+        match entry {
+            Ok((key, _)) => listening.insert((key.netns, key.port)),
+            Err(error) if is_missing(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    for minisocket in minisockets {
+        let identity = &minisocket.identity;
+        if !filter.passes_socket(identity) {
+            continue;
+        }
+        let accepted = was_accepted(&listening, identity);
+        let record = MiniRecord {
+            group: GROUP_OTHER,
+            netns: identity.netns,
+            service_port: if accepted { identity.local_port } else { identity.peer_port },
+            direction: if accepted { DIRECTION_IN } else { DIRECTION_OUT },
+            substate: minisocket.substate.number(),
+            ..MiniRecord::default()
+        };
+        match maps.minisockets.insert(minisocket.cookie, record, NOEXIST) {
+            Ok(()) => {
+                let seen = base.minisockets.entry(service_of(&record)).or_default();
+                seen.standing += 1;
+                seen.counters.words[mini_population(record.substate) as usize] += 1;
+            }
+            Err(error) if is_there(&error) => {}
+            Err(error) if is_full(&error) => base.untracked += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The service that a minisocket is counted for.
+pub(super) fn service_of(record: &MiniRecord) -> Service {
+    Service { port: record.service_port, direction: direction(record.direction) }
+}
+
+/// The population of minisockets in a substate.
+pub(super) const fn mini_population(substate: u8) -> MiniCounter {
+    if substate == TcpState::TimeWait.number() {
+        MiniCounter::TimeWait
+    } else {
+        MiniCounter::FinWait2
     }
 }
 
@@ -300,7 +378,21 @@ pub fn sweep_tombstones(maps: &mut Maps) -> Result<usize, MapError> {
     for cookie in &dead {
         let _ = maps.sockets.remove(cookie);
     }
-    Ok(dead.len())
+    let mut swept = dead.len();
+    dead.clear();
+    for entry in maps.minisockets.iter() {
+        match entry {
+            Ok((cookie, record)) if record.substate == 0 => dead.push(cookie),
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for cookie in &dead {
+        let _ = maps.minisockets.remove(cookie);
+    }
+    swept += dead.len();
+    Ok(swept)
 }
 
 fn os_error(error: &MapError) -> Option<i32> {

@@ -32,8 +32,8 @@ pub fn instructions(options: &Options) -> Result<Instructions> {
     let mut ebpf = load::open(options, &btf, &config, VerifierLogLevel::STATS)?;
     let mut walked = Instructions::new();
     for rung in PROBES {
-        if let Some(name) = rung.program {
-            let outcome = no_descriptors(|| load::attach(&mut ebpf, &btf, rung, name))?;
+        for (hook, name) in rung.parts() {
+            let outcome = no_descriptors(|| load::attach(&mut ebpf, &btf, hook, name))?;
             walked.insert(name, outcome.err().and_then(|error| in_log_of(&error)));
         }
     }

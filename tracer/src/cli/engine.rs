@@ -56,11 +56,23 @@ impl TracingArgs {
             // The kernel wants a power of two of whole pages.
             ring_bytes: self.ring_size.clamp(page, 1 << 30).next_power_of_two(),
             max_sockets: self.max_sockets,
+            max_minisockets: most_minisockets(),
             btf: self.btf.clone(),
             verbose: self.verbose,
         }
     }
 }
+
+/// How many minisockets there can be in the network namespace we are in: what its limit says. Others
+/// have limits of their own, and what finds no room is counted as lost.
+fn most_minisockets() -> u32 {
+    let limit = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_max_tw_buckets").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u32>().ok());
+    limit.unwrap_or(MINISOCKETS).clamp(1024, 1 << 20)
+}
+
+/// [`most_minisockets`] where the limit cannot be read.
+const MINISOCKETS: u32 = 1 << 16;
 
 /// Which single events are put on the ring.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

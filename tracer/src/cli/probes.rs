@@ -55,6 +55,7 @@ impl ProbesArgs {
             detail: DETAIL_ALL,
             ring_bytes: 1 << 16,
             max_sockets: 1024,
+            max_minisockets: 1024,
             btf: self.btf,
             verbose: false,
         };
@@ -85,7 +86,10 @@ fn ladder() -> serde_json::Value {
             serde_json::json!({
                 "signal": rung.signal.name(),
                 "hook": rung.hook.to_string(),
-                "program": rung.program,
+                "program": rung.program.map(|_| {
+                    let programs: Vec<&str> = rung.parts().map(|(_, program)| program).collect();
+                    programs.join(" ")
+                }),
                 "fidelity": rung.fidelity.name(),
                 "blind": rung.blind,
             })
@@ -98,15 +102,15 @@ fn ladder() -> serde_json::Value {
 pub fn table(report: &[ProbeReport]) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
-    let _ = writeln!(out, "{:<13} {:<9} HOOK", "SIGNAL", "FIDELITY");
+    let _ = writeln!(out, "{:<15} {:<9} HOOK", "SIGNAL", "FIDELITY");
     for row in report {
         let hook = row.hook.as_deref().unwrap_or("none");
-        let _ = writeln!(out, "{:<13} {:<9} {hook}", row.signal, row.fidelity.name());
+        let _ = writeln!(out, "{:<15} {:<9} {hook}", row.signal, row.fidelity.name());
         for refusal in &row.refused {
-            let _ = writeln!(out, "{:<23} refused: {}: {}", "", refusal.hook, refusal.reason);
+            let _ = writeln!(out, "{:<25} refused: {}: {}", "", refusal.hook, refusal.reason);
         }
         if !row.blind.is_empty() {
-            let _ = writeln!(out, "{:<23} not seen: {}", "", row.blind);
+            let _ = writeln!(out, "{:<25} not seen: {}", "", row.blind);
         }
     }
     out

@@ -13,11 +13,12 @@ use super::engine::TracingArgs;
 use super::filter::FilterArgs;
 use super::top::stop_on_signals;
 use super::units::parse_duration;
+use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};
 use crate::export::jsonl::{Lines, pressure_name};
 use crate::sanitize::sanitize;
 use crate::source::live::{Live, anchor};
-use crate::time::{ClockAnchor, Wall};
+use crate::time::{ClockAnchor, Monotonic, Wall};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +74,8 @@ impl TraceArgs {
             lines: self.json.then(|| Lines::new(anchor)),
             failed: None,
         };
+        // Where a hook tells it comes as an event.
+        let pressure_is_told = live.plan().is_hooked(Signal::MemPressure);
         let mut pressure = live.pressure();
         let mut look = Instant::now();
         let mut lost = 0;
@@ -80,10 +83,12 @@ impl TraceArgs {
             let over = stop.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
             if over || Instant::now() >= look {
                 look = Instant::now() + LOOK_EVERY;
-                let now = live.pressure();
-                if now != pressure {
-                    printer.pressure(now)?;
-                    pressure = now;
+                if !pressure_is_told {
+                    let now = live.pressure();
+                    if now != pressure {
+                        printer.pressure(crate::source::live::now(), now)?;
+                        pressure = now;
+                    }
                 }
                 let missing = live.lost()?.detail;
                 if missing > lost {
@@ -118,6 +123,10 @@ impl<W: Write> Printer<W> {
         if self.failed.is_some() {
             return;
         }
+        if let EventKind::Pressure { began } = event.kind {
+            self.failed = self.pressure(event.at, Some(began)).err();
+            return;
+        }
         let result = match &mut self.lines {
             Some(lines) => {
                 let line = lines.event(event).map_err(io::Error::from);
@@ -131,12 +140,11 @@ impl<W: Write> Printer<W> {
         self.failed = result.err();
     }
 
-    fn pressure(&mut self, now: Option<bool>) -> io::Result<()> {
-        let at = crate::source::live::now();
+    fn pressure(&mut self, at: Monotonic, now: Option<bool>) -> io::Result<()> {
         match &mut self.lines {
             Some(lines) => self.out.write_all(lines.pressure(at, now)?),
             None => {
-                let clock = self.anchor.wall(at).clock(&self.zone);
+                let clock = self.anchor.wall(at).clock_micros(&self.zone);
                 writeln!(self.out, "{clock} tcp_mem pressure {}", pressure_name(now))
             }
         }
@@ -148,10 +156,21 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
         EventKind::State { old, new } => format!("{old} -> {new}"),
         EventKind::Close => "close()".to_owned(),
         EventKind::OrphanBegin { state } => format!("orphan begins in {state}"),
-        EventKind::OrphanEnd { reason } => format!("orphan ends: {}", reason.name()),
-        EventKind::TimeWaitBegin => "minisocket takes over".to_owned(),
+        EventKind::OrphanEnd { reason, detail } => match detail.name() {
+            Some(detail) => format!("orphan ends: {} ({detail})", reason.name()),
+            None => format!("orphan ends: {}", reason.name()),
+        },
+        EventKind::TimeWaitBegin { substate: Some(substate) } => {
+            format!("minisocket takes over in {substate}")
+        }
+        EventKind::TimeWaitBegin { substate: None } => "minisocket takes over".to_owned(),
+        EventKind::TimeWaitEnd { substate, reason } => {
+            format!("minisocket ends in {substate}: {}", reason.name())
+        }
         EventKind::ResetIn => "RST received".to_owned(),
-        EventKind::ResetOut => "RST sent".to_owned(),
+        EventKind::ResetOut { reason: Some(reason) } => format!("RST sent: {}", reason.name()),
+        EventKind::ResetOut { reason: None } => "RST sent".to_owned(),
+        EventKind::Pressure { began } => format!("tcp_mem pressure {}", pressure_name(Some(began))),
     };
     let owner = event.owner.as_ref().map_or_else(
         || "-".to_owned(),
@@ -173,7 +192,6 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
 mod tests {
     use super::*;
     use crate::event::Owner;
-    use crate::time::Monotonic;
     use std::sync::Arc;
 
     fn event(kind: EventKind) -> Event {

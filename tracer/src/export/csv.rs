@@ -74,6 +74,7 @@ impl<W: Write> Writer for Csv<W> {
         if let Some(age) = row.age_ns {
             write!(line, "{age}")?;
         }
+        write!(line, ",{}", row.detail.unwrap_or_default())?;
         line.push(b'\n');
         self.out.write_all(line)
     }

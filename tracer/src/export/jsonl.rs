@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::schema::Row;
 use super::stamp::Stamp;
 use super::{Account, Writer};
-use crate::event::{Event, Owner};
+use crate::event::{Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic};
 
 const SCHEMA: &str = "sockflow.event/1";
@@ -34,6 +34,9 @@ struct EventJson<'a> {
     age_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What more is known of `reason`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -73,6 +76,9 @@ impl Lines {
     ///
     /// None that can be: the type has nothing that JSON lacks.
     pub fn event(&mut self, event: &Event) -> serde_json::Result<&[u8]> {
+        if let EventKind::Pressure { began } = event.kind {
+            return self.pressure(event.at, Some(began));
+        }
         let row = Row::of(event, self.anchor);
         let object = EventJson {
             schema: SCHEMA,
@@ -89,6 +95,7 @@ impl Lines {
             netns: event.netns,
             age_ms: row.age_ns.map(|age| age as f64 / 1e6),
             reason: row.reason,
+            detail: row.detail,
         };
         line(&mut self.line, &object)
     }

@@ -6,6 +6,10 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use tracer_common::reset::ResetReason;
+use tracer_common::state::TcpState;
+
+use super::jsonl::pressure_name;
 use crate::event::{Event, EventKind};
 use crate::time::{ClockAnchor, Wall};
 
@@ -26,7 +30,7 @@ pub struct Column {
 }
 
 /// How many columns there are.
-pub const WIDTH: usize = 18;
+pub const WIDTH: usize = 19;
 
 const TEXT: &str = "BYTE_ARRAY (STRING)";
 
@@ -48,7 +52,8 @@ pub const COLUMNS: [Column; WIDTH] = [
     always(
         "kind",
         TEXT,
-        "`state`, `close`, `orphan_begin`, `orphan_end`, `time_wait_begin`, `reset_in`, `reset_out`",
+        "`state`, `close`, `orphan_begin`, `orphan_end`, `time_wait_begin`, `time_wait_end`, \
+         `reset_in`, `reset_out`; `pressure` is of no socket: its `socket` is 0, its ends 0.0.0.0:0",
     ),
     always(
         "socket",
@@ -63,13 +68,20 @@ pub const COLUMNS: [Column; WIDTH] = [
     maybe(
         "old",
         TEXT,
-        "of `state`: the state left, by the kernel's name; `CLOSE` for a new socket",
+        "of `state`: the state left, by the kernel's name; `CLOSE` for a new socket; of \
+         `time_wait_end`: the minisocket's, `TIME_WAIT` or `FIN_WAIT2`",
     ),
-    maybe("new", TEXT, "of `state`: the state entered; of `orphan_begin`: the state it is in"),
+    maybe(
+        "new",
+        TEXT,
+        "of `state`: the state entered; of `orphan_begin` and `time_wait_begin`: the state it is in",
+    ),
     maybe(
         "reason",
         TEXT,
-        "of `orphan_end`: `acked`, `time_wait`, `peer_reset`, `timed_out`, `killed`, `other`",
+        "of `orphan_end`: `acked`, `time_wait`, `peer_reset`, `timed_out`, `killed`, `other`; of \
+         `time_wait_end`: `expired`, `reused`, `killed`; of `reset_out`: the kernel's own, such as \
+         `TCP_ABORT_ON_CLOSE` (6.10 and later); of `pressure`: `begins`, `ends`",
     ),
     maybe("owner_pid", "INT32", "the process that opened, accepted or, better, closed it"),
     maybe("owner_comm", TEXT, "its name, which anybody can choose"),
@@ -78,6 +90,12 @@ pub const COLUMNS: [Column; WIDTH] = [
         "age_ns",
         "INT64",
         "since the socket was first seen, ns; null if it stood before tracing began",
+    ),
+    maybe(
+        "detail",
+        TEXT,
+        "what more is known of `reason`: of `killed` `limit` or `memory`, of `other` `linger2` or \
+         `overflow`",
     ),
 ];
 
@@ -133,8 +151,10 @@ pub struct Row<'a> {
     pub old: Option<&'static str>,
     /// The state entered, or in which an orphan begins.
     pub new: Option<&'static str>,
-    /// Why an orphan is gone.
+    /// Why.
     pub reason: Option<&'static str>,
+    /// What more is known of that.
+    pub detail: Option<&'static str>,
     /// Nanoseconds since it was first seen.
     pub age_ns: Option<u64>,
 }
@@ -151,10 +171,24 @@ impl<'a> Row<'a> {
             EventKind::OrphanBegin { state } => {
                 ("orphan_begin", None, Some(state.kernel_name()), None)
             }
-            EventKind::OrphanEnd { reason } => ("orphan_end", None, None, Some(reason.name())),
-            EventKind::TimeWaitBegin => ("time_wait_begin", None, None, None),
+            EventKind::OrphanEnd { reason, .. } => ("orphan_end", None, None, Some(reason.name())),
+            EventKind::TimeWaitBegin { substate } => {
+                ("time_wait_begin", None, substate.map(TcpState::kernel_name), None)
+            }
+            EventKind::TimeWaitEnd { substate, reason } => {
+                ("time_wait_end", Some(substate.kernel_name()), None, Some(reason.name()))
+            }
             EventKind::ResetIn => ("reset_in", None, None, None),
-            EventKind::ResetOut => ("reset_out", None, None, None),
+            EventKind::ResetOut { reason } => {
+                ("reset_out", None, None, reason.map(ResetReason::name))
+            }
+            EventKind::Pressure { began } => {
+                ("pressure", None, None, Some(pressure_name(Some(began))))
+            }
+        };
+        let detail = match event.kind {
+            EventKind::OrphanEnd { detail, .. } => detail.name(),
+            _ => None,
         };
         Self {
             event,
@@ -166,6 +200,7 @@ impl<'a> Row<'a> {
             old,
             new,
             reason,
+            detail,
             age_ns: event.born.map(|born| event.at.0.saturating_sub(born.0)),
         }
     }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use super::csv::{Csv, field};
@@ -48,11 +49,24 @@ fn an_event_is_the_contracts_object() {
     assert_eq!((&value["old"], &value["new"]), (&"FIN_WAIT1".into(), &"FIN_WAIT2".into()));
     assert_eq!(value["age_ms"], 1.5);
     assert_eq!(value.get("reason"), None, "fields that don't apply are left out");
-    let end = event(EventKind::OrphanEnd { reason: OrphanEnd::Killed });
-    assert_eq!(json(&end)["reason"], "killed");
+    let value = |kind| json(&event(kind));
+    let reason = OrphanEnd::Killed;
+    let end = value(EventKind::OrphanEnd { reason, detail: EndDetail::Memory });
+    assert_eq!((&end["reason"], &end["detail"]), (&"killed".into(), &"memory".into()));
+    let reset = value(EventKind::ResetOut { reason: ResetReason::named("TCP_STATE") });
+    assert_eq!(reset["reason"], "TCP_STATE");
+    let (reason, substate) = (MiniEnd::Reused, TcpState::TimeWait);
+    let end = value(EventKind::TimeWaitEnd { substate, reason });
+    assert_eq!(end["kind"], "time_wait_end");
+    assert_eq!((&end["old"], &end["reason"]), (&"TIME_WAIT".into(), &"reused".into()));
+    let begin = value(EventKind::TimeWaitBegin { substate: Some(TcpState::FinWait2) });
+    assert_eq!(begin["new"], "FIN_WAIT2");
     let mut lines = Lines::new(anchor());
     let pressure: Value =
         serde_json::from_slice(lines.pressure(Monotonic(1), Some(true)).unwrap()).unwrap();
+    let mut began = event(EventKind::Pressure { began: true });
+    began.at = Monotonic(1);
+    assert_eq!(json(&began), pressure, "it is of no socket");
     assert_eq!((&pressure["kind"], &pressure["reason"]), (&"pressure".into(), &"begins".into()));
 }
 
@@ -78,7 +92,8 @@ fn csv(events: &[Event]) -> String {
 
 #[test]
 fn a_line_of_csv_has_all_columns() {
-    let mut bare = event(EventKind::OrphanEnd { reason: OrphanEnd::TimeWait });
+    let reason = OrphanEnd::Other;
+    let mut bare = event(EventKind::OrphanEnd { reason, detail: EndDetail::Linger2 });
     (bare.owner, bare.born) = (None, None);
     let change = event(EventKind::State { old: TcpState::Close, new: TcpState::Listen });
     let text = csv(&[change, bare]);
@@ -88,9 +103,9 @@ fn a_line_of_csv_has_all_columns() {
     let socket = "77,4,127.0.0.1,9981,127.0.0.1,40000";
     assert_eq!(
         lines[1],
-        format!(r"{machine},state,{socket},CLOSE,LISTEN,,7,\x1b]0;evil\x07,1,1500000")
+        format!(r"{machine},state,{socket},CLOSE,LISTEN,,7,\x1b]0;evil\x07,1,1500000,")
     );
-    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,time_wait,,,1,"));
+    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,other,,,1,,linger2"));
     assert_eq!(lines.len(), 3);
 }
 

@@ -5,27 +5,35 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::counters::{Counter, GROUP_WORDS, GroupCounters, OrphanEnd};
+use tracer_common::counters::{
+    Counter, GROUP_WORDS, GroupCounters, MINI_WORDS, MiniCounter, MiniCounters, MiniEnd, OrphanEnd,
+};
 use tracer_common::state::TcpState;
 
 use crate::event::{Direction, Fidelity};
 
 /// The signals whose fidelity is told (`bpf::probes::Signal`, which is not to be named here).
-pub(super) const SIGNALS: [&str; 9] = [
+pub(super) const SIGNALS: [&str; 15] = [
     "orphan_end",
     "state",
     "orphan_begin",
+    "end_reason",
     "reset_in",
     "reset_out",
+    "reset_reason",
     "time_wait",
+    "time_wait_end",
     "mem_pressure",
+    "mem_refused",
+    "accept_overflow",
+    "listen_drops",
     "owner",
     "accept_owner",
 ];
 
 /// The counters of a group that are neither states nor ends, and whether each is a population: a
 /// signed number, below 0 where a socket in flight was counted on one CPU only.
-const COUNTERS: [(Counter, &str, bool); 14] = [
+const COUNTERS: [(Counter, &str, bool); 20] = [
     (Counter::Opened, "opened", false),
     (Counter::Closed, "closed", false),
     (Counter::Standing, "standing", false),
@@ -40,6 +48,12 @@ const COUNTERS: [(Counter, &str, bool); 14] = [
     (Counter::OrphansClosing, "orphans_closing", true),
     (Counter::OrphansFinWait2, "orphans_fin_wait2", true),
     (Counter::FinWait1MaxNs, "fin_wait1_max_ns", false),
+    (Counter::KilledForLimit, "killed_for_limit", false),
+    (Counter::KilledForMemory, "killed_for_memory", false),
+    (Counter::EndedByLinger2, "ended_by_linger2", false),
+    (Counter::TimeWaitOverflow, "time_wait_overflow", false),
+    (Counter::MemoryRefused, "memory_refused", false),
+    (Counter::AcceptOverflows, "accept_overflows", false),
 ];
 
 /// What a word without a name of its own is called, before its number: none is lost.
@@ -87,6 +101,51 @@ pub(super) fn words(named: &BTreeMap<String, Number>) -> GroupCounters {
         let (name, signed) = word_name(word);
         let Some(number) = named.get(&prefixed(word, name)) else { continue };
         *slot = if signed {
+            i64::try_from(*number).map_or(0, |number| number as u64)
+        } else {
+            u64::try_from(*number).unwrap_or(0)
+        };
+    }
+    counters
+}
+
+/// The name of a word in a service's minisocket counters, and whether it is a population.
+fn mini_word_name(word: usize) -> (String, bool) {
+    const NAMES: [(MiniCounter, &str, bool); 3] = [
+        (MiniCounter::TimeWait, "time_wait", true),
+        (MiniCounter::FinWait2, "fin_wait2", true),
+        (MiniCounter::Begun, "begun", false),
+    ];
+    if let Some((_, name, signed)) = NAMES.iter().find(|row| row.0 as usize == word) {
+        return ((*name).to_owned(), *signed);
+    }
+    let end = word.checked_sub(MiniCounter::Ends as usize).and_then(|end| MiniEnd::ALL.get(end));
+    match end {
+        Some(end) => (end.name().to_owned(), false),
+        None => (format!("{NAMELESS}{word}"), false),
+    }
+}
+
+/// The minisocket counters by name; those that are 0 are left out.
+#[expect(clippy::cast_possible_wrap, reason = "a population is a signed word by design")]
+pub(super) fn mini_counters(counters: &MiniCounters) -> BTreeMap<String, Number> {
+    let mut named = BTreeMap::new();
+    for (word, value) in counters.words.iter().enumerate().filter(|(_, value)| **value != 0) {
+        let (name, signed) = mini_word_name(word);
+        let number = if signed { Number::from(*value as i64) } else { Number::from(*value) };
+        named.insert(name, number);
+    }
+    named
+}
+
+/// The minisocket counters with these names; others are ignored.
+#[expect(clippy::cast_sign_loss, reason = "a population is a signed word by design")]
+pub(super) fn mini_words(named: &BTreeMap<String, Number>) -> MiniCounters {
+    let mut counters = MiniCounters::default();
+    for word in 0..MINI_WORDS {
+        let (name, signed) = mini_word_name(word);
+        let Some(number) = named.get(&name) else { continue };
+        counters.words[word] = if signed {
             i64::try_from(*number).map_or(0, |number| number as u64)
         } else {
             u64::try_from(*number).unwrap_or(0)
@@ -144,8 +203,8 @@ mod tests {
         assert_eq!(names.len(), GROUP_WORDS);
         let nameless: Vec<&String> =
             names.iter().filter(|name| name.starts_with(NAMELESS)).collect();
-        // Word 0 is no state, and the last seven are spare. A new counter needs a name above.
-        let spare = GROUP_WORDS - 1 - Counter::FinWait1MaxNs as usize;
+        // Word 0 is no state, and the last are spare. A new counter needs a name above.
+        let spare = GROUP_WORDS - 1 - Counter::AcceptOverflows as usize;
         assert_eq!(nameless.len(), 1 + spare, "{nameless:?}");
     }
 

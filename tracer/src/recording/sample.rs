@@ -12,9 +12,10 @@ use diag::DiagRecord;
 use facts::FactsRecord;
 pub(super) use facts::SettingsRecord;
 use serde::{Deserialize, Serialize};
+use tracer_common::reset::ResetReason;
 
 use super::names::{self, Number};
-use crate::event::{Group, Input, Lost, OwnCost, Owner, Service, Totals};
+use crate::event::{Group, Input, Lost, Minisockets, OwnCost, Owner, Service, Totals};
 use crate::gauges::{
     Bytes, Gauges, Limits, MemLimits, Pages, ProtocolMemory, SocketCounts, TCP, TCP_EXT,
 };
@@ -217,8 +218,33 @@ struct TotalsRecord {
     orphans_outside: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fin_wait1: Vec<FinWait1Record>,
+    /// Left out where no hook counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minisockets: Option<Vec<MinisocketsRecord>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reset_reasons: Vec<ResetReasonsRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pressures: Option<u64>,
     #[serde(skip_serializing_if = "is_default")]
     lost: LostRecord,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct MinisocketsRecord {
+    port: u16,
+    direction: String,
+    #[serde(skip_serializing_if = "is_default")]
+    standing: u64,
+    counters: BTreeMap<String, Number>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ResetReasonsRecord {
+    port: u16,
+    direction: String,
+    reasons: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -285,6 +311,28 @@ impl TotalsRecord {
                     buckets: buckets.clone(),
                 })
                 .collect(),
+            minisockets: totals.minisockets.as_ref().map(|services| {
+                let record = |(service, seen): (&Service, &Minisockets)| MinisocketsRecord {
+                    port: service.port,
+                    direction: names::direction(service.direction).to_owned(),
+                    standing: seen.standing,
+                    counters: names::mini_counters(&seen.counters),
+                };
+                services.iter().map(record).collect()
+            }),
+            reset_reasons: totals
+                .reset_reasons
+                .iter()
+                .map(|(service, reasons)| ResetReasonsRecord {
+                    port: service.port,
+                    direction: names::direction(service.direction).to_owned(),
+                    reasons: reasons
+                        .iter()
+                        .map(|(reason, count)| (reason.name().to_owned(), *count))
+                        .collect(),
+                })
+                .collect(),
+            pressures: totals.pressures,
             lost: LostRecord { detail, untracked, missed, ungrouped },
         }
     }
@@ -301,6 +349,25 @@ impl TotalsRecord {
                     Some((service(record.port, &record.direction)?, record.buckets))
                 })
                 .collect(),
+            minisockets: self.minisockets.map(|records| {
+                let read = |record: MinisocketsRecord| {
+                    let counters = names::mini_words(&record.counters);
+                    let seen = Minisockets { standing: record.standing, counters };
+                    Some((service(record.port, &record.direction)?, seen))
+                };
+                records.into_iter().filter_map(read).collect()
+            }),
+            reset_reasons: self
+                .reset_reasons
+                .into_iter()
+                .filter_map(|record| {
+                    let named =
+                        |(name, count): (String, u64)| Some((ResetReason::named(&name)?, count));
+                    let reasons = record.reasons.into_iter().filter_map(named).collect();
+                    Some((service(record.port, &record.direction)?, reasons))
+                })
+                .collect(),
+            pressures: self.pressures,
             lost: Lost { detail, untracked, missed, ungrouped },
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tracer_common::counters::{Counter, GroupCounters, OrphanEnd};
+use tracer_common::counters::{Counter, EndDetail, GroupCounters, OrphanEnd};
 
 use super::events::EventsEncoder;
 use super::frame::{FileHeader, FrameHeader, Kind};
@@ -97,7 +97,7 @@ impl Drop for Scratch {
 pub(super) fn event(number: u64) -> Event {
     Event {
         at: Monotonic(6_000_000_000 + number * 1000),
-        kind: EventKind::OrphanEnd { reason: OrphanEnd::Acked },
+        kind: EventKind::OrphanEnd { reason: OrphanEnd::Acked, detail: EndDetail::None },
         socket: number,
         local: (IpAddr::from([127, 0, 0, 1]), 9981),
         peer: (IpAddr::from([10, 4, 11, 7]), 40_000),

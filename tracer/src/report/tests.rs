@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, OrphanEnd};
 
 use super::collect::Rest;
 use super::model::{Environment, TraceFile};
@@ -240,7 +240,7 @@ fn peers_are_bounded_and_the_rest_is_counted() {
     let mut collector = Collector::new(begin(1));
     let event = |number: u32, reason| Event {
         at: Monotonic(1),
-        kind: EventKind::OrphanEnd { reason },
+        kind: EventKind::OrphanEnd { reason, detail: EndDetail::None },
         socket: 1,
         local: ([127, 0, 0, 1].into(), 9981),
         peer: (std::net::Ipv4Addr::from(number << 8).into(), 40_000),

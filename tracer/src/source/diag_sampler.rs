@@ -1,10 +1,10 @@
-//! sock_diag, asked now and then: the memory and peers of orphans, and minisockets, which no
-//! hook on this kernel may see.
+//! sock_diag, asked now and then: the memory and peers of orphans, listeners, and, where no hook
+//! sees them, minisockets.
 //!
 //! A dump walks the kernel's whole hash table, so its cost is bounded: after one that took t, the
 //! next waits 50 t.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -34,6 +34,37 @@ pub struct DiagSampler {
     watched: u32,
     filter: Filter,
     not_before: Option<Instant>,
+    drops: Drops,
+}
+
+/// What listeners dropped since the first sample.
+#[derive(Debug, Default)]
+struct Drops {
+    /// Each listener's own count when it was last seen, and in which sample that was.
+    last: HashMap<u64, (u32, u32)>,
+    /// By service.
+    total: BTreeMap<Service, u64>,
+    samples: u32,
+}
+
+impl Drops {
+    /// So many samples a listener may be missing (its namespace could not be asked) without its
+    /// count being taken for a new listener's.
+    const FORGOTTEN_AFTER: u32 = 100;
+
+    /// One listener's count in this sample. One that was not there in the first has dropped all of
+    /// it since then.
+    fn see(&mut self, service: Service, cookie: u64, count: u32) {
+        let known = self.last.insert(cookie, (count, self.samples));
+        let before = known.map_or(if self.samples == 0 { count } else { 0 }, |(count, _)| count);
+        *self.total.entry(service).or_default() += u64::from(count.wrapping_sub(before));
+    }
+
+    fn end_sample(&mut self) {
+        self.samples = self.samples.wrapping_add(1);
+        let now = self.samples;
+        self.last.retain(|_, (_, seen)| now.wrapping_sub(*seen) <= Self::FORGOTTEN_AFTER);
+    }
 }
 
 impl DiagSampler {
@@ -50,6 +81,7 @@ impl DiagSampler {
             watched: filter.netns.as_ref().map_or(own_inum, |(_, netns)| *netns),
             filter: filter.clone(),
             not_before: None,
+            drops: Drops::default(),
         })
     }
 
@@ -76,14 +108,23 @@ impl DiagSampler {
     }
 
     /// A sample, or `None` when it is too early for another. `listening`: ports whose sockets
-    /// were accepted here.
-    pub fn sample(&mut self, listening: &HashSet<u16>, thorough: bool) -> Option<DiagSample> {
+    /// were accepted here; `minisockets`: whether TIME_WAIT is asked for, which costs most.
+    pub fn sample(
+        &mut self,
+        listening: &HashSet<u16>,
+        minisockets: bool,
+        thorough: bool,
+    ) -> Option<DiagSample> {
         let began = Instant::now();
         if !thorough && self.not_before.is_some_and(|not_before| began < not_before) {
             return None;
         }
-        let mut sample = DiagSample { has_time_wait: true, ..DiagSample::default() };
-        let states = StateMask::ORPHANS | StateMask::of(&[TcpState::TimeWait]);
+        let mut sample = DiagSample { has_time_wait: minisockets, ..DiagSample::default() };
+        let mut states = StateMask::ORPHANS | StateMask::of(&[TcpState::Listen]);
+        if minisockets {
+            states = states | StateMask::of(&[TcpState::TimeWait]);
+        }
+        let mut drops = std::mem::take(&mut self.drops);
         let (filter, watched) = (&self.filter, self.watched);
         let mut ask = |netns: u32, diag: &mut SockDiag| {
             diag.dump(states, true, |entry| {
@@ -93,7 +134,11 @@ impl DiagSampler {
                 {
                     sample.fin_wait2_minisockets += 1;
                 }
-                count(&mut sample.services, filter, netns, listening, entry);
+                if entry.state == TcpState::Listen {
+                    listener(&mut sample.services, &mut drops, filter, netns, entry);
+                } else {
+                    count(&mut sample.services, filter, netns, listening, entry);
+                }
             })
             .is_ok()
         };
@@ -116,6 +161,13 @@ impl DiagSampler {
                 }
             }
         }
+        for (service, total) in &drops.total {
+            // Those that are gone by now still dropped what they dropped.
+            let seen = sample.services.entry(*service).or_default();
+            seen.listen.get_or_insert_default().drops = *total;
+        }
+        drops.end_sample();
+        self.drops = drops;
         self.not_before = Some(Instant::now() + began.elapsed() * TIME_SHARE);
         Some(sample)
     }
@@ -129,6 +181,31 @@ impl DiagSampler {
             }
         }
     }
+}
+
+fn listener(
+    services: &mut BTreeMap<Service, DiagService>,
+    drops: &mut Drops,
+    filter: &Filter,
+    netns: u32,
+    entry: &Entry,
+) {
+    let identity = SocketIdentity {
+        local_port: entry.local.port(),
+        peer_port: 0,
+        peer: entry.peer.ip(),
+        is_ipv6: entry.ipv6,
+        netns,
+    };
+    if !filter.passes_listener(&identity) {
+        return;
+    }
+    let service = Service { port: identity.local_port, direction: Direction::In };
+    let listen = services.entry(service).or_default().listen.get_or_insert_default();
+    // Of a listener these are `sk_ack_backlog` and `sk_max_ack_backlog` (`tcp_diag_get_info`).
+    listen.queued += u64::from(entry.rqueue);
+    listen.backlog += u64::from(entry.wqueue);
+    drops.see(service, entry.cookie, entry.memory.map_or(0, |memory| memory.drops));
 }
 
 fn count(
@@ -176,5 +253,35 @@ fn count(
                 peer.1 += bytes;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_count_from_the_first_sample_on() {
+        let service = Service { port: 9981, direction: Direction::In };
+        let mut drops = Drops::default();
+        drops.see(service, 1, 1000);
+        drops.end_sample();
+        assert_eq!(drops.total[&service], 0, "they were before");
+        drops.see(service, 1, 1007);
+        // Another listener on the port, since then.
+        drops.see(service, 2, 5);
+        drops.end_sample();
+        assert_eq!(drops.total[&service], 12);
+        // Not seen for a while, then again; the kernel's count wraps.
+        drops.end_sample();
+        drops.see(service, 1, u32::MAX);
+        drops.end_sample();
+        drops.see(service, 1, 1);
+        drops.end_sample();
+        assert_eq!(drops.total[&service], 12 + u64::from(u32::MAX - 1007) + 2);
+        for _ in 0..=Drops::FORGOTTEN_AFTER {
+            drops.end_sample();
+        }
+        assert!(drops.last.is_empty());
     }
 }

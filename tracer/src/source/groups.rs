@@ -17,7 +17,7 @@ use super::cgroups::Cgroups;
 use super::processes;
 use crate::bpf::maps::{Maps, comm_text, direction};
 use crate::bpf::standing::Base;
-use crate::event::{Direction, Group, Owner, Service};
+use crate::event::{Direction, Group, Minisockets, Owner, Service};
 
 /// Groups are given back only when so many are in use: until then the processes that are gone
 /// stay on screen.
@@ -71,6 +71,19 @@ impl Groups {
             counters.merge(base);
         }
         Ok(counters)
+    }
+
+    /// Minisockets by service, with those that stood before.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read any more.
+    pub fn minisockets(&self, maps: &Maps) -> Result<BTreeMap<Service, Minisockets>> {
+        let mut services = self.base.minisockets.clone();
+        for (service, counters) in maps.minisocket_totals()? {
+            services.entry(service).or_default().counters.merge(&counters);
+        }
+        Ok(services)
     }
 
     /// Every group now, those that are gone among them.

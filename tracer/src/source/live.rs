@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
-use tracer_common::counters::{Counter, Loss};
+use tracer_common::counters::{Counter, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
@@ -22,10 +22,11 @@ use super::owners;
 use super::sock_diag::Kind;
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::log::ProgramLog;
-use crate::bpf::maps::{Maps, orphans};
+use crate::bpf::maps::{Maps, is_under_pressure, orphans};
 use crate::bpf::plan::Plan;
+use crate::bpf::probes::Signal;
 use crate::bpf::reconcile::{self, Living};
-use crate::bpf::standing::{self, Base, StandingOwner, StandingSocket};
+use crate::bpf::standing::{self, Base, StandingMinisocket, StandingOwner, StandingSocket};
 use crate::event::{Direction, FidelityTable, Lost, OwnCost};
 use crate::event::{Event, Group, Input, Totals};
 use crate::filter::{Filter, SocketIdentity};
@@ -74,14 +75,21 @@ impl Live {
         let first_gauges = Some(gauges.sample());
         let mut usage = UsageReader::open().context("cannot read our own use of memory")?;
         let mut kernel = Kernel::load(options)?;
+        if first_gauges.as_ref().and_then(|first| first.memory.pressure) == Some(true) {
+            is_under_pressure(&mut kernel.ebpf)?;
+        }
         let mut maps = Maps::take(&mut kernel.ebpf)?;
         let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
         let began = now();
         let mut notes = Vec::new();
         let mut diag = DiagSampler::open(filter)?;
         let base = if kernel.has_cookies {
-            let sockets = stood_before(&mut diag, &mut notes)?;
-            standing::merge(&mut maps, filter, &sockets)?
+            let (sockets, minisockets) = stood_before(&mut diag, &mut notes)?;
+            let mut base = standing::merge(&mut maps, filter, &sockets)?;
+            if kernel.plan.is_hooked(Signal::TimeWait) {
+                standing::merge_minisockets(&mut maps, &mut base, filter, &minisockets)?;
+            }
+            base
         } else {
             notes.push(
                 "sockets that stood before are not counted: this kernel's programs cannot ask for \
@@ -161,7 +169,8 @@ impl Live {
             .map(|group| group.service.port)
             .collect();
         inputs.push(Input::Totals(totals));
-        if let Some(sample) = self.diag.sample(&listening, thorough) {
+        let minisockets = !self.kernel.plan.is_hooked(Signal::TimeWait);
+        if let Some(sample) = self.diag.sample(&listening, minisockets, thorough) {
             inputs.push(Input::Diag(sample));
         }
         inputs.push(Input::OwnCost(self.own_cost()));
@@ -182,9 +191,12 @@ impl Live {
         }
         let alive = self.living(&[])?;
         let suspects = reconcile::suspects(&self.maps, &alive)?;
-        if !suspects.is_empty() {
+        let minisockets = reconcile::mini_suspects(&self.maps, &alive)?;
+        if !suspects.is_empty() || !minisockets.is_empty() {
             let alive = self.living(&suspects)?;
-            reconcile::take_out(&mut self.maps, self.groups.base_mut(), &suspects, &alive)?;
+            let base = self.groups.base_mut();
+            reconcile::take_out(&mut self.maps, base, &suspects, &alive)?;
+            reconcile::take_out_minisockets(&mut self.maps, base, &minisockets, &alive);
         }
         self.reconciled = missed;
         self.too_many_since = None;
@@ -203,16 +215,19 @@ impl Live {
         }
     }
 
-    /// All full sockets that can be seen now, and which of the suspects are minisockets.
+    /// All full sockets that can be seen now, and all minisockets or those of the suspects'.
     fn living(&mut self, suspects: &[(u64, SockRecord)]) -> Result<Living> {
         let suspects: HashSet<u64> = suspects.iter().map(|(cookie, _)| *cookie).collect();
+        let all = self.kernel.plan.is_hooked(Signal::TimeWait);
         let mut alive = Living::default();
         alive.namespaces = self.diag.dump_all(|_, entry| {
-            if entry.kind == Kind::Full {
-                alive.cookies.insert(entry.cookie);
-            } else if entry.kind == Kind::Minisocket && suspects.contains(&entry.cookie) {
-                alive.replaced.insert(entry.cookie);
-            }
+            match entry.kind {
+                Kind::Full => alive.cookies.insert(entry.cookie),
+                Kind::Minisocket if all || suspects.contains(&entry.cookie) => {
+                    alive.minisockets.insert(entry.cookie)
+                }
+                Kind::Minisocket | Kind::Request => false,
+            };
         })?;
         alive.no_orphans = self.gauges.sample().sockets.orphan == Some(0);
         Ok(alive)
@@ -223,7 +238,7 @@ impl Live {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        self.maps.drain_events(&mut self.groups.owners, most, sink)
+        self.maps.drain_events(&mut self.groups.owners, &self.kernel.reset_reasons, most, sink)
     }
 
     fn totals(&mut self) -> Result<Totals> {
@@ -232,6 +247,17 @@ impl Live {
             groups,
             orphans_outside: orphans(&self.groups.counters(&self.maps, GROUP_OUTSIDE)?),
             fin_wait1: self.maps.fin_wait1()?,
+            minisockets: if self.kernel.plan.is_hooked(Signal::TimeWait) {
+                Some(self.groups.minisockets(&self.maps)?)
+            } else {
+                None
+            },
+            reset_reasons: self.maps.reset_reasons(&self.kernel.reset_reasons)?,
+            pressures: if self.kernel.plan.is_hooked(Signal::MemPressure) {
+                Some(self.maps.host(HostCounter::PressureBegun)?)
+            } else {
+                None
+            },
             lost: self.lost()?,
         })
     }
@@ -249,7 +275,9 @@ impl Live {
     pub fn lost(&self) -> Result<Lost> {
         Ok(Lost {
             detail: self.maps.loss(Loss::Detail)?,
-            untracked: self.maps.loss(Loss::Untracked)? + self.groups.untracked(),
+            untracked: self.maps.loss(Loss::Untracked)?
+                + self.maps.loss(Loss::Minisockets)?
+                + self.groups.untracked(),
             missed: self.missed()?,
             ungrouped: self.maps.loss(Loss::Ungrouped)?,
         })
@@ -278,26 +306,35 @@ impl Live {
     }
 }
 
-/// Dumps all sockets and finds who holds them.
-fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<StandingSocket>> {
+/// Dumps all sockets and finds who holds them; minisockets are nobody's.
+fn stood_before(
+    diag: &mut DiagSampler,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<StandingSocket>, Vec<StandingMinisocket>)> {
     let mut sockets = Vec::new();
+    let mut minisockets = Vec::new();
     let mut inodes = Vec::new();
     let mut cgroup_of = Vec::new();
     let asked = diag.dump_all(|netns, entry| {
-        // Minisockets and half-open connections are no full sockets: they are sampled instead.
+        let identity = SocketIdentity {
+            local_port: entry.local.port(),
+            peer_port: entry.peer.port(),
+            peer: entry.peer.ip(),
+            is_ipv6: entry.ipv6,
+            netns,
+        };
+        if entry.kind == Kind::Minisocket {
+            let (cookie, substate) = (entry.cookie, entry.state);
+            minisockets.push(StandingMinisocket { cookie, substate, identity });
+        }
+        // Half-open connections are no sockets yet.
         if entry.kind != Kind::Full || entry.state == TcpState::Close {
             return;
         }
         sockets.push(StandingSocket {
             cookie: entry.cookie,
             state: entry.state,
-            identity: SocketIdentity {
-                local_port: entry.local.port(),
-                peer_port: entry.peer.port(),
-                peer: entry.peer.ip(),
-                is_ipv6: entry.ipv6,
-                netns,
-            },
+            identity,
             orphan: entry.is_orphan(),
             owner: None,
         });
@@ -336,7 +373,7 @@ fn stood_before(diag: &mut DiagSampler, notes: &mut Vec<String>) -> Result<Vec<S
             cgroup: *cgroup,
         });
     }
-    Ok(sockets)
+    Ok((sockets, minisockets))
 }
 
 /// Now, on the clock of the events.

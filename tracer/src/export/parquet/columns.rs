@@ -43,6 +43,7 @@ pub(super) struct Columns {
     owner_comm: Column<ByteArrayType>,
     netns: Column<Int64Type>,
     age_ns: Column<Int64Type>,
+    detail: Column<ByteArrayType>,
 }
 
 impl Columns {
@@ -67,6 +68,7 @@ impl Columns {
         self.owner_comm.maybe(owner.map(|owner| texts.name(&owner.comm)));
         self.netns.always(i64::from(event.netns));
         self.age_ns.maybe(row.age_ns.map(u64::cast_signed));
+        self.detail.maybe(row.detail.map(fixed));
     }
 
     pub(super) fn all(&mut self) -> [&mut dyn Part; WIDTH] {
@@ -89,6 +91,7 @@ impl Columns {
             &mut self.owner_comm,
             &mut self.netns,
             &mut self.age_ns,
+            &mut self.detail,
         ]
     }
 }

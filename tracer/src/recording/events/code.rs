@@ -1,6 +1,7 @@
 //! An event's code: what happened, whose event it is, and whether its owner changed.
 
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use super::Malformed;
@@ -81,10 +82,28 @@ fn kind(bytes: &[u8]) -> Option<EventKind> {
         [1, old, new] => EventKind::State { old: state(old)?, new: state(new)? },
         [2] => EventKind::Close,
         [3, of] => EventKind::OrphanBegin { state: state(of)? },
-        [4, reason] => EventKind::OrphanEnd { reason: OrphanEnd::from_number(reason)? },
-        [5] => EventKind::TimeWaitBegin,
+        [4, reason] => {
+            let detail = EndDetail::None;
+            EventKind::OrphanEnd { reason: OrphanEnd::from_number(reason)?, detail }
+        }
+        [4, reason, detail] => EventKind::OrphanEnd {
+            reason: OrphanEnd::from_number(reason)?,
+            detail: EndDetail::from_number(detail)?,
+        },
+        [5] => EventKind::TimeWaitBegin { substate: None },
+        [5, substate] => EventKind::TimeWaitBegin { substate: Some(state(substate)?) },
         [6] => EventKind::ResetIn,
-        [7] => EventKind::ResetOut,
+        [7] => EventKind::ResetOut { reason: None },
+        // By name: the kernel's numbers are not the same everywhere, and there will be more.
+        [7, ref name @ ..] => {
+            let name = str::from_utf8(name).ok()?;
+            EventKind::ResetOut { reason: Some(ResetReason::named(name)?) }
+        }
+        [8, reason, substate] => EventKind::TimeWaitEnd {
+            reason: MiniEnd::from_number(reason)?,
+            substate: state(substate)?,
+        },
+        [9, began @ 0..=1] => EventKind::Pressure { began: began == 1 },
         _ => return None,
     })
 }
@@ -98,10 +117,19 @@ fn put_kind(out: &mut Vec<u8>, kind: EventKind) {
         EventKind::State { old, new } => put(&[1, old.number(), new.number()]),
         EventKind::Close => put(&[2]),
         EventKind::OrphanBegin { state } => put(&[3, state.number()]),
-        EventKind::OrphanEnd { reason } => put(&[4, reason as u8]),
-        EventKind::TimeWaitBegin => put(&[5]),
+        EventKind::OrphanEnd { reason, detail: EndDetail::None } => put(&[4, reason as u8]),
+        EventKind::OrphanEnd { reason, detail } => put(&[4, reason as u8, detail as u8]),
+        EventKind::TimeWaitBegin { substate: None } => put(&[5]),
+        EventKind::TimeWaitBegin { substate: Some(substate) } => put(&[5, substate.number()]),
         EventKind::ResetIn => put(&[6]),
-        EventKind::ResetOut => put(&[7]),
+        EventKind::ResetOut { reason: None } => put(&[7]),
+        EventKind::ResetOut { reason: Some(reason) } => {
+            put(&[&[7], reason.name().as_bytes()].concat());
+        }
+        EventKind::TimeWaitEnd { reason, substate } => {
+            put(&[8, reason as u8, substate.number()]);
+        }
+        EventKind::Pressure { began } => put(&[9, u8::from(began)]),
     }
 }
 
@@ -151,21 +179,37 @@ impl Codes {
 
 const FLAGS: usize = (OWNER_CHANGES | PLACE) as usize + 1;
 const STATES: usize = TcpState::COUNT;
-const SLOTS: usize = FLAGS * (STATES * STATES + STATES + OrphanEnd::ALL.len() + 4);
+const DETAILS: usize = EndDetail::ALL.len();
+
+// Where each kind's places begin, one for each of its arguments; state changes come first.
+const ORPHAN_BEGIN: usize = STATES * STATES;
+const ORPHAN_END: usize = ORPHAN_BEGIN + STATES;
+const TIME_WAIT_BEGIN: usize = ORPHAN_END + OrphanEnd::ALL.len() * DETAILS;
+const TIME_WAIT_END: usize = TIME_WAIT_BEGIN + 1 + STATES;
+const RESET_OUT: usize = TIME_WAIT_END + MiniEnd::ALL.len() * STATES;
+const PLAIN: usize = RESET_OUT + 1 + ResetReason::COUNT;
+const SLOTS: usize = FLAGS * (PLAIN + 4);
 
 /// Where [`Codes`] keeps a code: every kind with its arguments and flags has its own place.
 fn slot(kind: EventKind, flags: u8) -> usize {
-    const ORPHAN_BEGIN: usize = STATES * STATES;
-    const ORPHAN_END: usize = ORPHAN_BEGIN + STATES;
-    const PLAIN: usize = ORPHAN_END + OrphanEnd::ALL.len();
     let kind = match kind {
         EventKind::State { old, new } => old as usize * STATES + new as usize,
         EventKind::OrphanBegin { state } => ORPHAN_BEGIN + state as usize,
-        EventKind::OrphanEnd { reason } => ORPHAN_END + reason as usize,
+        EventKind::OrphanEnd { reason, detail } => {
+            ORPHAN_END + reason as usize * DETAILS + detail as usize
+        }
+        EventKind::TimeWaitBegin { substate } => {
+            TIME_WAIT_BEGIN + substate.map_or(0, |state| 1 + state as usize)
+        }
+        EventKind::TimeWaitEnd { reason, substate } => {
+            TIME_WAIT_END + reason as usize * STATES + substate as usize
+        }
+        EventKind::ResetOut { reason } => {
+            RESET_OUT + reason.map_or(0, |reason| 1 + usize::from(reason.number()))
+        }
         EventKind::Close => PLAIN,
-        EventKind::TimeWaitBegin => PLAIN + 1,
-        EventKind::ResetIn => PLAIN + 2,
-        EventKind::ResetOut => PLAIN + 3,
+        EventKind::ResetIn => PLAIN + 1,
+        EventKind::Pressure { began } => PLAIN + 2 + usize::from(began),
     };
     kind * FLAGS + usize::from(flags)
 }
@@ -178,8 +222,17 @@ pub(super) fn every_kind() -> Vec<EventKind> {
         states.clone().flat_map(|old| TcpState::ALL.map(move |new| EventKind::State { old, new }));
     let mut kinds: Vec<_> = changes.collect();
     kinds.extend(states.map(|state| EventKind::OrphanBegin { state }));
-    kinds.extend(OrphanEnd::ALL.map(|reason| EventKind::OrphanEnd { reason }));
-    kinds.extend([EventKind::Close, EventKind::TimeWaitBegin]);
-    kinds.extend([EventKind::ResetIn, EventKind::ResetOut]);
+    for detail in EndDetail::ALL {
+        kinds.extend(OrphanEnd::ALL.map(|reason| EventKind::OrphanEnd { reason, detail }));
+    }
+    let substates = TcpState::ALL.map(Some).into_iter().chain([None]);
+    kinds.extend(substates.map(|substate| EventKind::TimeWaitBegin { substate }));
+    for substate in TcpState::ALL {
+        kinds.extend(MiniEnd::ALL.map(|reason| EventKind::TimeWaitEnd { reason, substate }));
+    }
+    let reasons = (0..=u8::MAX).map(ResetReason::from_number).take(ResetReason::COUNT + 1);
+    kinds.extend(reasons.map(|reason| EventKind::ResetOut { reason }));
+    kinds.extend([EventKind::Close, EventKind::ResetIn]);
+    kinds.extend([true, false].map(|began| EventKind::Pressure { began }));
     kinds
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{names, service};
-use crate::event::{DiagSample, DiagService, Network};
+use crate::event::{DiagSample, DiagService, Listening, Network};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,6 +26,16 @@ struct DiagServiceRecord {
     time_wait: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     peers: Vec<PeerRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<ListenRecord>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ListenRecord {
+    queued: u64,
+    backlog: u64,
+    drops: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +68,11 @@ impl DiagRecord {
                             bytes: *bytes,
                         })
                         .collect(),
+                    listen: seen.listen.map(|Listening { queued, backlog, drops }| ListenRecord {
+                        queued,
+                        backlog,
+                        drops,
+                    }),
                 })
                 .collect(),
             fin_wait2_minisockets: sample.fin_wait2_minisockets,
@@ -73,13 +88,17 @@ impl DiagRecord {
                 .into_iter()
                 .map(|peer| (Network(peer.network), (peer.orphans, peer.bytes)))
                 .collect();
-            let seen = DiagService {
-                orphans: record.orphans,
-                orphan_bytes: record.orphan_bytes,
-                fin_wait2_minisockets: record.fin_wait2_minisockets,
-                time_wait: record.time_wait,
-                peers,
-            };
+            let seen =
+                DiagService {
+                    orphans: record.orphans,
+                    orphan_bytes: record.orphan_bytes,
+                    fin_wait2_minisockets: record.fin_wait2_minisockets,
+                    time_wait: record.time_wait,
+                    peers,
+                    listen: record.listen.map(|ListenRecord { queued, backlog, drops }| {
+                        Listening { queued, backlog, drops }
+                    }),
+                };
             Some((service, seen))
         });
         DiagSample {

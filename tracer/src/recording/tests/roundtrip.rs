@@ -6,11 +6,13 @@ use std::net::IpAddr;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use tracer_common::counters::{GROUP_WORDS, GroupCounters};
+use tracer_common::counters::{GROUP_WORDS, GroupCounters, MINI_WORDS, MiniCounters};
+use tracer_common::reset::ResetReason;
 
+use crate::event;
 use crate::event::{
-    DiagSample, DiagService, Direction, Group, Input, Lost, Network, OwnCost, Owner, Service,
-    Totals,
+    DiagSample, DiagService, Direction, Group, Input, Listening, Lost, Network, OwnCost, Owner,
+    Service, Totals,
 };
 use crate::facts::{
     CgroupMemory, Conntrack, Destination, Facts, FileNr, Known, Listener, Minisockets, Orphans,
@@ -29,9 +31,12 @@ fn service() -> impl Strategy<Value = Service> {
     })
 }
 
+fn word() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), 0..10_u64, any::<u64>(), Just(u64::MAX)]
+}
+
 fn words() -> impl Strategy<Value = GroupCounters> {
-    let word = prop_oneof![Just(0), 0..10_u64, any::<u64>(), Just(u64::MAX)];
-    vec(word, GROUP_WORDS).prop_map(|words| {
+    vec(word(), GROUP_WORDS).prop_map(|words| {
         let mut counters = GroupCounters::default();
         counters.words.copy_from_slice(&words);
         counters
@@ -52,15 +57,39 @@ fn group() -> impl Strategy<Value = Group> {
     )
 }
 
+fn minisockets() -> impl Strategy<Value = event::Minisockets> {
+    (any::<u64>(), vec(word(), MINI_WORDS)).prop_map(|(standing, words)| {
+        let mut counters = MiniCounters::default();
+        counters.words.copy_from_slice(&words);
+        event::Minisockets { standing, counters }
+    })
+}
+
+fn reset_reasons() -> impl Strategy<Value = BTreeMap<ResetReason, u64>> {
+    let reason = (0..ResetReason::COUNT as u8).prop_filter_map("known", ResetReason::from_number);
+    btree_map(reason, any::<u64>(), 0..4)
+}
+
 fn totals() -> impl Strategy<Value = Totals> {
     let fin_wait1 = btree_map(service(), vec(any::<(u32, u64)>(), 0..4), 0..3);
     let lost = any::<(u64, u64, u64, u64)>();
-    (vec(group(), 0..4), any::<u64>(), fin_wait1, lost).prop_map(
-        |(groups, orphans_outside, fin_wait1, (detail, untracked, missed, ungrouped))| Totals {
-            groups,
-            orphans_outside,
-            fin_wait1,
-            lost: Lost { detail, untracked, missed, ungrouped },
+    let hooked = (
+        option::of(btree_map(service(), minisockets(), 0..3)),
+        btree_map(service(), reset_reasons(), 0..3),
+        option::of(any::<u64>()),
+    );
+    (vec(group(), 0..4), any::<u64>(), fin_wait1, hooked, lost).prop_map(
+        |(groups, orphans_outside, fin_wait1, hooked, (detail, untracked, missed, ungrouped))| {
+            let (minisockets, reset_reasons, pressures) = hooked;
+            Totals {
+                groups,
+                orphans_outside,
+                fin_wait1,
+                minisockets,
+                reset_reasons,
+                pressures,
+                lost: Lost { detail, untracked, missed, ungrouped },
+            }
         },
     )
 }
@@ -98,13 +127,15 @@ fn gauges() -> impl Strategy<Value = Gauges> {
 
 fn diag() -> impl Strategy<Value = DiagSample> {
     let peers = btree_map(any::<IpAddr>().prop_map(Network), any::<(u64, u64)>(), 0..4);
-    let seen = (any::<(u64, u64, u64, u64)>(), peers).prop_map(
-        |((orphans, orphan_bytes, fin_wait2_minisockets, time_wait), peers)| DiagService {
+    let listen = option::of(any::<(u64, u64, u64)>());
+    let seen = (any::<(u64, u64, u64, u64)>(), peers, listen).prop_map(
+        |((orphans, orphan_bytes, fin_wait2_minisockets, time_wait), peers, listen)| DiagService {
             orphans,
             orphan_bytes,
             fin_wait2_minisockets,
             time_wait,
             peers,
+            listen: listen.map(|(queued, backlog, drops)| Listening { queued, backlog, drops }),
         },
     );
     (btree_map(service(), seen, 0..3), any::<u64>(), any::<bool>()).prop_map(

@@ -30,7 +30,7 @@ pub(super) struct BadEnds {
 
 impl BadEnds {
     pub(super) fn event(&mut self, scope: Scope, event: &Event) {
-        let EventKind::OrphanEnd { reason } = event.kind else { return };
+        let EventKind::OrphanEnd { reason, .. } = event.kind else { return };
         if !scope.has(event.local.1) && !scope.has(event.peer.1) {
             return;
         }

@@ -82,7 +82,7 @@ pub(super) const CONNECTIONS: &[Family] = &[
         &["state"],
         "TCP sockets that the filter lets through, by state; time_wait and part of fin_wait2 are \
          minisockets",
-        "BPF, exact; minisockets from /proc/net/sockstat and sock_diag",
+        "BPF, exact; minisockets too where a hook counts them, else /proc/net/sockstat and sock_diag",
         |e| states(&[], &e.snapshot.states),
     ),
     gauge(

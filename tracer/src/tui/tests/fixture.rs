@@ -91,10 +91,12 @@ pub(crate) fn crisis() -> Snapshot {
             page_bytes: 4096,
             state: MemState::Pressure,
             entered: 1,
+            refused: None,
             growth_per_s: 1_209.0,
             limit_in_s: Some(53.0),
         },
         tw_buckets: TwBuckets { now: 131_072, limit: 131_072, fin_wait2: Some(1_294) },
+        minisockets: None,
         ports,
         processes: processes(),
         counters: BTreeMap::from([
@@ -294,7 +296,12 @@ fn port(
         opened_per_s: established as f64 / 3.0,
         closed_per_s: established as f64 / 3.0,
         resets_per_s: 0.0,
+        reset_reasons: BTreeMap::new(),
+        minisockets: None,
+        listen: None,
+        memory_refused: None,
         orphan_ends: OrphanEnds::default(),
+        orphan_end_details: OrphanEndDetails::default(),
         fin_wait1_ms: Quantiles { p50: 0.4, p99: 190.0, max: 412.0 },
         orphan_peers: Vec::new(),
         history: Arc::new(Vec::new()),
@@ -322,6 +329,7 @@ fn processes() -> Vec<ProcessRow> {
             timed_out: 172,
             ..OrphanEnds::default()
         },
+        orphan_end_details: OrphanEndDetails::default(),
         ports: ports.to_vec(),
     };
     let service = "/system.slice/httpdns.service";

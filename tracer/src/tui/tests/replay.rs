@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracer_common::counters::OrphanEnd;
+use tracer_common::counters::{EndDetail, OrphanEnd};
 use tracer_common::state::TcpState;
 
 use super::fixture::{NOW, calm, crisis};
@@ -123,16 +123,17 @@ fn timeline() -> Timeline {
 
 fn events() -> Vec<Event> {
     let state = |old, new| EventKind::State { old, new };
+    let end = |reason| EventKind::OrphanEnd { reason, detail: EndDetail::None };
     let kinds = [
         state(TcpState::Established, TcpState::FinWait1),
         EventKind::OrphanBegin { state: TcpState::FinWait1 },
         EventKind::ResetIn,
-        EventKind::OrphanEnd { reason: OrphanEnd::PeerReset },
+        end(OrphanEnd::PeerReset),
         state(TcpState::FinWait1, TcpState::FinWait2),
-        EventKind::TimeWaitBegin,
+        EventKind::TimeWaitBegin { substate: None },
         EventKind::Close,
-        EventKind::OrphanEnd { reason: OrphanEnd::TimedOut },
-        EventKind::OrphanEnd { reason: OrphanEnd::Killed },
+        end(OrphanEnd::TimedOut),
+        end(OrphanEnd::Killed),
         state(TcpState::SynRecv, TcpState::Established),
     ];
     (0..60u64)

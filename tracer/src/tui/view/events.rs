@@ -131,16 +131,27 @@ fn what(looks: &Looks, kind: EventKind) -> (String, Style) {
         }
         EventKind::Close => (String::from("close()"), theme.text),
         EventKind::OrphanBegin { state } => (format!("orphan, {}", state.ss_name()), theme.note),
-        EventKind::OrphanEnd { reason } => {
+        EventKind::OrphanEnd { reason, detail } => {
             let style = match reason {
                 OrphanEnd::Killed => theme.crit,
                 OrphanEnd::PeerReset | OrphanEnd::TimedOut => theme.warn,
                 _ => theme.text,
             };
-            (format!("ended: {}", reason.name()), style)
+            let detail = detail.name().map_or_else(String::new, |detail| format!(", {detail}"));
+            (format!("ended: {}{detail}", reason.name()), style)
         }
-        EventKind::TimeWaitBegin => (String::from("becomes minisocket"), theme.text),
+        EventKind::TimeWaitBegin { .. } => (String::from("becomes minisocket"), theme.text),
+        EventKind::TimeWaitEnd { reason, .. } => {
+            (format!("minisocket ended: {}", reason.name()), theme.text)
+        }
         EventKind::ResetIn => (String::from("RST received"), theme.warn),
-        EventKind::ResetOut => (String::from("RST sent"), theme.warn),
+        EventKind::ResetOut { reason } => {
+            let why = reason.map_or_else(String::new, |reason| format!(": {}", reason.name()));
+            (format!("RST sent{why}"), theme.warn)
+        }
+        EventKind::Pressure { began } => {
+            let what = if began { "begins" } else { "ends" };
+            (format!("memory pressure {what}"), theme.warn)
+        }
     }
 }

@@ -12,6 +12,7 @@ mod help;
 mod page;
 mod paint;
 mod port;
+mod port_details;
 mod ports;
 mod process;
 mod raster;

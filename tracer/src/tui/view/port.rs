@@ -8,6 +8,7 @@ use super::chart::Chart;
 use super::funnel::orphan_states;
 use super::page::{Contents, Panel, panel_width};
 use super::paint::{fact, field, span, wrap};
+use super::port_details;
 use crate::aggregate::snapshot::{
     BadEnd, Direction, Fidelity, OrphanEnds, PortRow, Snapshot, States, Totals,
 };
@@ -31,7 +32,7 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
     let chart = Chart::of_port(snapshot, row, model.zoom_s()).ending(model);
     Contents {
         chart: Some((chart, format!("orphans of {place}"))),
-        panels: vec![
+        panels: [
             write.who(row),
             write.orphans(row),
             write.peers(row),
@@ -40,7 +41,10 @@ pub(crate) fn contents(model: &Model, key: PortKey, body: Rect) -> Contents {
             write.fin_wait1(row),
             write.states(&row.states, true),
             write.totals(&row.totals),
-        ],
+        ]
+        .into_iter()
+        .chain(port_details::panels(&write, row))
+        .collect(),
         one_column: false,
     }
 }
@@ -80,7 +84,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A number with its share of `total` in a column of its own.
-    fn shared(&self, label: &str, number: &str, part: u64, total: u64) -> Line<'static> {
+    pub(crate) fn shared(&self, label: &str, number: &str, part: u64, total: u64) -> Line<'static> {
         let share = if part == 0 { String::new() } else { format::percent(part, total) };
         let share = field(self.looks, &share, 7, false);
         let mut line = fact(
