@@ -81,7 +81,7 @@ pub fn suspects(maps: &Maps, alive: &Living) -> Result<Vec<(u64, SockRecord)>, M
 /// The kernel refuses to walk the table.
 pub fn mini_suspects(maps: &Maps, alive: &Living) -> Result<Vec<(u64, MiniRecord)>, MapError> {
     let mut found = Vec::new();
-    for entry in maps.minisockets.iter() {
+    for entry in &maps.minisockets {
         match entry {
             Ok((cookie, record)) if alive.lacks_minisocket(cookie, &record) => {
                 found.push((cookie, record));
@@ -217,7 +217,6 @@ mod tests {
             minisockets: HashSet::from([9]),
             namespaces: HashSet::from([1]),
             no_orphans: true,
-            ..Living::default()
         };
         let here = SockRecord { netns: 1, ..SockRecord::default() };
         let elsewhere = SockRecord { netns: 2, ..SockRecord::default() };

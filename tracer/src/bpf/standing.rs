@@ -105,7 +105,7 @@ pub fn merge_minisockets(
         return Ok(());
     }
     let mut listening = HashSet::new();
-    for entry in maps.services.iter() {
+    for entry in &maps.services {
         match entry {
             Ok((key, _)) => listening.insert((key.netns, key.port)),
             Err(error) if is_missing(&error) => continue,
@@ -380,7 +380,7 @@ pub fn sweep_tombstones(maps: &mut Maps) -> Result<usize, MapError> {
     }
     let mut swept = dead.len();
     dead.clear();
-    for entry in maps.minisockets.iter() {
+    for entry in &maps.minisockets {
         match entry {
             Ok((cookie, record)) if record.substate == 0 => dead.push(cookie),
             Ok(_) => {}
