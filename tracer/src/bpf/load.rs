@@ -74,7 +74,7 @@ impl Kernel {
     /// # Errors
     ///
     /// The host lacks something ([`requirements`]), a field is not where it can be read
-    /// ([`offsets`]), or a required signal got no rung.
+    /// ([`super::offsets`]), or a required signal got no rung.
     pub fn load(options: &Options) -> Result<Self> {
         let kernel = Self::best(options)?;
         match kernel.plan.missing() {

@@ -1,6 +1,6 @@
 //! The report as Markdown: to paste into a ticket or a chat, and to read in a terminal.
 //!
-//! Names that strangers chose become text: see [`text`].
+//! Names that strangers chose become text: see `text`.
 
 use std::fmt::Write as _;
 

@@ -8,7 +8,7 @@
 //! * [`plan`]: what runs in a guest; [`guest`]: one guest's life;
 //! * [`expect`]: what `sockflow probes` says against what is stated;
 //!   [`budget`]: what the verifier walks against what it did before;
-//! * [`column`]: what one kernel's guests said, judged; [`table`]: all of it as text.
+//! * [`mod@column`]: what one kernel's guests said, judged; [`table`]: all of it as text.
 
 mod budget;
 mod column;

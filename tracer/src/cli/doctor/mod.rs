@@ -2,7 +2,7 @@
 //!
 //! - [`text`]: the report for people
 //! - [`sysctl_file`]: the advice as a file for sysctl.d
-//! - [`trace`]: the same over a recording, and for the screen of `replay`
+//! - `trace`: the same over a recording, and for the screen of `replay`
 
 pub mod sysctl_file;
 pub mod text;
