@@ -172,7 +172,7 @@ fn a_negative_linger2_is_told() {
     }
     drop(servers);
     eventually("none is left", || {
-        namespace.ss(&["-tan", "sport = :9981", "state", "connected"]).is_empty()
+        namespace.ss(&["-tan", "state", "connected", "sport = :9981"]).is_empty()
     });
     drop(clients);
     let last = top.last();
