@@ -160,6 +160,12 @@ fn event(event: &Value) -> String {
     let text = |name: &str| event[name].as_str();
     match (text("kind").expect("a kind"), text("old"), text("new"), text("reason")) {
         ("state", Some(old), Some(new), _) => format!("{old}>{new}"),
+        // The substate is known where the kernel's own call is seen, and both are right: it depends
+        // on which comes first, the peer's FIN or its acknowledgement of ours.
+        (kind @ "time_wait_begin", _, substate, _) => {
+            assert!(matches!(substate, None | Some("TIME_WAIT" | "FIN_WAIT2")), "{event}");
+            kind.to_owned()
+        }
         (kind, _, Some(state), _) => format!("{kind} {state}"),
         (kind, _, _, Some(reason)) => format!("{kind} {reason}"),
         (kind, ..) => kind.to_owned(),

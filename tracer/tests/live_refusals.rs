@@ -9,7 +9,7 @@
 mod support;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -26,9 +26,11 @@ fn time_wait_beyond_its_buckets() {
     edge.namespace.set("net.ipv4.tcp_max_tw_buckets", &BUCKETS.to_string());
     let listener = edge.listen();
     for _ in 0..CONNECTIONS {
-        let client = edge.connect();
+        let mut client = edge.connect();
         let (server, _) = listener.accept().expect("accept");
         drop(server);
+        // Closed before the FIN has come, both ends would be left in TIME_WAIT.
+        assert_eq!(client.read(&mut [0]).expect("the end"), 0);
         drop(client);
     }
     drop(listener);

@@ -158,22 +158,21 @@ pub(super) struct Released {
 /// Lets go of the orphans' other ends.
 pub(super) fn release(clients: Vec<OwnedFd>, how: Release) -> Released {
     let mut released = Released::default();
-    let mut alive = Vec::with_capacity(clients.len());
+    let mut to_read = Vec::new();
     for client in clients {
-        match socket_error(&client) {
-            Ok(Ok(())) => alive.push(client),
-            Ok(Err(Errno::CONNRESET)) => released.resets += 1,
-            Ok(Err(error)) | Err(error) => note(&mut released.failed, error),
+        match (socket_error(&client), how) {
+            // Unread data turns the close into a RST. Each is closed as soon as it was asked, as
+            // the kernel may go on killing meanwhile.
+            (Ok(Ok(())), Release::Reset) => {
+                drop(client);
+                released.completed += 1;
+            }
+            (Ok(Ok(())), Release::Read) => to_read.push(client),
+            (Ok(Err(Errno::CONNRESET)), _) => released.resets += 1,
+            (Ok(Err(error)) | Err(error), _) => note(&mut released.failed, error),
         }
     }
-    match how {
-        Release::Reset => {
-            // Unread data turns the close into a RST.
-            released.completed = alive.len() as u64;
-            drop(alive);
-        }
-        Release::Read => read_all(alive, &mut released),
-    }
+    read_all(to_read, &mut released);
     released
 }
 
