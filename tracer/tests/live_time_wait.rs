@@ -161,10 +161,13 @@ fn a_minisocket_ends_in_each_way() {
     // And what is waited for in vain expires.
     namespace.set("net.ipv4.tcp_fin_timeout", "1");
     let silent = half_closed(&namespace, &listener, EACH);
-    eventually("they have come and expired", || {
-        let waits = namespace.ss(&["-tan", "state", "fin-wait-2"]).len();
-        let done = silent.len() as u64 == EACH && waits == 0;
-        done && namespace.sockstat("tw") == warm + EACH
+    // In the order that they go through, so that none is overlooked on its way.
+    eventually("their FINs are acknowledged", || {
+        silent.len() as u64 == EACH && namespace.ss(&["-tan", "state", "fin-wait-1"]).is_empty()
+    });
+    eventually("they have expired", || {
+        namespace.ss(&["-tan", "state", "fin-wait-2"]).is_empty()
+            && namespace.sockstat("tw") == warm + EACH
     });
     let last = top.last();
     let standing = namespace.sockstat("tw");
