@@ -293,6 +293,16 @@ impl Fidelity {
             Self::Absent => "absent",
         }
     }
+
+    /// How far what counts its occurrences can be trusted: what is looked at from time to time is
+    /// not counted.
+    #[must_use]
+    pub const fn of_totals(self) -> Self {
+        match self {
+            Self::Sampled => Self::Absent,
+            other => other,
+        }
+    }
 }
 
 /// Fidelity by signal name (`state`, `orphan_begin`, …).

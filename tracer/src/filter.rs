@@ -83,6 +83,12 @@ impl Filter {
             && self.cgroup.as_ref().is_none_or(|(_, wanted)| *wanted == cgroup)
     }
 
+    /// Whether it asks whose a socket is.
+    #[must_use]
+    pub const fn names_owner(&self) -> bool {
+        self.pid.is_some() || self.comm.is_some() || self.cgroup.is_some()
+    }
+
     /// The filter as the programs take it.
     #[must_use]
     pub fn to_kernel(&self) -> config::Filter {

@@ -101,6 +101,8 @@ fn usage_errors_are_as_reviewed() {
         "top --color sometimes",
         "top --ring-size lots",
         "top --ring-size 1x",
+        "top --sampled --btf x",
+        "record --sampled -o x",
         "top --comm much-too-long-a-name",
         "top --netns no-such",
         "top --pid 4194305",

@@ -6,13 +6,14 @@
 //! * [`snapshot`]: what comes out; `rollup`: groups into services and processes;
 //! * [`trend`]: growth and projection; [`quantile`]: FIN_WAIT1 times;
 //! * `anomalies`, [`verdict`]: what matters, in words;
-//! * [`checkpoint`]: the fold's state as bytes;
+//! * [`checkpoint`]: the fold's state as bytes; [`json`]: the snapshot for scripts;
 //! * `history`: the last minutes; `rows`: the rows of the snapshot.
 #![forbid(unsafe_code)]
 
 mod anomalies;
 pub mod checkpoint;
 mod history;
+pub mod json;
 pub mod quantile;
 mod rollup;
 mod rows;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub began: Monotonic,
     /// How far each signal can be trusted.
     pub fidelity: FidelityTable,
+    /// What can't be seen at all, in words.
+    pub unseen: Vec<String>,
     /// The filter, for people; empty without one.
     pub filter: String,
     /// Whether there is a filter that sockets must pass: then minisockets are counted per
@@ -250,6 +253,7 @@ impl Aggregator {
                 ..self.totals.lost
             },
             fidelity: self.settings.fidelity.clone(),
+            unseen: self.settings.unseen.clone(),
             own_cost,
             verdict,
             filter: self.settings.filter.clone(),

@@ -1,7 +1,7 @@
 //! The rows of the snapshot, and their order.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracer_common::counters::{Counter, GroupCounters};
@@ -63,6 +63,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         counters: BTreeMap::new(),
         lost: Lost::default(),
         fidelity: settings.fidelity.clone(),
+        unseen: settings.unseen.clone(),
         own_cost: OwnCost::default(),
         verdict: Verdict::default(),
         filter: settings.filter.clone(),
@@ -75,17 +76,31 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
 
 /// Rows by service: most orphans, then most live sockets, then port.
 pub(super) fn ports(context: &Context<'_>) -> Vec<PortRow> {
-    let mut rows: Vec<PortRow> = context
-        .rollup
-        .services
-        .iter()
+    let services = context.rollup.services.iter();
+    let mut rows: Vec<PortRow> = services
         .filter(|(_, sum)| sum.counters != GroupCounters::default())
         .map(|(service, sum)| port(context, *service, sum))
         .collect();
+    rows.extend(left_behind(context).map(|service| port(context, service, &Default::default())));
     rows.sort_by_key(|row| {
         (Reverse(row.orphans), Reverse(row.states.live_with(0)), row.port, row.direction)
     });
     rows
+}
+
+/// Services of which nothing but minisockets was seen: who counts saw the sockets they are from.
+fn left_behind(context: &Context<'_>) -> impl Iterator<Item = Service> {
+    let sampled = context.fidelity.get("state") == Some(&Fidelity::Sampled);
+    let known = |service: &Service| {
+        let sum = context.rollup.services.get(service);
+        sum.is_some_and(|sum| sum.counters != GroupCounters::default())
+    };
+    let time_wait = context.time_wait.iter().filter(|(_, count)| **count > 0);
+    let services = context.diag.services.iter();
+    let fin_wait2 = services.filter(|(_, seen)| seen.fin_wait2_minisockets > 0);
+    let all: BTreeSet<Service> =
+        time_wait.map(|(service, _)| *service).chain(fin_wait2.map(|(it, _)| *it)).collect();
+    all.into_iter().filter(move |service| sampled && !known(service))
 }
 
 fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {

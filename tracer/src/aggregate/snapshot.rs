@@ -1,9 +1,11 @@
 //! The snapshot: what is known at one moment, as an immutable value.
 //!
-//! It is the only thing that views, reports and exporters see. Serialised it is
+//! It is the only thing that views, reports and exporters see. Serialised ([`super::json`]) it is
 //! `sockflow.snapshot/1`, the contract with scripts: fields may be added, none may vanish or
 //! change its meaning without a new schema number. Rows are sorted here, so that no output
 //! depends on the order of a map.
+//!
+//! A number whose signal is absent ([`Snapshot::fidelity`]) is 0 here and means nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,6 +57,8 @@ pub struct Snapshot {
     pub lost: Lost,
     /// How far each signal can be trusted.
     pub fidelity: FidelityTable,
+    /// What can't be seen at all, a sentence each; empty where [`Self::fidelity`] says it all.
+    pub unseen: Vec<String>,
     /// What sockflow itself costs.
     pub own_cost: OwnCost,
     /// The one-sentence answer.
@@ -70,6 +74,14 @@ pub struct Snapshot {
     /// The last minutes, oldest first, one point an interval; bounded. For charts, not in JSON.
     #[serde(skip)]
     pub history: Arc<Vec<HistoryPoint>>,
+}
+
+impl Snapshot {
+    /// Whether nothing counts: what is there was looked at, what happened in between is not known.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.fidelity.get("state") == Some(&Fidelity::Sampled)
+    }
 }
 
 /// The schema's name in JSON.

@@ -22,6 +22,7 @@ fn aggregator(filtered: bool) -> Aggregator {
         anchor: ClockAnchor { monotonic: Monotonic(0), wall: Wall(0) },
         began: Monotonic(0),
         fidelity: BTreeMap::from([("state", Fidelity::Exact)]),
+        unseen: Vec::new(),
         filter: String::new(),
         filtered,
         interval_s: 1.0,
@@ -361,4 +362,29 @@ fn what_a_trace_misses_is_lost_detail() {
     aggregator.apply(Input::Totals(seen));
     aggregator.apply(Input::Tick(Monotonic(6)));
     assert_eq!(aggregator.snapshot().lost.detail, 7);
+}
+
+#[test]
+fn what_is_only_looked_at_has_rows_for_minisockets_alone() {
+    let sample = DiagSample {
+        services: BTreeMap::from([
+            (WEB, DiagService { time_wait: 4, fin_wait2_minisockets: 1, ..DiagService::default() }),
+            (Service { port: 80, ..WEB }, DiagService::default()),
+        ]),
+        fin_wait2_minisockets: 1,
+        has_time_wait: true,
+    };
+    for (fidelity, rows) in [(Fidelity::Exact, 0), (Fidelity::Sampled, 1)] {
+        let mut aggregator = aggregator(true);
+        aggregator.settings.fidelity.insert("state", fidelity);
+        aggregator.apply(Input::Gauges(gauges(0, 0)));
+        aggregator.apply(Input::Totals(totals(Vec::new())));
+        aggregator.apply(Input::Diag(sample.clone()));
+        aggregator.apply(Input::Tick(Monotonic(1_000_000_000)));
+        let snapshot = aggregator.snapshot();
+        assert_eq!(snapshot.is_sampled(), rows == 1);
+        let seen: Vec<_> = snapshot.ports.iter().map(|row| (row.port, row.states)).collect();
+        let expected = States { time_wait: 4, fin_wait2: 1, ..States::default() };
+        assert_eq!(seen, vec![(9981, expected); rows]);
+    }
 }

@@ -10,6 +10,7 @@ use crate::diagnose::{About, Report, Watch, examine};
 use crate::event::{Event, Input};
 use crate::facts::Unknown;
 use crate::facts::keeper::Keeper;
+use crate::source::Source;
 use crate::time::ClockAnchor;
 
 /// Takes what flows to the fold, and draws conclusions once an interval.
@@ -26,7 +27,7 @@ pub(super) struct Attending {
 impl Attending {
     /// A doctor for an engine that watches facts; `None` for another. `port`: see
     /// [`Watch::about`].
-    pub(super) fn new(engine: &Engine, port: Option<u16>) -> Option<Self> {
+    pub(super) fn new<S: Source>(engine: &Engine<S>, port: Option<u16>) -> Option<Self> {
         let never = Unknown::because("not looked at yet");
         Some(Self {
             keeper: Keeper::new(engine.facts()?.clone(), never),

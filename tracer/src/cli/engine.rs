@@ -19,8 +19,10 @@ use crate::bpf::plan::Plan;
 use crate::event::{Event, Input};
 use crate::facts::Facts;
 use crate::filter::Filter;
+use crate::source::Source;
 use crate::source::facts::watcher::FactWatcher;
 use crate::source::live::{self, DRAIN_EVERY, Live};
+use crate::source::sampled::Sampled;
 
 /// Events taken from the ring at once, so that a flood of them cannot hold up a snapshot.
 const DRAIN_AT_ONCE: usize = 65_536;
@@ -158,8 +160,10 @@ impl Tap for NoTap {
 }
 
 /// Source and aggregator, running.
-pub struct Engine {
-    live: Live,
+pub struct Engine<S = Live> {
+    source: S,
+    /// What is worth saying about how it started.
+    notes: Vec<String>,
     /// The namespace asked for.
     netns: Option<PathBuf>,
     facts: Option<FactWatcher>,
@@ -186,19 +190,57 @@ impl Engine {
     ) -> Result<Self> {
         let filter = filter.resolve()?;
         let live = Live::start(&tracing.options(&filter, detail.level()), &filter)?;
+        Ok(Self::over(live, &filter, !filter.is_empty(), interval, duration))
+    }
+
+    /// Which hook each signal got.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        self.source.plan()
+    }
+}
+
+impl Engine<Sampled> {
+    /// Starts to look, without BPF.
+    ///
+    /// # Errors
+    ///
+    /// See [`Sampled::start`] and [`FilterArgs::resolve`].
+    pub fn sampled(
+        filter: &FilterArgs,
+        interval: Duration,
+        duration: Option<Duration>,
+    ) -> Result<Self> {
+        let filter = filter.resolve()?;
+        // All sockets are seen at one look, so minisockets are those of the rows, filter or not.
+        Ok(Self::over(Sampled::start(&filter)?, &filter, true, interval, duration))
+    }
+}
+
+impl<S: Source> Engine<S> {
+    /// `filtered`: see [`Settings::filtered`].
+    fn over(
+        mut source: S,
+        filter: &Filter,
+        filtered: bool,
+        interval: Duration,
+        duration: Option<Duration>,
+    ) -> Self {
         let settings = Settings {
             source: SourceKind::Live,
             host: host(),
             anchor: live::anchor(),
-            began: live.began(),
-            fidelity: live.fidelity(),
+            began: source.began(),
+            fidelity: source.fidelity(),
+            unseen: source.unseen(),
             filter: filter.describe(),
-            filtered: !filter.is_empty(),
+            filtered,
             interval_s: interval.as_secs_f64(),
         };
         let began = Instant::now();
-        Ok(Self {
-            live,
+        Self {
+            notes: source.take_notes(),
+            source,
             netns: filter.netns.as_ref().map(|(path, _)| PathBuf::from(path)),
             facts: None,
             aggregator: Aggregator::new(settings.clone()),
@@ -208,7 +250,7 @@ impl Engine {
             next: began,
             end: duration.map(|duration| began + duration),
             finished: false,
-        })
+        }
     }
 
     /// From now on also looks at what the doctor judges by, on a thread of its own, and tells it
@@ -216,7 +258,7 @@ impl Engine {
     pub fn watch_facts(&mut self) {
         match FactWatcher::start(self.netns.as_deref(), self.interval) {
             Ok(watcher) => self.facts = Some(watcher),
-            Err(error) => self.live.notes.push(format!("the doctor sees nothing here: {error:#}")),
+            Err(error) => self.notes.push(format!("the doctor sees nothing here: {error:#}")),
         }
     }
 
@@ -232,16 +274,10 @@ impl Engine {
         &self.settings
     }
 
-    /// Which hook each signal got.
-    #[must_use]
-    pub const fn plan(&self) -> &Plan {
-        self.live.plan()
-    }
-
     /// What is worth saying about how it started.
     #[must_use]
     pub fn notes(&self) -> &[String] {
-        &self.live.notes
+        &self.notes
     }
 
     /// Waits for the next interval and returns its snapshot; `None` after the last, which comes
@@ -249,7 +285,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// See [`Live::sample`].
+    /// See [`Source::sample`].
     pub fn next(&mut self, stop: &AtomicBool) -> Result<Option<Arc<Snapshot>>> {
         self.next_tapped(stop, &mut NoTap)
     }
@@ -258,7 +294,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// See [`Live::sample`] and [`Tap`].
+    /// See [`Source::sample`] and [`Tap`].
     pub fn next_tapped(
         &mut self,
         stop: &AtomicBool,
@@ -281,7 +317,7 @@ impl Engine {
                 std::thread::sleep(until.saturating_duration_since(now).min(DRAIN_EVERY));
             }
         }
-        let mut inputs = self.live.sample(self.finished)?;
+        let mut inputs = self.source.sample(self.finished)?;
         if let Some(facts) = self.facts.as_ref().and_then(FactWatcher::take) {
             // The tick stays the last.
             inputs.insert(inputs.len().saturating_sub(1), Input::Facts(Box::new(facts)));
@@ -305,9 +341,9 @@ impl Engine {
 
     /// Takes what waits on the ring, at most [`DRAIN_AT_ONCE`]; returns how many.
     fn drain(&mut self, tap: &mut impl Tap) -> Result<usize> {
-        let Self { live, aggregator, .. } = self;
+        let Self { source, aggregator, .. } = self;
         let mut failed = None;
-        let taken = live.drain(DRAIN_AT_ONCE, |event| {
+        let taken = source.drain(DRAIN_AT_ONCE, &mut |event| {
             aggregator.event(&event);
             if failed.is_none() {
                 failed = tap.event(&event).err();

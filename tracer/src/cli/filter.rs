@@ -165,6 +165,10 @@ fn resolve_netns(named: &str) -> Result<(String, u32)> {
         format!("/run/netns/{named}")
     };
     let inum = namespaces::inum_of(Path::new(&path)).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::PermissionDenied {
+            let what = format!("may not look at the network namespace {named} ({path}: {error})");
+            return Failure::environment(what).hint("run it as root: `sudo sockflow …`");
+        }
         Failure::usage(format!("there is no network namespace {named} ({path}: {error})"))
             .hint("list them: `lsns -t net` or `ip netns`")
     })?;

@@ -190,6 +190,7 @@ pub fn settings(run: &Run) -> Settings {
         anchor: run.anchor,
         began: run.began,
         fidelity: run.fidelity.clone(),
+        unseen: Vec::new(),
         filter: run.filter.clone(),
         filtered: run.filtered,
         interval_s: run.interval_s,

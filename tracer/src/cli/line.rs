@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
+use crate::aggregate::json;
 use crate::aggregate::snapshot::{Direction, PortRow, Severity, Snapshot};
 use crate::format::count;
 use crate::sanitize::sanitize;
@@ -24,8 +25,7 @@ pub fn print(
     zone: &TimeZone,
 ) -> io::Result<()> {
     if json {
-        serde_json::to_writer(&mut *out, snapshot)?;
-        out.write_all(b"\n")
+        writeln!(out, "{}", json::text(snapshot)?)
     } else {
         writeln!(out, "{}", line(snapshot, zone))
     }
@@ -72,13 +72,20 @@ pub fn line(snapshot: &Snapshot, zone: &TimeZone) -> String {
                 let _ = write!(out, " {name} {}", count(number));
             }
         }
-        let _ = write!(out, " opened {}", count(row.totals.opened));
+        if !snapshot.is_sampled() {
+            let _ = write!(out, " opened {}", count(row.totals.opened));
+        }
     }
     if rows.len() > PORTS {
         let _ = write!(out, " | +{} more", rows.len() - PORTS);
     }
-    let lost = &snapshot.lost;
-    let _ = write!(out, " | lost {}", lost.detail + lost.untracked + lost.missed + lost.ungrouped);
+    if snapshot.is_sampled() {
+        out.push_str(" | sampled");
+    } else {
+        let lost = &snapshot.lost;
+        let lost = lost.detail + lost.untracked + lost.missed + lost.ungrouped;
+        let _ = write!(out, " | lost {lost}");
+    }
     if snapshot.orphans.drift != 0 {
         let _ = write!(out, " drift {:+}", snapshot.orphans.drift);
     }

@@ -49,7 +49,8 @@ fn text(error: &clap::Error, subcommand: Option<&str>) -> String {
             out.push_str(line);
         }
     }
-    let hint = bare_port(error, subcommand).or(hint).unwrap_or_else(|| {
+    let meant = bare_port(error, subcommand).or_else(|| only_top_looks(error));
+    let hint = meant.or(hint).unwrap_or_else(|| {
         let command = subcommand.map(|name| format!(" {name}")).unwrap_or_default();
         format!("see what it takes: `sockflow{command} --help`")
     });
@@ -75,4 +76,12 @@ fn bare_port(error: &clap::Error, subcommand: Option<&str>) -> Option<String> {
         Some(_) => return None,
     };
     Some(format!("name the port: `sockflow {command} --port {port}`"))
+}
+
+/// `sockflow record --sampled`: what only looks has no events, and no totals worth a file.
+fn only_top_looks(error: &clap::Error) -> Option<String> {
+    let word = error.get(ContextKind::InvalidArg)?;
+    let is_meant = error.kind() == ErrorKind::UnknownArgument
+        && matches!(word, ContextValue::String(word) if word == "--sampled");
+    is_meant.then(|| "only top does without BPF: `sockflow top --sampled`".to_owned())
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use aya::{BtfError, EbpfError};
 use jiff::tz::TimeZone;
 
 use super::attending::Attending;
@@ -15,9 +16,11 @@ use super::filter::FilterArgs;
 use super::line;
 use super::screen::ScreenArgs;
 use super::units::{parse_duration, parse_interval};
+use crate::error::{Failure, Kind};
 use crate::playback::Mode;
 use crate::playback::live::LiveTape;
 use crate::playback::transport::Begin;
+use crate::source::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +30,9 @@ Examples:
   A line of text every 5 seconds for a minute, into a file:
       sudo sockflow top --interval 5s --duration 1m >orphans.log
   The orphans of each second, for a script:
-      sudo sockflow top --json | jq .orphans.host";
+      sudo sockflow top --json | jq .orphans.host
+  Without BPF, and without any privilege: what sock_diag and /proc show once a second:
+      sockflow top --sampled";
 
 /// Watch orphans, states and memory live
 ///
@@ -45,6 +50,12 @@ pub struct TopArgs {
     /// Print one sockflow.snapshot/1 object a line
     #[arg(long)]
     json: bool,
+    /// Do without BPF: only look, at sock_diag and /proc, once an interval
+    ///
+    /// Needs no privilege, and no BTF. Nothing is counted that comes and goes between two looks, so
+    /// there are no totals; as root it sees all namespaces and owners, else its own.
+    #[arg(long, conflicts_with_all = ["detail", "ring_size", "max_sockets", "btf", "verbose"])]
+    sampled: bool,
     /// Events to take in beside the totals: ends (orphans that ended badly), orphans, all
     #[arg(
         long,
@@ -70,13 +81,20 @@ impl TopArgs {
     ///
     /// See [`Engine::start`]; or the output cannot be written.
     pub fn run(self) -> Result<()> {
-        let engine =
-            Engine::start(&self.filter, &self.tracing, self.detail, self.interval, self.duration)?;
+        if self.sampled {
+            return self.show(Engine::sampled(&self.filter, self.interval, self.duration)?);
+        }
+        let (filter, tracing) = (&self.filter, &self.tracing);
+        let engine = Engine::start(filter, tracing, self.detail, self.interval, self.duration);
+        self.show(engine.map_err(offer_to_look)?)
+    }
+
+    fn show<S: Source + Send + 'static>(&self, engine: Engine<S>) -> Result<()> {
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
     }
 
-    fn lines(&self, mut engine: Engine) -> Result<()> {
+    fn lines<S: Source>(&self, mut engine: Engine<S>) -> Result<()> {
         for note in engine.notes() {
             eprintln!("sockflow: note: {note}");
         }
@@ -90,7 +108,7 @@ impl TopArgs {
         Ok(())
     }
 
-    fn screen(&self, mut engine: Engine) -> Result<()> {
+    fn screen<S: Source + Send + 'static>(&self, mut engine: Engine<S>) -> Result<()> {
         let mut options = self.screen.options("top");
         options.ports.clone_from(&self.filter.port);
         let tape = LiveTape::default();
@@ -114,6 +132,27 @@ impl TopArgs {
     }
 }
 
+/// Where this host cannot be traced, it can still be looked at.
+fn offer_to_look(mut error: anyhow::Error) -> anyhow::Error {
+    const LOOK: &str = "do without BPF: `sockflow top --sampled`";
+    if let Some(failure) = error.downcast_mut::<Failure>() {
+        if failure.kind == Kind::Environment {
+            failure.hint = Some(match failure.hint.take() {
+                Some(hint) => format!("{hint}, or {LOOK}"),
+                None => LOOK.to_owned(),
+            });
+        }
+        return error;
+    }
+    // Privilege alone need not be enough: a sandbox or a locked kernel refuses the system call.
+    let of_bpf = error.chain().any(|cause| cause.is::<EbpfError>() || cause.is::<BtfError>());
+    if of_bpf {
+        let failure = Failure::environment("this host refuses BPF programs");
+        return error.context(failure.hint(format!("see why: `sockflow probes`, or {LOOK}")));
+    }
+    error
+}
+
 /// A flag that SIGINT, SIGTERM and SIGHUP set, also where the shell had them ignored.
 ///
 /// # Errors
@@ -126,4 +165,29 @@ pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
     }
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_trace_is_told_how_to_look() {
+        let hint = |error: anyhow::Error| crate::error::report(&offer_to_look(error));
+        let plain = Failure::environment("no BTF").hint("boot another kernel");
+        let (text, code) = hint(anyhow::Error::new(plain).context("cannot trace"));
+        let expected = "hint: boot another kernel, or do without BPF: `sockflow top --sampled`";
+        assert!(text.ends_with(expected), "{text}");
+        assert_eq!(code, 3);
+        let refused = anyhow::Error::new(EbpfError::FileError {
+            path: "/sys/kernel/btf/vmlinux".into(),
+            error: std::io::ErrorKind::PermissionDenied.into(),
+        });
+        let (text, code) = hint(refused.context("cannot create the BPF maps"));
+        assert!(text.contains("refuses BPF") && text.ends_with("top --sampled`"), "{text}");
+        assert_eq!(code, 3);
+        let (text, code) = hint(Failure::usage("no such port").hint("look").into());
+        assert!(!text.contains("--sampled"), "{text}");
+        assert_eq!(code, 2);
+    }
 }

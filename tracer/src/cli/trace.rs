@@ -17,6 +17,7 @@ use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};
 use crate::export::jsonl::{Lines, pressure_name};
 use crate::sanitize::sanitize;
+use crate::source::Source as _;
 use crate::source::live::{Live, anchor};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -61,7 +62,7 @@ impl TraceArgs {
     pub fn run(self) -> Result<()> {
         let filter = self.filter.resolve()?;
         let mut live = Live::start(&self.tracing.options(&filter, DETAIL_ALL), &filter)?;
-        for note in &live.notes {
+        for note in live.take_notes() {
             eprintln!("sockflow: note: {note}");
         }
         let stop = stop_on_signals()?;
@@ -96,7 +97,7 @@ impl TraceArgs {
                     lost = missing;
                 }
             }
-            live.drain(usize::MAX, |event| printer.event(&event));
+            live.drain(usize::MAX, &mut |event| printer.event(&event));
             if let Some(error) = printer.failed.take() {
                 return Err(error.into());
             }

@@ -15,7 +15,7 @@ use super::namespaces;
 use super::sock_diag::{Entry, Kind, SockDiag, StateMask};
 use crate::event::Direction;
 use crate::event::{DiagSample, DiagService, Network, Service};
-use crate::filter::{Filter, SocketIdentity};
+use crate::filter::Filter;
 
 /// Share of the time that dumps may take: one in this many.
 const TIME_SHARE: u32 = 50;
@@ -39,11 +39,11 @@ pub struct DiagSampler {
 
 /// What listeners dropped since the first sample.
 #[derive(Debug, Default)]
-struct Drops {
+pub(super) struct Drops {
     /// Each listener's own count when it was last seen, and in which sample that was.
     last: HashMap<u64, (u32, u32)>,
     /// By service.
-    total: BTreeMap<Service, u64>,
+    pub(super) total: BTreeMap<Service, u64>,
     samples: u32,
 }
 
@@ -54,13 +54,14 @@ impl Drops {
 
     /// One listener's count in this sample. One that was not there in the first has dropped all of
     /// it since then.
-    fn see(&mut self, service: Service, cookie: u64, count: u32) {
+    pub(super) fn see(&mut self, service: Service, cookie: u64, count: u32) {
         let known = self.last.insert(cookie, (count, self.samples));
         let before = known.map_or(if self.samples == 0 { count } else { 0 }, |(count, _)| count);
         *self.total.entry(service).or_default() += u64::from(count.wrapping_sub(before));
     }
 
-    fn end_sample(&mut self) {
+    /// The sample is complete.
+    pub(super) fn end_sample(&mut self) {
         self.samples = self.samples.wrapping_add(1);
         let now = self.samples;
         self.last.retain(|_, (_, seen)| now.wrapping_sub(*seen) <= Self::FORGOTTEN_AFTER);
@@ -190,18 +191,17 @@ fn listener(
     netns: u32,
     entry: &Entry,
 ) {
-    let identity = SocketIdentity {
-        local_port: entry.local.port(),
-        peer_port: 0,
-        peer: entry.peer.ip(),
-        is_ipv6: entry.ipv6,
-        netns,
-    };
+    let identity = entry.identity(netns);
     if !filter.passes_listener(&identity) {
         return;
     }
     let service = Service { port: identity.local_port, direction: Direction::In };
-    let listen = services.entry(service).or_default().listen.get_or_insert_default();
+    listens(services.entry(service).or_default(), drops, service, entry);
+}
+
+/// Counts a listener.
+pub(super) fn listens(seen: &mut DiagService, drops: &mut Drops, service: Service, entry: &Entry) {
+    let listen = seen.listen.get_or_insert_default();
     // Of a listener these are `sk_ack_backlog` and `sk_max_ack_backlog` (`tcp_diag_get_info`).
     listen.queued += u64::from(entry.rqueue);
     listen.backlog += u64::from(entry.wqueue);
@@ -215,13 +215,7 @@ fn count(
     listening: &HashSet<u16>,
     entry: &Entry,
 ) {
-    let identity = SocketIdentity {
-        local_port: entry.local.port(),
-        peer_port: entry.peer.port(),
-        peer: entry.peer.ip(),
-        is_ipv6: entry.ipv6,
-        netns,
-    };
+    let identity = entry.identity(netns);
     if !filter.passes_socket(&identity) {
         return;
     }
@@ -238,15 +232,19 @@ fn count(
     } else {
         Service { port: identity.peer_port, direction: Direction::Out }
     };
-    let seen = services.entry(service).or_default();
-    match (minisocket, entry.state) {
+    add(services.entry(service).or_default(), entry);
+}
+
+/// Counts a minisocket or an orphan.
+pub(super) fn add(seen: &mut DiagService, entry: &Entry) {
+    match (entry.kind == Kind::Minisocket, entry.state) {
         (true, TcpState::FinWait2) => seen.fin_wait2_minisockets += 1,
         (true, _) => seen.time_wait += 1,
         (false, _) => {
             let bytes = entry.memory.map_or(0, |memory| memory.charged().0);
             seen.orphans += 1;
             seen.orphan_bytes += bytes;
-            let network = Network::of(identity.peer);
+            let network = Network::of(entry.peer.ip());
             if seen.peers.len() < MAX_PEERS || seen.peers.contains_key(&network) {
                 let peer = seen.peers.entry(network).or_default();
                 peer.0 += 1;

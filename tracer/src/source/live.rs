@@ -13,11 +13,12 @@ use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
 use tracer_common::counters::{Counter, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
+use super::Source;
 use super::cgroups::Cgroups;
 use super::diag_sampler::DiagSampler;
 use super::gauges::{GaugeReader, Place};
 use super::groups::Groups;
-use super::own_cost::{Usage, UsageReader};
+use super::own_cost::Meter;
 use super::owners;
 use super::sock_diag::Kind;
 use crate::bpf::load::{Kernel, Options};
@@ -27,9 +28,9 @@ use crate::bpf::plan::Plan;
 use crate::bpf::probes::Signal;
 use crate::bpf::reconcile::{self, Living};
 use crate::bpf::standing::{self, Base, StandingMinisocket, StandingOwner, StandingSocket};
-use crate::event::{Direction, FidelityTable, Lost, OwnCost};
+use crate::event::{Direction, FidelityTable, Lost};
 use crate::event::{Event, Group, Input, Totals};
-use crate::filter::{Filter, SocketIdentity};
+use crate::filter::Filter;
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -45,8 +46,7 @@ pub struct Live {
     gauges: GaugeReader,
     first_gauges: Option<Gauges>,
     diag: DiagSampler,
-    usage: UsageReader,
-    last_usage: (Instant, Usage),
+    meter: Meter,
     cgroups: Cgroups,
     began: Monotonic,
     /// Missed runs that the table has been held against sock_diag for.
@@ -57,7 +57,7 @@ pub struct Live {
     /// Since when we have had more orphans than the kernel.
     too_many_since: Option<Instant>,
     /// How the start went, for people.
-    pub notes: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Live {
@@ -73,7 +73,7 @@ impl Live {
         };
         let mut gauges = GaugeReader::open(place)?;
         let first_gauges = Some(gauges.sample());
-        let mut usage = UsageReader::open().context("cannot read our own use of memory")?;
+        let meter = Meter::start().context("cannot read our own use of memory")?;
         let mut kernel = Kernel::load(options)?;
         if first_gauges.as_ref().and_then(|first| first.memory.pressure) == Some(true) {
             is_under_pressure(&mut kernel.ebpf)?;
@@ -101,7 +101,6 @@ impl Live {
         };
         maps.end_merging(kernel.has_cookies)?;
         standing::sweep_tombstones(&mut maps)?;
-        let last_usage = (Instant::now(), usage.sample());
         Ok(Self {
             kernel,
             maps,
@@ -110,8 +109,7 @@ impl Live {
             gauges,
             first_gauges,
             diag,
-            usage,
-            last_usage,
+            meter,
             cgroups: Cgroups::new(),
             began,
             reconciled: 0,
@@ -122,60 +120,10 @@ impl Live {
         })
     }
 
-    /// When tracing began.
-    #[must_use]
-    pub const fn began(&self) -> Monotonic {
-        self.began
-    }
-
     /// Which hook each signal got.
     #[must_use]
     pub const fn plan(&self) -> &Plan {
         &self.kernel.plan
-    }
-
-    /// How far each signal can be trusted.
-    #[must_use]
-    pub fn fidelity(&self) -> FidelityTable {
-        self.kernel.plan.fidelity()
-    }
-
-    /// One interval's inputs, ending in a tick. `thorough`: sample sock_diag even if it was
-    /// sampled shortly before (for the last snapshot of a run).
-    ///
-    /// # Errors
-    ///
-    /// A map cannot be read any more.
-    pub fn sample(&mut self, thorough: bool) -> Result<Vec<Input>> {
-        let mut inputs = Vec::with_capacity(6);
-        if let Some(first) = self.first_gauges.take() {
-            inputs.push(Input::Gauges(first));
-        }
-        if thorough {
-            let totals = self.totals()?;
-            let gauges = self.gauges.sample();
-            self.compare(&totals, &gauges);
-        }
-        self.reconcile(thorough)?;
-        let totals = self.totals()?;
-        // Right after the totals: the two are compared (drift).
-        let gauges = self.gauges.sample();
-        self.compare(&totals, &gauges);
-        inputs.push(Input::Gauges(gauges));
-        let listening: HashSet<u16> = totals
-            .groups
-            .iter()
-            .filter(|group| group.service.direction == Direction::In)
-            .map(|group| group.service.port)
-            .collect();
-        inputs.push(Input::Totals(totals));
-        let minisockets = !self.kernel.plan.is_hooked(Signal::TimeWait);
-        if let Some(sample) = self.diag.sample(&listening, minisockets, thorough) {
-            inputs.push(Input::Diag(sample));
-        }
-        inputs.push(Input::OwnCost(self.own_cost()));
-        inputs.push(Input::Tick(now()));
-        Ok(inputs)
     }
 
     /// After missed runs, or where we keep having more orphans than the kernel, takes out the records
@@ -233,14 +181,6 @@ impl Live {
         Ok(alive)
     }
 
-    /// Hands over the events that wait on the ring, at most `most`; returns how many.
-    pub fn drain(&mut self, most: usize, sink: impl FnMut(Event)) -> usize {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        self.maps.drain_events(&mut self.groups.owners, &self.kernel.reset_reasons, most, sink)
-    }
-
     fn totals(&mut self) -> Result<Totals> {
         let groups = self.groups.read(&mut self.maps, &mut self.cgroups)?;
         Ok(Totals {
@@ -292,17 +232,59 @@ impl Live {
         self.missed.set(self.missed.get().max(missed));
         Ok(self.missed.get())
     }
+}
 
-    fn own_cost(&mut self) -> OwnCost {
-        let (at, usage) = (Instant::now(), self.usage.sample());
-        let elapsed = at.duration_since(self.last_usage.0);
-        let cpu_percent = usage.cpu_percent_since(&self.last_usage.1, elapsed);
-        self.last_usage = (at, usage);
-        OwnCost {
-            cpu_percent,
-            rss_bytes: usage.rss.map_or(0, |bytes| bytes.0),
-            ..OwnCost::default()
+impl Source for Live {
+    fn began(&self) -> Monotonic {
+        self.began
+    }
+
+    fn fidelity(&self) -> FidelityTable {
+        self.kernel.plan.fidelity()
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// `thorough`: sample sock_diag even if it was sampled shortly before.
+    fn sample(&mut self, thorough: bool) -> Result<Vec<Input>> {
+        let mut inputs = Vec::with_capacity(6);
+        if let Some(first) = self.first_gauges.take() {
+            inputs.push(Input::Gauges(first));
         }
+        if thorough {
+            let totals = self.totals()?;
+            let gauges = self.gauges.sample();
+            self.compare(&totals, &gauges);
+        }
+        self.reconcile(thorough)?;
+        let totals = self.totals()?;
+        // Right after the totals: the two are compared (drift).
+        let gauges = self.gauges.sample();
+        self.compare(&totals, &gauges);
+        inputs.push(Input::Gauges(gauges));
+        let listening: HashSet<u16> = totals
+            .groups
+            .iter()
+            .filter(|group| group.service.direction == Direction::In)
+            .map(|group| group.service.port)
+            .collect();
+        inputs.push(Input::Totals(totals));
+        let minisockets = !self.kernel.plan.is_hooked(Signal::TimeWait);
+        if let Some(sample) = self.diag.sample(&listening, minisockets, thorough) {
+            inputs.push(Input::Diag(sample));
+        }
+        inputs.push(Input::OwnCost(self.meter.cost()));
+        inputs.push(Input::Tick(now()));
+        Ok(inputs)
+    }
+
+    fn drain(&mut self, most: usize, sink: &mut dyn FnMut(Event)) -> usize {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        self.maps.drain_events(&mut self.groups.owners, &self.kernel.reset_reasons, most, sink)
     }
 }
 
@@ -316,13 +298,7 @@ fn stood_before(
     let mut inodes = Vec::new();
     let mut cgroup_of = Vec::new();
     let asked = diag.dump_all(|netns, entry| {
-        let identity = SocketIdentity {
-            local_port: entry.local.port(),
-            peer_port: entry.peer.port(),
-            peer: entry.peer.ip(),
-            is_ipv6: entry.ipv6,
-            netns,
-        };
+        let identity = entry.identity(netns);
         if entry.kind == Kind::Minisocket {
             let (cookie, substate) = (entry.cookie, entry.state);
             minisockets.push(StandingMinisocket { cookie, substate, identity });

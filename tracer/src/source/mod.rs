@@ -2,6 +2,7 @@
 //! and nothing here draws conclusions.
 //!
 //! - [`live`]: the running kernel: the programs' maps, gauges and sock_diag, put together
+//! - [`sampled`]: the same without BPF: sock_diag and /proc, looked at once an interval
 //! - [`groups`]: the groups of the counters, read and given back
 //! - [`diag_sampler`]: sock_diag asked now and then, at a bounded cost
 //! - [`facts`]: what the doctor looks at
@@ -25,7 +26,40 @@ pub mod own_cost;
 pub mod owners;
 mod proc_file;
 pub mod processes;
+pub mod sampled;
 pub mod sock_diag;
 pub mod sysctls;
 #[cfg(test)]
 mod testing;
+
+use anyhow::Result;
+
+use crate::event::{Event, FidelityTable, Input};
+use crate::time::Monotonic;
+
+/// What an engine is driven by: a running kernel, seen one way or another.
+pub trait Source {
+    /// When it began to look.
+    fn began(&self) -> Monotonic;
+
+    /// How far each signal can be trusted.
+    fn fidelity(&self) -> FidelityTable;
+
+    /// What can't be seen at all, a sentence each; empty where `fidelity` says it all.
+    fn unseen(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What is worth saying about how it started, once.
+    fn take_notes(&mut self) -> Vec<String>;
+
+    /// One interval's inputs, ending in a tick. `thorough`: spare no cost, it is the last of a run.
+    ///
+    /// # Errors
+    ///
+    /// What it looks at cannot be read any more.
+    fn sample(&mut self, thorough: bool) -> Result<Vec<Input>>;
+
+    /// Hands over the events that wait, at most `most`; returns how many.
+    fn drain(&mut self, most: usize, sink: &mut dyn FnMut(Event)) -> usize;
+}

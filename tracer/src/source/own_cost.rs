@@ -4,11 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::proc_file::read_whole;
+use crate::event::OwnCost;
 use crate::gauges::{Bytes, Pages};
 
 /// What this process has used.
@@ -63,6 +64,38 @@ impl UsageReader {
         Usage {
             cpu: cpu.try_into().unwrap_or_default(),
             rss: rss.map(|pages| pages.bytes(self.page)),
+        }
+    }
+}
+
+/// Tells what was used from one time it is asked to the next.
+#[derive(Debug)]
+pub struct Meter {
+    reader: UsageReader,
+    last: (Instant, Usage),
+}
+
+impl Meter {
+    /// Begins now.
+    ///
+    /// # Errors
+    /// Without /proc.
+    pub fn start() -> io::Result<Self> {
+        let mut reader = UsageReader::open()?;
+        let last = (Instant::now(), reader.sample());
+        Ok(Self { reader, last })
+    }
+
+    /// What was used since the last time.
+    pub fn cost(&mut self) -> OwnCost {
+        let (at, usage) = (Instant::now(), self.reader.sample());
+        let elapsed = at.duration_since(self.last.0);
+        let cpu_percent = usage.cpu_percent_since(&self.last.1, elapsed);
+        self.last = (at, usage);
+        OwnCost {
+            cpu_percent,
+            rss_bytes: usage.rss.map_or(0, |bytes| bytes.0),
+            ..OwnCost::default()
         }
     }
 }

@@ -23,6 +23,7 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 use tracer_common::state::TcpState;
 
 use super::namespaces;
+use crate::filter::SocketIdentity;
 use crate::gauges::Bytes;
 
 /// A set of states.
@@ -122,6 +123,18 @@ impl Entry {
     pub const TIMER_RETRANSMIT: u8 = 1;
     /// The peer's window is closed, and is asked about from time to time (`ICSK_TIME_PROBE0`).
     pub const TIMER_PROBE: u8 = 4;
+
+    /// What a filter is asked about. A listener's peer has port 0.
+    #[must_use]
+    pub const fn identity(&self, netns: u32) -> SocketIdentity {
+        SocketIdentity {
+            local_port: self.local.port(),
+            peer_port: self.peer.port(),
+            peer: self.peer.ip(),
+            is_ipv6: self.ipv6,
+            netns,
+        }
+    }
 
     /// Whether it is an orphan: closed, and still there.
     ///

@@ -18,6 +18,7 @@ fn settings() -> Settings {
         anchor: ClockAnchor { monotonic: Monotonic(0), wall: Wall(1_795_365_730_000_000_000) },
         began: Monotonic(5),
         fidelity: BTreeMap::new(),
+        unseen: Vec::new(),
         filter: String::new(),
         filtered: false,
         interval_s: 1.0,

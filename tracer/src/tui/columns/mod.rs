@@ -30,6 +30,8 @@ pub(crate) enum Value<R> {
     },
     /// Sockets or connections, as trustworthy as the signal.
     Count(&'static str, fn(&R) -> u64),
+    /// How often something happened, as trustworthy as the signal's counts.
+    Total(&'static str, fn(&R) -> u64),
     Orphans(fn(&R) -> u64),
     /// Of orphans, bytes.
     Memory(fn(&R) -> u64),
@@ -46,12 +48,11 @@ impl<R> Column<R> {
         match &self.value {
             Value::Text { text, .. } => text(row, cells),
             Value::Count(signal, value) => cells.count(signal, value(row)),
+            Value::Total(signal, value) => cells.total(signal, value(row)),
             Value::Orphans(value) => cells.orphans(value(row)),
             Value::Memory(value) => cells.orphan_text(&format::bytes(value(row))),
             Value::Growth(value) => cells.orphan_text(&format::change(value(row))),
-            Value::Rate(signal, value) => {
-                cells.mark(cells.trust(signal), &format::short(value(row)))
-            }
+            Value::Rate(signal, value) => cells.per_s(signal, value(row)),
             Value::Millis(value) => cells.millis(value(row)),
         }
     }
@@ -60,9 +61,10 @@ impl<R> Column<R> {
     pub(crate) fn compare(&self, a: &R, b: &R) -> Ordering {
         match &self.value {
             Value::Text { order, .. } => order(a, b),
-            Value::Count(_, value) | Value::Orphans(value) | Value::Memory(value) => {
-                value(a).cmp(&value(b))
-            }
+            Value::Count(_, value)
+            | Value::Total(_, value)
+            | Value::Orphans(value)
+            | Value::Memory(value) => value(a).cmp(&value(b)),
             Value::Growth(value) | Value::Rate(_, value) | Value::Millis(value) => {
                 value(a).total_cmp(&value(b))
             }
@@ -86,10 +88,18 @@ pub(crate) struct Cells<'a> {
 }
 
 impl Cells<'_> {
-    /// How far `signal` can be trusted; an unnamed one is not doubted.
+    /// How far `signal` can be trusted; an unnamed one is not doubted. `reset` is either way.
     pub(crate) fn trust(&self, signal: &str) -> Fidelity {
+        if signal == "reset" {
+            return self.trust("reset_in").max(self.trust("reset_out"));
+        }
         let known = self.fidelity.get(signal);
         known.copied().unwrap_or(Fidelity::Exact)
+    }
+
+    /// How far what counts its occurrences can be trusted.
+    pub(crate) fn trust_in_total(&self, signal: &str) -> Fidelity {
+        self.trust(signal).of_totals()
     }
 
     /// Orphans need both ends: the number is as good as the worse.
@@ -109,9 +119,18 @@ impl Cells<'_> {
         self.mark(self.trust(signal), &format::count(number))
     }
 
+    pub(crate) fn total(&self, signal: &str, number: u64) -> String {
+        self.mark(self.trust_in_total(signal), &format::count(number))
+    }
+
+    /// How often it happens, a second, without a unit.
+    pub(crate) fn per_s(&self, signal: &str, rate: f64) -> String {
+        self.mark(self.trust_in_total(signal), &format::short(rate))
+    }
+
     /// Times are differences between state changes.
     pub(crate) fn millis(&self, ms: f64) -> String {
-        self.mark(self.trust("state"), &format::millis(ms))
+        self.mark(self.trust_in_total("state"), &format::millis(ms))
     }
 
     pub(crate) fn orphans(&self, number: u64) -> String {

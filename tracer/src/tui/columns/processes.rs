@@ -29,8 +29,8 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
     Column { name: "+/s", short: "+/s", rank: 2, value: Value::Growth(|row| row.growth_per_s) },
     count("ESTAB", 4, |row| row.states.established),
     count("CLOSE-WAIT", 5, |row| row.states.close_wait),
-    count("OPENED", 8, |row| row.totals.opened),
-    count("CLOSED", 9, |row| row.totals.closed),
+    total("OPENED", 8, |row| row.totals.opened),
+    total("CLOSED", 9, |row| row.totals.closed),
     Column {
         name: "PORTS",
         short: "PORTS",
@@ -54,6 +54,10 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
 
 const fn count(name: &'static str, rank: u8, value: fn(&ProcessRow) -> u64) -> Column<ProcessRow> {
     Column { name, short: name, rank, value: Value::Count("state", value) }
+}
+
+const fn total(name: &'static str, rank: u8, value: fn(&ProcessRow) -> u64) -> Column<ProcessRow> {
+    Column { name, short: name, rank, value: Value::Total("state", value) }
 }
 
 /// `httpdns`, `httpdns (gone)`, `unknown`.

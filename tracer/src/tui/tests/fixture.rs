@@ -116,6 +116,7 @@ pub(crate) fn crisis() -> Snapshot {
             ("mem_pressure", Fidelity::Sampled),
             ("owner", Fidelity::Exact),
         ]),
+        unseen: Vec::new(),
         own_cost: OwnCost { cpu_percent: 0.9, rss_bytes: 39_845_888, events_per_s: 412_000.0 },
         verdict: Verdict {
             severity: Severity::Crit,

@@ -72,14 +72,38 @@ fn far_from_the_limit_the_axis_follows_the_data() {
 fn numbers_that_are_not_exact_are_marked() {
     let mut snapshot = fixture::crisis();
     for (signal, fidelity) in [
-        ("state", Fidelity::Sampled),
-        ("orphan_begin", Fidelity::Derived),
+        ("state", Fidelity::Derived),
+        ("orphan_begin", Fidelity::Sampled),
         ("owner", Fidelity::Derived),
         ("time_wait", Fidelity::Absent),
     ] {
         snapshot.fidelity.insert(signal, fidelity);
     }
     one("fidelity_120x40", snapshot, (120, 40));
+}
+
+#[test]
+fn without_bpf_the_screen_says_so_and_shows_no_total() {
+    let mut snapshot = fixture::crisis();
+    for signal in ["state", "orphan_begin", "orphan_end", "time_wait", "owner"] {
+        snapshot.fidelity.insert(signal, Fidelity::Sampled);
+    }
+    for signal in ["end_reason", "reset_in", "reset_out"] {
+        snapshot.fidelity.insert(signal, Fidelity::Absent);
+    }
+    snapshot.orphans.drift = -3;
+    snapshot.unseen = vec![
+        "what comes and goes between two looks: connections opened and closed".into(),
+        "whose the sockets of other users' processes are (CAP_SYS_PTRACE)".into(),
+    ];
+    for size in [(80, 24), (200, 50)] {
+        let mut model = model(snapshot.clone(), size, Symbols::UTF8);
+        assert_snapshot!(format!("sampled_{}x{}", size.0, size.1), picture(&model));
+        tell(&mut model, [Message::Trust]);
+        assert_snapshot!(format!("sampled_trust_{}x{}", size.0, size.1), picture(&model));
+        tell(&mut model, [Message::Trust, Message::Open]);
+        assert_snapshot!(format!("sampled_port_{}x{}", size.0, size.1), picture(&model));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tracer_common::state::TcpState;
 
 use super::page::{Contents, Panel, panel_width};
 use super::paint::{field, span, wrap};
-use crate::aggregate::snapshot::{Direction, PortRow, Snapshot, States, Totals};
+use crate::aggregate::snapshot::{Direction, Fidelity, PortRow, Snapshot, States, Totals};
 use crate::format;
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, ports};
@@ -262,17 +262,20 @@ impl Page<'_> {
         let (a, b) = (&self.before.snapshot.totals, &self.after.snapshot.totals);
         let seconds = self.seconds();
         let room = self.cells.saturating_sub(NAMES) / 3;
-        type Total = (&'static str, fn(&Totals) -> u64);
+        type Total = (&'static str, &'static str, fn(&Totals) -> u64);
         let totals: [Total; 6] = [
-            ("opened", |it| it.opened),
-            ("closed", |it| it.closed),
-            ("orphaned", |it| it.orphaned),
-            ("to TIME-WAIT", |it| it.time_wait),
-            ("RST in", |it| it.resets_in),
-            ("RST out", |it| it.resets_out),
+            ("opened", "state", |it| it.opened),
+            ("closed", "state", |it| it.closed),
+            ("orphaned", "orphan_begin", |it| it.orphaned),
+            ("to TIME-WAIT", "time_wait", |it| it.time_wait),
+            ("RST in", "reset_in", |it| it.resets_in),
+            ("RST out", "reset_out", |it| it.resets_out),
         ];
         let mut lines = vec![self.columns("", ["", "sockets", "/s"], self.looks.theme.dim)];
-        lines.extend(totals.iter().map(|(name, of)| {
+        lines.extend(totals.iter().map(|(name, signal, of)| {
+            if !self.is_counted(signal) {
+                return self.columns(name, ["", "-", "-"], self.style(false));
+            }
             let number = of(b).saturating_sub(of(a));
             let count = fitting(format::count(number), number as f64, room);
             let rate = if seconds > 0.0 { number as f64 / seconds } else { f64::NAN };
@@ -289,13 +292,28 @@ impl Page<'_> {
             title: "a second, then and then",
             lines: vec![
                 self.heads("times"),
-                self.rate("opened", x.opened, y.opened),
-                self.rate("closed", x.closed, y.closed),
-                self.rate("orphaned", x.orphaned, y.orphaned),
+                self.total_rate("opened", "state", x.opened, y.opened),
+                self.total_rate("closed", "state", x.closed, y.closed),
+                self.total_rate("orphaned", "orphan_begin", x.orphaned, y.orphaned),
                 self.rate("orphans +", growth(a), growth(b)),
-                self.rate("RST in", x.resets_in, y.resets_in),
-                self.rate("RST out", x.resets_out, y.resets_out),
+                self.total_rate("RST in", "reset_in", x.resets_in, y.resets_in),
+                self.total_rate("RST out", "reset_out", x.resets_out, y.resets_out),
             ],
+        }
+    }
+
+    /// Whether a signal's occurrences are counted; else there is no number to show.
+    fn is_counted(&self, signal: &str) -> bool {
+        let fidelity = &self.after.snapshot.fidelity;
+        let cells = Cells { symbols: self.looks.symbols, fidelity };
+        cells.trust_in_total(signal) != Fidelity::Absent
+    }
+
+    fn total_rate(&self, name: &str, signal: &str, before: f64, after: f64) -> Line<'static> {
+        if self.is_counted(signal) {
+            self.rate(name, before, after)
+        } else {
+            self.columns(name, ["-", "-", "-"], self.style(false))
         }
     }
 

@@ -129,15 +129,20 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
     let column = looks.symbols.column();
     let down = looks.symbols.down();
     let arrows = || pair(format!("  {down}"), format!("  {down}"), theme.border);
-    let opened = snapshot.totals_per_s.opened;
-    let closed = snapshot.totals_per_s.closed;
+    let cells = Cells { symbols: looks.symbols, fidelity: &snapshot.fidelity };
+    let happened = |rate| match cells.per_s("state", rate).as_str() {
+        "-" => String::from("-"),
+        rate => format!("{rate}/s"),
+    };
+    let opened = happened(snapshot.totals_per_s.opened);
+    let closed = happened(snapshot.totals_per_s.closed);
 
     let mut lines = vec![
         Line::from(vec![
             span(format!(" {} ", estab.name), theme.dim),
             span(estab.count.clone(), theme.strong),
             span(format!("  {}  ", estab.rate), theme.text),
-            span(format!("{}/s opened", format::short(opened)), theme.dim),
+            span(format!("{opened} opened"), theme.dim),
         ]),
         pair(format!("  {column} we close"), format!("  {column} peer closes"), theme.border),
         arrows(),
@@ -149,7 +154,7 @@ pub(crate) fn tall(model: &Model, area: Rect, buf: &mut Buffer) {
         arrows(),
         Line::from(vec![
             span(field(looks, &format!(" {}", time_wait.name), half, true), theme.dim),
-            span(format!("closed {}/s", format::short(closed)), theme.dim),
+            span(format!("closed {closed}"), theme.dim),
         ]),
         Line::from(span(format!("   {}", number(&time_wait)), theme.strong)),
     ];

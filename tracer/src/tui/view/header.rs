@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::paint::{put, span, wrap};
-use crate::aggregate::snapshot::{Lost, Severity, Snapshot, SourceKind};
+use crate::aggregate::snapshot::{Fidelity, Lost, Severity, Snapshot, SourceKind};
 use crate::format;
 use crate::playback::{Mode, Speed, Timeline};
 use crate::sanitize::width;
@@ -76,16 +76,19 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
         }
     }
 
-    let events = format::short(snapshot.own_cost.events_per_s);
-    segments.push(Segment::new(
-        4,
-        theme.text,
-        format!("{events} events/s"),
-        format!("{events} ev/s"),
-    ));
-    segments.push(lost(model, &snapshot.lost));
+    let mut mark = "";
+    if snapshot.is_sampled() {
+        // In place of what was lost, and as hard to miss: all that happened between two looks.
+        mark = symbols.fidelity(Fidelity::Sampled);
+        segments.push(Segment::new(10, theme.lost, "SAMPLED, no BPF", "SAMPLED"));
+    } else {
+        let events = format::short(snapshot.own_cost.events_per_s);
+        let (long, short) = (format!("{events} events/s"), format!("{events} ev/s"));
+        segments.push(Segment::new(4, theme.text, long, short));
+        segments.push(lost(model, &snapshot.lost));
+    }
     if snapshot.orphans.drift != 0 {
-        let drift = format!("drift {:+}", snapshot.orphans.drift);
+        let drift = format!("drift {mark}{:+}", snapshot.orphans.drift);
         segments.push(Segment::new(8, theme.lost, drift.clone(), drift));
     }
     // What recording cost once is no news.

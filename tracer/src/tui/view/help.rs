@@ -83,7 +83,7 @@ fn owned(entries: &[(&str, &str)]) -> Vec<(String, String)> {
     entries.iter().map(own).collect()
 }
 
-fn marks(looks: &Looks) -> [(&'static str, &'static str); 11] {
+fn marks(looks: &Looks) -> [(&'static str, &'static str); 12] {
     use crate::aggregate::snapshot::Fidelity;
     let symbols = looks.symbols;
     [
@@ -96,6 +96,7 @@ fn marks(looks: &Looks) -> [(&'static str, &'static str); 11] {
             "before a number: sampled, looked at from time to time",
         ),
         ("-", "in place of a number: this kernel does not tell"),
+        ("SAMPLED", "in line 1: without BPF; what comes and goes between two looks is not counted"),
         ("lost N", "in line 1: what was not counted, by kind; w says what that affects"),
         ("drift N", "in line 1: our orphans minus the kernel's, when they differ"),
         ("L P", "on the tcp_mem bar: pressure ends below L and begins at P; the end is high"),

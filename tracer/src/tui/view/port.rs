@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         }
         let per_second = |signal: &str, rate: f64| {
             let text = format!("{}/s", format::short(rate));
-            self.cells.mark(self.cells.trust(signal), &text)
+            self.cells.mark(self.cells.trust_in_total(signal), &text)
         };
         let (opened, closed) =
             (per_second("state", row.opened_per_s), per_second("state", row.closed_per_s));
@@ -180,7 +180,7 @@ impl<'a> Writer<'a> {
             ("other", ends.other),
         ];
         let total = ways.iter().map(|(_, number)| *number).fold(0, u64::saturating_add);
-        let trust = self.cells.trust("orphan_end");
+        let trust = self.cells.trust_in_total("orphan_end");
         let line = |(label, number): &(&str, u64)| {
             let text = self.cells.mark(trust, &format::count(*number));
             self.shared(label, &text, *number, total)
@@ -232,18 +232,17 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn totals(&self, totals: &Totals) -> Panel {
-        let resets =
-            format!("{} / {}", format::count(totals.resets_in), format::count(totals.resets_out));
-        let orphaned =
-            self.cells.mark(self.cells.trust("orphan_begin"), &format::count(totals.orphaned));
+        let total = |signal, number| self.cells.total(signal, number);
+        let resets_in = total("reset_in", totals.resets_in);
+        let resets = format!("{resets_in} / {}", total("reset_out", totals.resets_out));
         Panel {
             title: "since tracing began",
             lines: vec![
-                self.fact("stood before", &self.cells.count("state", totals.standing)),
-                self.fact("opened", &self.cells.count("state", totals.opened)),
-                self.fact("closed", &self.cells.count("state", totals.closed)),
-                self.fact("orphaned", &orphaned),
-                self.fact("to TIME-WAIT", &self.cells.count("time_wait", totals.time_wait)),
+                self.fact("stood before", &total("state", totals.standing)),
+                self.fact("opened", &total("state", totals.opened)),
+                self.fact("closed", &total("state", totals.closed)),
+                self.fact("orphaned", &total("orphan_begin", totals.orphaned)),
+                self.fact("to TIME-WAIT", &total("time_wait", totals.time_wait)),
                 self.fact("resets in / out", &resets),
             ],
         }

@@ -13,7 +13,8 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let Some(snapshot) = model.shown() else {
         return vec![Line::from(span("no data yet", looks.theme.dim))];
     };
-    let mut lines = fidelity(looks, snapshot, cells);
+    let mut lines = unseen(looks, snapshot, cells);
+    lines.extend(fidelity(looks, snapshot, cells));
     lines.push(Line::default());
     lines.extend(losses(looks, snapshot, cells));
     lines.push(Line::default());
@@ -40,7 +41,7 @@ fn entry(
     text: &str,
     cells: usize,
 ) -> Vec<Line<'static>> {
-    const NAME: usize = 14;
+    const NAME: usize = 16;
     const VALUE: usize = 12;
     let style = if loud { looks.theme.lost } else { looks.theme.strong };
     let beside = cells >= 60;
@@ -55,6 +56,23 @@ fn entry(
     lines.extend(words.map(|text| {
         Line::from(vec![span(" ".repeat(indent), looks.theme.text), span(text, looks.theme.text)])
     }));
+    lines
+}
+
+/// What no signal has: first, because it is most.
+fn unseen(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
+    if snapshot.unseen.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![Line::from(span("not seen, without BPF", looks.theme.title))];
+    for unseen in &snapshot.unseen {
+        let words = wrap(looks, unseen, cells.saturating_sub(2), 3).into_iter().enumerate();
+        lines.extend(words.map(|(at, text)| {
+            let lead = if at == 0 { "- " } else { "  " };
+            Line::from(span(format!("{lead}{text}"), looks.theme.text))
+        }));
+    }
+    lines.push(Line::default());
     lines
 }
 
@@ -96,7 +114,12 @@ fn affects(signal: &str) -> &'static str {
 
 fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(span("lost since tracing began", looks.theme.title))];
-    for (kind, number) in kinds(&snapshot.lost) {
+    // Nothing is counted, so nothing that was is lost.
+    let lost = if snapshot.is_sampled() { None } else { Some(kinds(&snapshot.lost)) };
+    if lost.is_none() {
+        lines = vec![Line::from(span("held against the kernel", looks.theme.title))];
+    }
+    for (kind, number) in lost.into_iter().flatten() {
         let affected = match kind {
             "detail" => "single events had no room; totals and states are not affected",
             "untracked" => "sockets had no room in the table; missing in states and totals",
@@ -124,8 +147,10 @@ fn cost(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>> 
     lines.extend(entry(looks, "cpu", &cpu, false, text, cells));
     let memory = format::bytes(cost.rss_bytes);
     lines.extend(entry(looks, "memory", &memory, false, "resident", cells));
-    let events = format!("{}/s", format::short(cost.events_per_s));
-    let text = "state changes counted in the kernel";
-    lines.extend(entry(looks, "events", &events, false, text, cells));
+    if !snapshot.is_sampled() {
+        let events = format!("{}/s", format::short(cost.events_per_s));
+        let text = "state changes counted in the kernel";
+        lines.extend(entry(looks, "events", &events, false, text, cells));
+    }
     lines
 }
