@@ -62,6 +62,30 @@ pub enum Counter {
 
 const _: () = assert!((Counter::AcceptOverflows as usize) < GROUP_WORDS);
 
+/// The word that counts the orphans now in the state with this number (population), if orphans are
+/// counted in it.
+///
+/// By arithmetic: to the kernel's verifier a branch for each state, with a constant of its own,
+/// would be paths that it walks to the end of the program one by one.
+#[must_use]
+pub const fn orphans_in(state: u8) -> Option<usize> {
+    const FIRST: u32 = Counter::OrphansFinWait1 as u32;
+    /// A state's word, two bits each, from [`FIRST`] on.
+    const PLACES: u32 = (Counter::OrphansLastAck as u32 - FIRST)
+        << (2 * TcpState::LastAck.number())
+        | (Counter::OrphansClosing as u32 - FIRST) << (2 * TcpState::Closing.number())
+        | (Counter::OrphansFinWait2 as u32 - FIRST) << (2 * TcpState::FinWait2.number());
+    const STATES: u32 = 1 << TcpState::FinWait1.number()
+        | 1 << TcpState::LastAck.number()
+        | 1 << TcpState::Closing.number()
+        | 1 << TcpState::FinWait2.number();
+    let state = state & 15;
+    if (STATES >> state) & 1 == 0 {
+        return None;
+    }
+    Some((FIRST + ((PLACES >> (2 * state)) & 3)) as usize)
+}
+
 /// Why an orphan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -361,5 +385,19 @@ mod tests {
         born_here.merge(&left_there);
         assert_eq!(born_here.in_state(TcpState::Established), 0);
         assert_eq!(born_here.total(Counter::FinWait1MaxNs), 7);
+    }
+
+    #[test]
+    fn orphans_are_counted_in_the_states_that_they_can_be_in() {
+        for number in 0..16 {
+            let counter = match TcpState::from_number(number) {
+                Some(TcpState::FinWait1) => Some(Counter::OrphansFinWait1),
+                Some(TcpState::LastAck) => Some(Counter::OrphansLastAck),
+                Some(TcpState::Closing) => Some(Counter::OrphansClosing),
+                Some(TcpState::FinWait2) => Some(Counter::OrphansFinWait2),
+                _ => None,
+            };
+            assert_eq!(orphans_in(number), counter.map(|counter| counter as usize), "{number}");
+        }
     }
 }

@@ -11,29 +11,35 @@ use crate::maps::{FREE_GROUPS, GROUP_INDEX, SERVICES};
 use crate::task::Process;
 use crate::totals::{NOEXIST, lose};
 
-/// The group of a service and an owner (`None`: unknown), made if it is new.
+/// The group of a service and an owner (`None`: unknown; else the current process), made if it is
+/// new.
 #[inline(always)]
 pub(crate) fn find_or_make(port: u16, direction: u8, process: Option<Process>) -> u32 {
-    let key = match process {
-        Some(process) => GroupKey {
-            port,
-            direction,
-            pad: 0,
-            tgid: process.tgid,
-            start_ticks: process.start_ticks(),
-        },
-        None => GroupKey { port, direction, pad: 0, tgid: 0, start_ticks: 0 },
-    };
-    match GROUP_INDEX.get_ptr(key) {
-        // SAFETY: an aligned value from the map, written once before it became visible.
-        Some(info) => unsafe { (*info).index },
-        None => make(&key, process),
+    let (port, direction) = (u32::from(port), u32::from(direction));
+    match process {
+        Some(process) => sf_group(port, direction, process.tgid, process.start_ticks(), 1),
+        None => sf_group(port, direction, 0, 0, 0),
     }
 }
 
-/// A function of its own: rare, wanted in many places, and its stack would be added to theirs.
+// The verifier walks a global function once and by itself, however many paths lead to it. For that
+// it may take numbers only (`btf_prepare_func_args`, `kernel/bpf/btf.c`).
+
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn make(key: &GroupKey, process: Option<Process>) -> u32 {
+extern "C" fn sf_group(
+    port: u32,
+    direction: u32,
+    tgid: u32,
+    start_ticks: u32,
+    is_current: u32,
+) -> u32 {
+    let key = GroupKey { port: port as u16, direction: direction as u8, pad: 0, tgid, start_ticks };
+    if let Some(info) = GROUP_INDEX.get_ptr(key) {
+        // SAFETY: an aligned value from the map, written once before it became visible.
+        return unsafe { (*info).index };
+    }
+    let process = if is_current != 0 { Process::current() } else { None };
     if !owner_passes(key.tgid, process) {
         return GROUP_OUTSIDE;
     }
@@ -53,7 +59,7 @@ fn make(key: &GroupKey, process: Option<Process>) -> u32 {
     // Another CPU was faster, or there is no room.
     let _ = FREE_GROUPS.push(index, 0);
     match GROUP_INDEX.get_ptr(key) {
-        // SAFETY: as in `find_or_make`.
+        // SAFETY: as above.
         Some(info) => unsafe { (*info).index },
         None => {
             lose(Loss::Ungrouped);
@@ -65,15 +71,23 @@ fn make(key: &GroupKey, process: Option<Process>) -> u32 {
 /// The group that a socket accepted on `port` joins, and the listener's process id (0: unknown).
 #[inline(always)]
 pub(crate) fn of_accepted(netns: u32, port: u16) -> (u32, u32) {
+    let packed = sf_group_of_accepted(netns, u32::from(port));
+    ((packed >> 32) as u32, packed as u32)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sf_group_of_accepted(netns: u32, port: u32) -> u64 {
+    let port = port as u16;
     let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     if let Some(info) = SERVICES.get_ptr(key) {
         // SAFETY: an aligned value from the map; a torn read can only mix two listeners of one
         // service, and `close()` sets the owner right.
-        return unsafe { ((*info).group, (*info).tgid) };
+        return unsafe { u64::from((*info).group) << 32 | u64::from((*info).tgid) };
     }
     let group = find_or_make(port, DIRECTION_IN, None);
     let _ = SERVICES.insert(key, ServiceInfo { group, tgid: 0, listeners: 0 }, NOEXIST);
-    (group, 0)
+    u64::from(group) << 32
 }
 
 /// Whether `port` is a listening port of this namespace, as far as is known.
@@ -86,10 +100,17 @@ pub(crate) fn is_service(netns: u32, port: u16) -> bool {
 /// process listens on the same port too (then the owner is unknown until `close()`).
 #[inline(always)]
 pub(crate) fn listen_begins(netns: u32, port: u16, group: u32, tgid: u32) {
+    sf_listen_begins(netns, u32::from(port), group, tgid);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sf_listen_begins(netns: u32, port: u32, group: u32, tgid: u32) -> u32 {
+    let port = port as u16;
     let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     let Some(info) = SERVICES.get_ptr_mut(key) else {
         let _ = SERVICES.insert(key, ServiceInfo { group, tgid, listeners: 1 }, NOEXIST);
-        return;
+        return 0;
     };
     // SAFETY: an aligned value from the map; `listen()` on one port of one namespace is rare and
     // serialised by the bind bucket's lock.
@@ -103,11 +124,19 @@ pub(crate) fn listen_begins(netns: u32, port: u16, group: u32, tgid: u32) {
         }
         (*info).listeners += 1;
     }
+    0
 }
 
 /// A socket stops listening.
 #[inline(always)]
 pub(crate) fn listen_ends(netns: u32, port: u16) {
+    sf_listen_ends(netns, u32::from(port));
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sf_listen_ends(netns: u32, port: u32) -> u32 {
+    let port = port as u16;
     let key = ServiceKey { netns, port, direction: DIRECTION_IN, pad: 0 };
     if let Some(info) = SERVICES.get_ptr_mut(key) {
         // SAFETY: as in `listen_begins`.
@@ -117,4 +146,5 @@ pub(crate) fn listen_ends(netns: u32, port: u16) {
             }
         }
     }
+    0
 }

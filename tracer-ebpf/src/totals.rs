@@ -7,10 +7,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use tracer_common::abi::{GROUP_OTHER, HistogramKey};
 use tracer_common::counters::{
-    Counter, GroupCounters, HostCounter, Loss, MiniCounter, MiniCounters, OrphanEnd,
+    Counter, GroupCounters, HostCounter, Loss, MiniCounter, MiniCounters, OrphanEnd, orphans_in,
 };
 use tracer_common::histogram::bucket_of;
-use tracer_common::state::TcpState;
 
 use crate::maps::{FIN_WAIT1_TIMES, HOST, LOSSES, MINI_TOTALS, RESET_REASONS, TOTALS};
 
@@ -62,16 +61,16 @@ impl Totals {
     /// An orphan enters a state.
     #[inline(always)]
     pub(crate) fn orphan_enters(self, state: u8) {
-        if let Some(counter) = orphan_counter(state) {
-            self.count(counter);
+        if let Some(word) = orphans_in(bounded(state) as u8) {
+            self.add_at(word, 1);
         }
     }
 
     /// An orphan leaves a state.
     #[inline(always)]
     pub(crate) fn orphan_leaves(self, state: u8) {
-        if let Some(counter) = orphan_counter(state) {
-            self.uncount(counter);
+        if let Some(word) = orphans_in(bounded(state) as u8) {
+            self.add_at(word, u64::MAX);
         }
     }
 
@@ -93,14 +92,23 @@ impl Totals {
                 *max = ns;
             }
         }
-        let key = HistogramKey { port, direction, pad: 0, bucket: bucket_of(ns) };
-        if let Some(count) = FIN_WAIT1_TIMES.get_ptr_mut(key) {
-            // SAFETY: an aligned word from the map, only ever added to atomically.
-            unsafe { add(count, 1) };
-        } else if FIN_WAIT1_TIMES.insert(key, 1, NOEXIST).is_err() {
-            lose(Loss::Histogram);
-        }
+        sf_fin_wait1_took(u32::from(port), u32::from(direction), ns);
     }
+}
+
+/// A global function, which the verifier walks once and by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sf_fin_wait1_took(port: u32, direction: u32, ns: u64) -> u32 {
+    let (port, direction) = (port as u16, direction as u8);
+    let key = HistogramKey { port, direction, pad: 0, bucket: bucket_of(ns) };
+    if let Some(count) = FIN_WAIT1_TIMES.get_ptr_mut(key) {
+        // SAFETY: an aligned word from the map, only ever added to atomically.
+        unsafe { add(count, 1) };
+    } else if FIN_WAIT1_TIMES.insert(key, 1, NOEXIST).is_err() {
+        lose(Loss::Histogram);
+    }
+    0
 }
 
 /// The minisocket counters of one service on this CPU.
@@ -187,7 +195,7 @@ unsafe fn add(word: *mut u64, value: u64) {
 }
 
 /// A state's word, with a bound that the verifier can see. The compiler knows the range of
-/// [`TcpState`] and would drop the mask, so it must not know where the number comes from.
+/// `TcpState` and would drop the mask, so it must not know where the number comes from.
 #[inline(always)]
 fn bounded(state: u8) -> usize {
     // SAFETY: a local variable.
@@ -196,21 +204,6 @@ fn bounded(state: u8) -> usize {
 
 /// `BPF_NOEXIST`: insert only what is not there.
 pub(crate) const NOEXIST: u64 = 1;
-
-#[inline(always)]
-fn orphan_counter(state: u8) -> Option<Counter> {
-    const FIN_WAIT1: u8 = TcpState::FinWait1.number();
-    const LAST_ACK: u8 = TcpState::LastAck.number();
-    const CLOSING: u8 = TcpState::Closing.number();
-    const FIN_WAIT2: u8 = TcpState::FinWait2.number();
-    match state {
-        FIN_WAIT1 => Some(Counter::OrphansFinWait1),
-        LAST_ACK => Some(Counter::OrphansLastAck),
-        CLOSING => Some(Counter::OrphansClosing),
-        FIN_WAIT2 => Some(Counter::OrphansFinWait2),
-        _ => None,
-    }
-}
 
 /// Counts a loss.
 #[inline(always)]

@@ -1,5 +1,7 @@
 //! The record of a socket: found, made, brought from group to group.
 
+use core::mem::MaybeUninit;
+
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
     CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED,
@@ -62,8 +64,19 @@ pub(crate) fn new_key(sock: Sock, cookie: u64) -> u64 {
 /// Makes an empty record: nothing is counted yet. `None` when there is no room.
 #[inline(always)]
 pub(crate) fn make(id: u64) -> Option<&'static mut SockRecord> {
-    // Zeroed as a whole: the kernel copies it byte by byte.
-    let record = SockRecord { group: GROUP_OUTSIDE, ..SockRecord::default() };
+    // Zeros, word by word and in place: the compiler would call a `memset` that goes byte by byte, for
+    // each new socket and on each path that the verifier walks.
+    let mut record = MaybeUninit::<SockRecord>::uninit();
+    let words = record.as_mut_ptr().cast::<u64>();
+    let mut word = 0;
+    while word < size_of::<SockRecord>() / 8 {
+        // SAFETY: within the record, which is made of whole words (asserted beside it).
+        unsafe { words.add(word).write_volatile(0) };
+        word += 1;
+    }
+    const { assert!(GROUP_OUTSIDE == 0, "nothing is counted for it yet") };
+    // SAFETY: all of it is written, and zeros are one of its values.
+    let record = unsafe { record.assume_init_ref() };
     // Losing a race is fine: the record is there then.
     let _ = SOCKETS.insert(id, record, NOEXIST);
     find(id)
@@ -151,14 +164,12 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
     if matches!(new, TcpState::SynSent) {
         record.direction = DIRECTION_OUT;
         record.service_port = peer_port;
-        if let Some(process) = Process::current() {
+        let process = Process::current();
+        if let Some(process) = process {
             record.tgid = process.tgid;
-            if passes {
-                record.group = group::find_or_make(peer_port, DIRECTION_OUT, Some(process));
-            }
         }
-        if passes && record.tgid == 0 {
-            record.group = group::find_or_make(peer_port, DIRECTION_OUT, None);
+        if passes {
+            record.group = group::find_or_make(peer_port, DIRECTION_OUT, process);
         }
         return;
     }

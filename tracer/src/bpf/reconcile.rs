@@ -16,11 +16,11 @@ use aya::maps::MapError;
 use tracer_common::abi::{
     FLAG_DESTROYED, FLAG_OPENED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OUTSIDE, MiniRecord, SockRecord,
 };
-use tracer_common::counters::{Counter, MiniCounter, MiniEnd, OrphanEnd};
+use tracer_common::counters::{Counter, MiniCounter, MiniEnd, OrphanEnd, orphans_in};
 use tracer_common::state::TcpState;
 
 use super::maps::{Maps, is_missing};
-use super::standing::{Base, mini_population, orphan_counter, service_of};
+use super::standing::{Base, mini_population, service_of};
 
 /// The full sockets there are, as far as could be seen.
 #[derive(Debug, Default)]
@@ -159,8 +159,8 @@ fn uncount(base: &mut Base, record: &SockRecord, replaced: bool) {
         base.subtract(record.group, Counter::Orphans as usize);
         let end = if replaced { OrphanEnd::TimeWait } else { OrphanEnd::Other };
         base.add(record.group, Counter::OrphanEnds as usize + end as usize);
-        if let Some(counter) = TcpState::from_number(record.state).and_then(orphan_counter) {
-            base.subtract(record.group, counter as usize);
+        if let Some(word) = orphans_in(record.state) {
+            base.subtract(record.group, word);
         }
     }
 }

@@ -12,7 +12,7 @@ use tracer_common::abi::{
     DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER,
     GROUP_OUTSIDE, GroupInfo, GroupKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,
 };
-use tracer_common::counters::{Counter, GroupCounters, MiniCounter};
+use tracer_common::counters::{Counter, GroupCounters, MiniCounter, orphans_in};
 use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
@@ -257,22 +257,11 @@ fn place(
     }
     if socket.orphan {
         base.add(group, Counter::Orphans as usize);
-        if let Some(counter) = orphan_counter(socket.state) {
-            base.add(group, counter as usize);
+        if let Some(word) = orphans_in(socket.state.number()) {
+            base.add(group, word);
         }
     }
     Ok(true)
-}
-
-/// The population of orphans in a state.
-pub(super) const fn orphan_counter(state: TcpState) -> Option<Counter> {
-    match state {
-        TcpState::FinWait1 => Some(Counter::OrphansFinWait1),
-        TcpState::LastAck => Some(Counter::OrphansLastAck),
-        TcpState::Closing => Some(Counter::OrphansClosing),
-        TcpState::FinWait2 => Some(Counter::OrphansFinWait2),
-        _ => None,
-    }
 }
 
 /// The group of a service and an owner, made if it is new.
