@@ -121,12 +121,12 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         record.fin_wait1_ns = emit::time(time);
     }
     if let Some(totals) = Totals::of(record.group) {
-        count(sock, totals, record, from, new, time);
+        count(sock, totals, record, from, old, new, time);
         orphan(sock, totals, record, old, new);
     }
     if matches!(new, TcpState::Close) {
         if from != to {
-            record.last_state = from;
+            record.last_state = last_state(from, old);
         }
         if matches!(old, TcpState::Listen) {
             group::listen_ends(sock.netns(), record.service_port);
@@ -141,7 +141,7 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         }
         let told = if accepted { old.number() } else { from };
         emit(time, EventKind::State, sock, id, record, told, to, 0);
-        if begins_time_wait_now(sock, record, from, new) {
+        if begins_time_wait_now(sock, record, last_state(from, old), new) {
             emit(time, EventKind::TimeWaitBegin, sock, id, record, 0, substate(record), 0);
         }
     }
@@ -162,6 +162,13 @@ fn closes(sock: Sock, record: &SockRecord, old: TcpState, new: TcpState) -> bool
         && (is_close_transition(old, new) || matches!(new, TcpState::Close))
 }
 
+/// The state before CLOSE, by the kernel's own word: the run that would have seen the change to it may
+/// have been skipped, and what the record says (`from`) only balances the populations.
+#[inline(always)]
+fn last_state(from: u8, old: TcpState) -> u8 {
+    if matches!(old, TcpState::Close) { from } else { old.number() }
+}
+
 /// A flag of the record that lives within one run: it has just become an orphan.
 const NEW_ORPHAN: u8 = 1 << 7;
 
@@ -176,7 +183,7 @@ fn substate(record: &SockRecord) -> u8 {
 }
 
 #[inline(always)]
-fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState) -> bool {
+fn begins_time_wait_now(sock: Sock, record: &SockRecord, last: u8, new: TcpState) -> bool {
     if !matches!(new, TcpState::Close) {
         return false;
     }
@@ -186,9 +193,9 @@ fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState
     if track::minisockets_are_hooked() {
         return false;
     }
-    match TcpState::from_number(from) {
-        Some(from) => {
-            begins_time_wait(from, new, sock.err(), record.flags & FLAG_RESET_IN != 0)
+    match TcpState::from_number(last) {
+        Some(last) => {
+            begins_time_wait(last, new, sock.err(), record.flags & FLAG_RESET_IN != 0)
                 && !sock.linger2_negative()
         }
         None => false,
@@ -197,7 +204,15 @@ fn begins_time_wait_now(sock: Sock, record: &SockRecord, from: u8, new: TcpState
 
 /// Populations, opened, closed, the time in FIN_WAIT1.
 #[inline(always)]
-fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: TcpState, time: u64) {
+fn count(
+    sock: Sock,
+    totals: Totals,
+    record: &mut SockRecord,
+    from: u8,
+    old: TcpState,
+    new: TcpState,
+    time: u64,
+) {
     let to = new.number();
     if record.group == GROUP_OUTSIDE || from == to {
         return;
@@ -218,7 +233,7 @@ fn count(sock: Sock, totals: Totals, record: &mut SockRecord, from: u8, new: Tcp
         totals.fin_wait1_took(record.service_port, record.direction, took);
     }
     if matches!(new, TcpState::Close) {
-        if begins_time_wait_now(sock, record, from, new) {
+        if begins_time_wait_now(sock, record, last_state(from, old), new) {
             totals.count(Counter::TimeWait);
         }
         if track::was_connection(record) {
