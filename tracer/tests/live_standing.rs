@@ -35,9 +35,10 @@ fn connections_that_stood_before_are_all_there_at_once() {
     let starter = standing.pid();
     let mut top = Top::run(namespace.enter(&sockflow(&["top", "--json"])));
     if !cfg!(debug_assertions) {
-        // An emulated CPU takes ten times as long for the verifier alone.
+        // CPU time: what else the machine does must not fail this. An emulated CPU takes ten times as
+        // long for the verifier alone.
         let limit = Duration::from_secs(if emulated().is_some() { 10 } else { 1 });
-        assert!(top.first_after < limit, "{:?}", top.first_after);
+        assert!(top.started_with < limit, "{:?}", top.started_with);
     }
     let first = top.snapshots[0].clone();
     for direction in ["in", "out"] {

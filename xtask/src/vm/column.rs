@@ -51,7 +51,7 @@ impl Column {
         let mut column = Self { name: format!("{name} (here)"), stated, ..Self::default() };
         for ran in ran {
             let cell = match ran.word.as_str() {
-                "ok" => Cell::Ok(1),
+                "ok" => Cell::Ok(ran.tries),
                 "ignored" => Cell::NotThere("ignored".to_owned()),
                 _ => Cell::Failed,
             };

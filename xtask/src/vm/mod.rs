@@ -273,7 +273,7 @@ fn conclude(
     print!("{}", table::kernels(columns));
     let of_guests = columns.iter().take(guests);
     let crashes: u32 = of_guests.clone().map(|column| column.crashes).sum();
-    let again: usize = of_guests.clone().map(Column::tried_again).sum();
+    let again: usize = columns.iter().map(Column::tried_again).sum();
     let cpu: Duration = of_guests.clone().map(|column| column.cpu).sum();
     println!(
         "all kernels: {:.1} s (CPU {:.1} s); guests that the emulator crashed and that were booted again: \
