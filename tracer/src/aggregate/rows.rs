@@ -82,7 +82,7 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<PortRow> {
         .map(|(service, sum)| port(context, *service, sum))
         .collect();
     rows.extend(left_behind(context).map(|service| port(context, service, &Default::default())));
-    rows.sort_by_key(|row| {
+    rows.sort_by_cached_key(|row| {
         (Reverse(row.orphans), Reverse(row.states.live_with(0)), row.port, row.direction)
     });
     rows
@@ -184,7 +184,7 @@ pub(super) fn processes(context: &Context<'_>) -> Vec<ProcessRow> {
         .map(|(key, sum)| process(context, key, sum))
         .filter(|row| row.pid.is_some() || row.sockets > 0 || row.orphans > 0)
         .collect();
-    rows.sort_by_key(|row| (Reverse(row.orphans), Reverse(row.sockets), row.pid));
+    rows.sort_by_cached_key(|row| (Reverse(row.orphans), Reverse(row.sockets), row.pid));
     rows
 }
 

@@ -39,33 +39,9 @@ impl Filter {
         self.terms().err()
     }
 
-    pub(crate) fn accepts_port(&self, row: &PortRow) -> bool {
-        let Ok(terms) = self.terms() else {
-            return true;
-        };
-        terms.iter().all(|term| match term {
-            Term::Port(port) => row.port == *port,
-            Term::Part(part) => {
-                row.port.to_string().contains(part)
-                    || row.owner.as_ref().is_some_and(|owner| {
-                        contains(&owner.comm, part) || owner.pid.to_string().contains(part)
-                    })
-            }
-        })
-    }
-
-    pub(crate) fn accepts_process(&self, row: &ProcessRow) -> bool {
-        let Ok(terms) = self.terms() else {
-            return true;
-        };
-        terms.iter().all(|term| match term {
-            Term::Port(port) => row.ports.contains(port),
-            Term::Part(part) => {
-                row.pid.is_some_and(|pid| pid.to_string().contains(part))
-                    || row.comm.as_ref().is_some_and(|comm| contains(comm, part))
-                    || row.ports.iter().any(|port| port.to_string().contains(part))
-            }
-        })
+    /// Its words, taken apart once for all rows.
+    pub(crate) fn matcher(&self) -> Matcher {
+        Matcher { terms: self.terms().unwrap_or_default() }
     }
 
     fn terms(&self) -> Result<Vec<Term>, String> {
@@ -81,6 +57,36 @@ impl Filter {
     }
 }
 
+/// A filter's words, ready for rows.
+pub(crate) struct Matcher {
+    terms: Vec<Term>,
+}
+
+impl Matcher {
+    pub(crate) fn accepts_port(&self, row: &PortRow) -> bool {
+        self.terms.iter().all(|term| match term {
+            Term::Port(port) => row.port == *port,
+            Term::Part(part) => {
+                row.port.to_string().contains(part)
+                    || row.owner.as_ref().is_some_and(|owner| {
+                        contains(&owner.comm, part) || owner.pid.to_string().contains(part)
+                    })
+            }
+        })
+    }
+
+    pub(crate) fn accepts_process(&self, row: &ProcessRow) -> bool {
+        self.terms.iter().all(|term| match term {
+            Term::Port(port) => row.ports.contains(port),
+            Term::Part(part) => {
+                row.pid.is_some_and(|pid| pid.to_string().contains(part))
+                    || row.comm.as_ref().is_some_and(|comm| contains(comm, part))
+                    || row.ports.iter().any(|port| port.to_string().contains(part))
+            }
+        })
+    }
+}
+
 fn contains(text: &str, lower_part: &str) -> bool {
     text.to_lowercase().contains(lower_part)
 }
@@ -91,7 +97,7 @@ mod tests {
     use crate::tui::tests::fixture;
 
     fn ports(text: &str) -> Vec<u16> {
-        let filter = Filter::new(text);
+        let filter = Filter::new(text).matcher();
         fixture::crisis()
             .ports
             .iter()

@@ -217,16 +217,34 @@ impl Model {
 
     /// The ports table's rows: filtered and in order.
     pub(crate) fn port_rows(&self) -> Vec<&PortRow> {
+        sorted(self.kept_ports().collect(), columns::ports::COLUMNS, &self.ports)
+    }
+
+    /// How many they are, without the work of putting them in order.
+    pub(crate) fn port_count(&self) -> usize {
+        self.kept_ports().count()
+    }
+
+    fn kept_ports(&self) -> impl Iterator<Item = &PortRow> {
         let rows = self.shown().map_or(&[] as &[_], |shown| &shown.ports);
-        let kept = rows.iter().filter(|row| self.filter.accepts_port(row));
-        sorted(kept.collect(), columns::ports::COLUMNS, &self.ports)
+        let matcher = self.filter.matcher();
+        rows.iter().filter(move |row| matcher.accepts_port(row))
     }
 
     /// The processes table's rows: filtered and in order.
     pub(crate) fn process_rows(&self) -> Vec<&ProcessRow> {
+        sorted(self.kept_processes().collect(), columns::processes::COLUMNS, &self.processes)
+    }
+
+    /// How many they are, without the work of putting them in order.
+    pub(crate) fn process_count(&self) -> usize {
+        self.kept_processes().count()
+    }
+
+    fn kept_processes(&self) -> impl Iterator<Item = &ProcessRow> {
         let rows = self.shown().map_or(&[] as &[_], |shown| &shown.processes);
-        let kept = rows.iter().filter(|row| self.filter.accepts_process(row));
-        sorted(kept.collect(), columns::processes::COLUMNS, &self.processes)
+        let matcher = self.filter.matcher();
+        rows.iter().filter(move |row| matcher.accepts_process(row))
     }
 
     /// The selected row among `rows`: the first, if the selection is none of them.

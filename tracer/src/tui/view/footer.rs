@@ -92,8 +92,8 @@ fn prompt(model: &Model, area: Rect, buf: &mut Buffer) {
 
 fn matches(model: &Model) -> usize {
     match model.focus {
-        Focus::Ports => model.port_rows().len(),
-        Focus::Processes => model.process_rows().len(),
+        Focus::Ports => model.port_count(),
+        Focus::Processes => model.process_count(),
     }
 }
 

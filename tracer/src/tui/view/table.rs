@@ -37,11 +37,11 @@ const MEASURED: usize = 64;
 impl<R> Table<'_, R> {
     /// Which columns fit into `cells`, and how wide they are.
     pub(crate) fn lay_out(&self, cells: &Cells<'_>, room: usize) -> Laid {
-        let measure = |column: &Column<R>, name: &str| {
+        let widest = |column: &Column<R>| {
             let rows = self.rows.iter().take(MEASURED);
-            let widest = rows.map(|row| width(&column.cell(row, cells))).max();
-            widest.unwrap_or(0).min(WIDEST).max(width(name))
+            rows.map(|row| width(&column.cell(row, cells))).max().unwrap_or(0).min(WIDEST)
         };
+        let widest: Vec<usize> = self.columns.iter().map(widest).collect();
         // The marker on the left, a blank on the right.
         let room = room.saturating_sub(3);
         let fits = |columns: &[(usize, usize)], gap: usize| {
@@ -50,11 +50,11 @@ impl<R> Table<'_, R> {
         // The sorted column carries the arrow in its head.
         let arrow = |at: usize| usize::from(at == self.sort);
         let sized = |long: bool| -> Vec<(usize, usize)> {
-            let columns = self.columns.iter().enumerate();
+            let columns = self.columns.iter().zip(&widest).enumerate();
             columns
-                .map(|(at, column)| {
+                .map(|(at, (column, widest))| {
                     let name = if long { column.name } else { column.short };
-                    (at, measure(column, name).max(width(name) + arrow(at)))
+                    (at, (*widest).max(width(name) + arrow(at)))
                 })
                 .collect()
         };

@@ -106,7 +106,7 @@ fn columns(model: &Model, class: Class, area: Rect, buf: &mut Buffer) {
     gauges::draw(model, inner, buf);
 
     // The tables share what is left: ports first, they are the question.
-    let rows = u16::try_from(model.port_rows().len()).unwrap_or(u16::MAX);
+    let rows = u16::try_from(model.port_count()).unwrap_or(u16::MAX);
     let wanted = rows.saturating_add(3).clamp(6, (rest.height * 3 / 5).max(6));
     let (middle, lower) = split_top(rest, wanted);
     ports_table(model, Frame::Box, middle, buf);
