@@ -62,8 +62,12 @@ enum Command {
     #[command(subcommand)]
     Bpf(Bpf),
     /// Measure what tracing costs
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    ///
+    /// All tables of docs/PERFORMANCE.md on it, or one of them.
+    Bench {
+        #[command(subcommand)]
+        which: Option<bench::Bench>,
+    },
     /// Fuzz the reader of traces and the decoder of events, and keep what was found
     ///
     /// Wants a nightly toolchain of rustup; cargo-fuzz is built into the cache folder. Inputs that
@@ -132,7 +136,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bpf(Bpf::Build) => bpf::build(&workspace)?,
         Command::Bpf(Bpf::Check) => bpf::check(&workspace)?,
         Command::Bpf(Bpf::Clippy) => bpf::clippy(&workspace)?,
-        Command::Bench(which) => bench::run(&workspace, &which)?,
+        Command::Bench { which } => bench::run(&workspace, which.unwrap_or(bench::Bench::ALL))?,
         Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Command::Vm(args) => vm::run(&workspace, &args)?,
         Command::Docs(args) => docs::run(&workspace, &args)?,

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::at_exit::AtExit;
 use super::figures::{median, table};
-use super::tracer::{Kind, Tracer, descriptors, field};
+use super::kind::{EVENTS, Kind};
+use super::tracer::{Tracer, descriptors, field};
 use super::{Setup, print_header, storm};
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -24,19 +25,52 @@ pub(crate) struct Args {
     /// Threads of the storm
     #[arg(long, default_value_t = 1)]
     workers: u32,
-    /// Which command is looked at
-    #[arg(long, value_enum, default_value_t = Under::Top)]
-    under: Under,
+    /// Which commands are looked at
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "top,record")]
+    under: Vec<Under>,
+    /// Leave out the floors: programs of the benchmark's own, which take the BPF toolchain
+    #[arg(long)]
+    no_floors: bool,
     /// Another sockflow binary, run in alternation with the one built here
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+impl Args {
+    pub(super) const fn floors(&self) -> bool {
+        !self.no_floors
+    }
+
+    /// Everything, in so many rounds.
+    pub(super) fn all(pairs: u32) -> Self {
+        Self {
+            pairs,
+            connections: 100_000,
+            workers: 1,
+            under: vec![Under::Top, Under::Record],
+            no_floors: false,
+            against: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Under {
     Top,
     TopPort,
+    Record,
     Trace,
+}
+
+impl Under {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Top => Kind::Top,
+            Self::TopPort => Kind::TopPort,
+            Self::Record => Kind::Record,
+            Self::Trace => Kind::Trace,
+        }
+    }
 }
 
 /// Time in ns and runs of each program, by the hook it is attached to.
@@ -47,32 +81,123 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
     let _restore = AtExit::new(&format!("echo {} > {SWITCH}", before.trim()))?;
     fs::write(SWITCH, "1")?;
 
-    let kind = match args.under {
-        Under::Top => Kind::Top,
-        Under::TopPort => Kind::TopPort,
-        Under::Trace => Kind::Trace,
-    };
-    let mut binaries = vec![setup.sockflow.as_path()];
-    binaries.extend(args.against.as_deref());
-    let mut accounts: Vec<Vec<Account>> = binaries.iter().map(|_| Vec::new()).collect();
+    let mut subjects = Vec::new();
+    if args.floors() {
+        for kind in [Kind::FloorEmpty, Kind::FloorCount, Kind::FloorRecord] {
+            subjects.push(Subject::new(kind, &setup.sockflow, false));
+        }
+    }
+    for under in &args.under {
+        subjects.push(Subject::new(under.kind(), &setup.sockflow, false));
+        if let Some(other) = &args.against {
+            subjects.push(Subject::new(under.kind(), other, true));
+        }
+    }
     for round in 1..=args.pairs {
-        for (&binary, accounts) in binaries.iter().zip(&mut accounts) {
-            let account = one(setup, kind, binary, args)?;
+        for subject in &mut subjects {
+            let account = one(setup, subject.kind, &subject.binary, args)?;
             let total: f64 = account.values().map(|(ns, _)| ns).sum();
             let each = total / args.connections as f64;
-            eprintln!("round {round}: {}: {each:.0} ns a connection", binary.display());
-            accounts.push(account);
+            eprintln!("round {round}: {}: {each:.0} ns a connection", subject.name());
+            subject.accounts.push(account);
         }
     }
     print_header(&format!(
-        "cargo xtask bench kernel --pairs {} --connections {} --workers {}, under {}",
-        args.pairs,
-        args.connections,
-        args.workers,
-        kind.name()
+        "cargo xtask bench kernel --pairs {} --connections {} --workers {}",
+        args.pairs, args.connections, args.workers,
     ))?;
-    print(&accounts, args.connections as f64);
+    let connections = args.connections as f64;
+    print_summary(&subjects, connections);
+    for subject in subjects.iter().filter(|subject| !subject.is_floor() && !subject.other) {
+        let other = subjects.iter().find(|other| other.other && other.kind == subject.kind);
+        println!("\nunder {}:\n", subject.kind.name());
+        let mut accounts = vec![&subject.accounts[..]];
+        accounts.extend(other.map(|other| &other.accounts[..]));
+        print(&accounts, connections);
+    }
     Ok(())
+}
+
+/// What is measured, and all that was.
+struct Subject {
+    kind: Kind,
+    binary: PathBuf,
+    other: bool,
+    accounts: Vec<Account>,
+}
+
+impl Subject {
+    fn new(kind: Kind, binary: &Path, other: bool) -> Self {
+        Self { kind, binary: binary.to_owned(), other, accounts: Vec::new() }
+    }
+
+    fn name(&self) -> String {
+        let which = if self.other { " (other)" } else { "" };
+        format!("{}{which}", self.kind.name())
+    }
+
+    const fn is_floor(&self) -> bool {
+        matches!(self.kind, Kind::FloorEmpty | Kind::FloorCount | Kind::FloorRecord)
+    }
+}
+
+/// The hook of the changes of state.
+const STATE: &str = "inet_sock_set_state";
+
+/// Nanoseconds a run of the program on that hook.
+fn state_ns(account: &Account) -> f64 {
+    account.get(STATE).map_or(f64::NAN, |(ns, runs)| ns / runs)
+}
+
+/// Each subject in ns an event, above the empty program of the same round.
+fn print_summary(subjects: &[Subject], connections: f64) {
+    let of = |kind: Kind| subjects.iter().find(|subject| subject.kind == kind);
+    let Some(empty) = of(Kind::FloorEmpty) else { return };
+    let floor = |kind: Kind| match kind {
+        Kind::Top | Kind::TopPort => of(Kind::FloorCount),
+        Kind::Record | Kind::Trace => of(Kind::FloorRecord),
+        _ => None,
+    };
+    // Of the program on changes of state; and of all programs, for each change of state.
+    let state = |subject: &Subject| -> Vec<f64> {
+        let pairs = subject.accounts.iter().zip(&empty.accounts);
+        pairs.map(|(account, empty)| state_ns(account) - state_ns(empty)).collect()
+    };
+    let all = |subject: &Subject| -> Vec<f64> {
+        let pairs = subject.accounts.iter().zip(&empty.accounts);
+        let net = |(account, empty): (&Account, &Account)| {
+            let net = account.values().map(|(ns, runs)| ns - runs * state_ns(empty));
+            net.sum::<f64>() / connections / EVENTS as f64
+        };
+        pairs.map(net).collect()
+    };
+    let ratio =
+        |a: &[f64], b: &[f64]| format!("{:.2}", median(a.iter().zip(b).map(|(a, b)| a / b)));
+    let rows: Vec<Vec<String>> = subjects
+        .iter()
+        .map(|subject| {
+            let (own_state, own_all) = (state(subject), all(subject));
+            let against = floor(subject.kind).map(state);
+            let dash = || "–".to_owned();
+            vec![
+                subject.name(),
+                format!("{:.0}", median(subject.accounts.iter().map(state_ns))),
+                format!("{:.0}", median(own_state.iter().copied())),
+                against.as_ref().map_or_else(dash, |floor| ratio(&own_state, floor)),
+                format!("{:.0}", median(own_all.iter().copied())),
+                against.as_ref().map_or_else(dash, |floor| ratio(&own_all, floor)),
+            ]
+        })
+        .collect();
+    let heads = [
+        "under",
+        "ns/run on changes of state",
+        "above empty",
+        "/ floor",
+        "all programs, ns/event above empty",
+        "/ floor",
+    ];
+    print!("{}", table(&heads, &rows));
 }
 
 /// One storm under one binary's tracer; the storm itself is always of the binary built here.
@@ -83,7 +208,7 @@ fn one(setup: &Setup, kind: Kind, binary: &Path, args: &Args) -> Result<Account>
     let before = account(tracer.pid())?;
     storm::run(&setup.sockflow, args.connections, args.workers)?;
     let mut after = account(tracer.pid())?;
-    tracer.finish()?;
+    tracer.finish(setup)?;
     for (hook, (ns, runs)) in &mut after {
         let (ns_before, runs_before) = before.get(hook).copied().unwrap_or_default();
         *ns -= ns_before;
@@ -119,8 +244,9 @@ fn hook(info: &str) -> String {
     word("tp_name:").or_else(|| word("link_type:")).unwrap_or_default().to_owned()
 }
 
-fn print(accounts: &[Vec<Account>], connections: f64) {
-    let mut hooks: Vec<&String> = accounts.iter().flatten().flat_map(BTreeMap::keys).collect();
+fn print(accounts: &[&[Account]], connections: f64) {
+    let all = accounts.iter().copied().flatten();
+    let mut hooks: Vec<&String> = all.flat_map(BTreeMap::keys).collect();
     hooks.sort();
     hooks.dedup();
     let of = |account: &Account, hook: &String| account.get(hook).copied().unwrap_or_default();

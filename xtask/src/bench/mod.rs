@@ -5,12 +5,14 @@
 //! changed that is not put back, interrupted or not ([`at_exit`]).
 //!
 //! * [`overhead`]: throughput and CPU of a storm under each tracer; [`kernel`]: ns per program run;
-//! * [`tracer`]: a tracer from its start over readiness to its end; [`storm`]: the load;
+//! * [`kind`]: which tracers there are; [`tracer`]: one of them from its start over readiness to its
+//!   end; [`storm`]: the load;
 //! * [`figures`]: medians and the table.
 
 mod at_exit;
 mod figures;
 mod kernel;
+mod kind;
 mod overhead;
 mod storm;
 mod tracer;
@@ -22,12 +24,18 @@ use std::thread;
 
 use anyhow::{Result, ensure};
 
-use crate::shell;
 use crate::workspace::{Workspace, is_root};
+use crate::{bpf, shell};
 
 /// `cargo xtask bench …`
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
+    /// Both of the following: the tables of docs/PERFORMANCE.md
+    All {
+        /// Rounds of each
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        pairs: u32,
+    },
     /// Compare short connections untraced, under sockflow, and under other tools
     ///
     /// Each round runs `sockflow storm` untraced and under each tracer in turn, with a warm-up
@@ -38,33 +46,59 @@ pub(crate) enum Bench {
   cargo xtask bench overhead --pairs 3 --workers 2
   cargo xtask bench overhead --peers none")]
     Overhead(overhead::Args),
-    /// Time each BPF program in the kernel while `sockflow top` runs
+    /// Time each BPF program in the kernel, beside the least that a tool can do
     ///
     /// Turns kernel.bpf_stats_enabled on for the length of the run; that itself costs some tens of
-    /// nanoseconds per program run, which are part of the figures. With `--against` two binaries
-    /// are run alternately: the way to see whether a change to the programs helps.
+    /// nanoseconds per program run, which an empty program of the same rounds shows. With
+    /// `--against` another binary is run alternately: the way to see whether a change to the
+    /// programs helps.
     Kernel(kernel::Args),
 }
 
+impl Bench {
+    /// What no word stands for.
+    pub(crate) const ALL: Self = Self::All { pairs: 7 };
+}
+
+/// Where the floors' programs are, in the folder for output.
+const FLOORS_OBJECT: &str = "floors.o";
+
 /// Runs one of them.
-pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<()> {
     ensure!(is_root(), "tracing takes root");
     let folder = workspace.path("target/bench");
     fs::create_dir_all(&folder)?;
     let sockflow = workspace.path("target/release/sockflow");
+    let floors = workspace.path("target/release/examples/floors");
     shell::run(
-        shell::cargo().args(["build", "--release", "--locked"]).current_dir(&workspace.root),
+        shell::cargo()
+            .args(["build", "--release", "--locked", "--bin", "sockflow", "--example", "floors"])
+            .current_dir(&workspace.root),
     )?;
-    let setup = Setup { sockflow, folder };
+    let setup = Setup { sockflow, floors, folder };
+    let build_floors = || bpf::build_floors(workspace, &setup.folder.join(FLOORS_OBJECT));
     match bench {
-        Bench::Overhead(args) => overhead::run(&setup, args),
-        Bench::Kernel(args) => kernel::run(&setup, args),
+        Bench::All { pairs } => {
+            build_floors()?;
+            overhead::run(&setup, &overhead::Args::all(pairs))?;
+            println!();
+            kernel::run(&setup, &kernel::Args::all(pairs))
+        }
+        Bench::Overhead(args) => overhead::run(&setup, &args),
+        Bench::Kernel(args) => {
+            if args.floors() {
+                build_floors()?;
+            }
+            kernel::run(&setup, &args)
+        }
     }
 }
 
 /// What every run needs.
 struct Setup {
     sockflow: PathBuf,
+    /// Attaches a program that is a floor.
+    floors: PathBuf,
     /// For what tracers print.
     folder: PathBuf,
 }

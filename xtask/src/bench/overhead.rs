@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::figures::{median, range, table};
-use super::tracer::{EVENTS, Kind, Outcome, Tracer};
+use super::kind::Kind;
+use super::tracer::{Outcome, Tracer};
 use super::{Setup, print_header, storm};
 use crate::deps;
 
@@ -26,14 +27,44 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "1,2")]
     workers: Vec<u32>,
     /// Other tools to compare with
-    #[arg(long, value_delimiter = ',', default_value = "tcpstates")]
+    #[arg(long, value_delimiter = ',', default_value = "all")]
     peers: Vec<Peer>,
+}
+
+impl Args {
+    /// Everything, in so many rounds.
+    pub(super) fn all(pairs: u32) -> Self {
+        Self { pairs, connections: 40_000, workers: vec![1, 2], peers: vec![Peer::All] }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Peer {
     None,
+    All,
     Tcpstates,
+    Tcplife,
+    Bpftrace,
+    Perf,
+}
+
+impl Peer {
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::None => &[],
+            Self::All => &[
+                Kind::Tcpstates,
+                Kind::Tcplife,
+                Kind::BpftracePrint,
+                Kind::BpftraceCount,
+                Kind::PerfRecord,
+            ],
+            Self::Tcpstates => &[Kind::Tcpstates],
+            Self::Tcplife => &[Kind::Tcplife],
+            Self::Bpftrace => &[Kind::BpftracePrint, Kind::BpftraceCount],
+            Self::Perf => &[Kind::PerfRecord],
+        }
+    }
 }
 
 /// One run.
@@ -50,10 +81,15 @@ struct Series {
 }
 
 pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
-    let mut tracers = vec![None, Some(Kind::Top), Some(Kind::TopPort), Some(Kind::Trace)];
-    if args.peers.contains(&Peer::Tcpstates) {
-        deps::require("libbpf-tools")?;
-        tracers.push(Some(Kind::Tcpstates));
+    let ours = [Kind::Top, Kind::TopPort, Kind::Record, Kind::Trace];
+    let mut tracers: Vec<Option<Kind>> = vec![None];
+    tracers.extend(ours.map(Some));
+    let mut refused = Vec::new();
+    for &kind in args.peers.iter().flat_map(|peer| peer.kinds()) {
+        match try_out(setup, kind) {
+            Ok(()) => tracers.push(Some(kind)),
+            Err(error) => refused.push(format!("{} cannot run here: {error:#}", kind.name())),
+        }
     }
     let mut all = Vec::new();
     for &workers in &args.workers {
@@ -79,7 +115,21 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
         workers.join(",")
     ))?;
     print(&tracers, args.connections, &all);
+    for refusal in refused {
+        println!("{refusal}");
+    }
     Ok(())
+}
+
+/// Whether a peer installs and runs on this machine.
+fn try_out(setup: &Setup, kind: Kind) -> Result<()> {
+    if let Some(package) = kind.package() {
+        deps::require(package)?;
+    }
+    let mut tracer = Tracer::start(setup, kind, &setup.sockflow)?;
+    tracer.begin()?;
+    storm::poke(&setup.sockflow)?;
+    tracer.finish(setup).map(drop)
 }
 
 fn one(setup: &Setup, tracer: Option<Kind>, connections: u64, workers: u32) -> Result<Run> {
@@ -89,11 +139,11 @@ fn one(setup: &Setup, tracer: Option<Kind>, connections: u64, workers: u32) -> R
         tracer.begin()?;
     }
     let storm = storm::run(&setup.sockflow, connections, workers)?;
-    let traced = tracer.map(Tracer::finish).transpose()?;
+    let traced = tracer.map(|tracer| tracer.finish(setup)).transpose()?;
     Ok(Run { per_s: storm.per_s, cpu_us: storm.cpu_us, traced })
 }
 
-const HEADS: [&str; 9] = [
+const HEADS: [&str; 11] = [
     "workers, tracer",
     "throughput / untraced",
     "(min–max)",
@@ -102,7 +152,9 @@ const HEADS: [&str; 9] = [
     "of it the tool",
     "events lost",
     "it told",
+    "bytes/event",
     "RSS + maps MB",
+    "start ms",
 ];
 
 fn print(tracers: &[Option<Kind>], connections: u64, all: &[Series]) {
@@ -145,9 +197,11 @@ fn row(
     let speeds = || rounds.iter().map(|runs| runs[index].per_s / runs[0].per_s);
     let (low, high) = range(speeds());
     let outcomes = || rounds.iter().filter_map(|runs| runs[index].traced.as_ref());
-    let expected = expected_events(kind, connections);
+    let expected = kind.expected(connections);
     let lost = median(outcomes().map(|t| (1.0 - t.seen / expected).max(0.0)));
     let told = median(outcomes().map(|t| t.told / expected));
+    let bytes: Vec<f64> = outcomes().filter_map(|t| t.event_bytes).collect();
+    let bytes = (!bytes.is_empty()).then(|| median(bytes));
     let mb = |bytes: f64| bytes / 1e6;
     let against = peer.map_or_else(
         || "–".to_owned(),
@@ -162,24 +216,14 @@ fn row(
         format!("{:.2}", median(rounds.iter().map(|runs| tool(&runs[index])))),
         percent(lost),
         percent(told),
+        bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{bytes:.1}")),
         format!(
             "{:.0} + {:.0}",
             mb(median(outcomes().map(|t| t.rss))),
             mb(median(outcomes().map(|t| t.maps)))
         ),
+        format!("{:.0}", 1e3 * median(outcomes().map(|t| t.start_s))),
     ]
-}
-
-/// With a filter on the server's port, only the accepted sockets are followed: half of all events.
-/// `sockflow trace` begins an accepted socket with SYN_RECV to ESTABLISHED: at the change before, it
-/// has no cookie of its own on every kernel.
-fn expected_events(kind: Kind, connections: f64) -> f64 {
-    let all = connections * EVENTS as f64;
-    match kind {
-        Kind::TopPort => all / 2.0,
-        Kind::Trace => all - connections,
-        Kind::Top | Kind::Tcpstates => all,
-    }
 }
 
 fn percent(share: f64) -> String {

@@ -13,7 +13,7 @@ use crate::shell;
 pub(super) const PORT: u16 = 9981;
 /// Where the warm-up goes to, so that it can be told from what counts.
 const WARM_UP_PORT: u16 = 9980;
-const WARM_UP: u64 = 2_000;
+pub(super) const WARM_UP: u64 = 2_000;
 /// Clock ticks a second as `/proc` shows them, on every architecture but alpha.
 const TICKS: f64 = 100.0;
 

@@ -2,73 +2,28 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::at_exit::AtExit;
-use super::figures::number;
-use super::storm::{self, PORT};
-use super::{Setup, output};
-
-/// State changes of one connection with both ends on this machine.
-pub(super) const EVENTS: u64 = 10;
+use super::kind::Kind;
+use super::{Setup, output, storm};
 
 /// How long a tracer may take to be ready, and to catch up.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// A kind of tracer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `sockflow top --json`, everything on the host.
-    Top,
-    /// The same, for the port of the storm.
-    TopPort,
-    /// `sockflow trace --json` into a file: each event is a line.
-    Trace,
-    /// libbpf-tools' `tcpstates` into a file: the same.
-    Tcpstates,
-}
-
-impl Kind {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Top => "sockflow top",
-            Self::TopPort => "sockflow top --port",
-            Self::Trace => "sockflow trace --json",
-            Self::Tcpstates => "tcpstates",
-        }
-    }
-
-    fn command(self, sockflow: &Path) -> Command {
-        let mut command = Command::new(sockflow);
-        match self {
-            Self::Top => command.args(["top", "--json"]),
-            Self::TopPort => command.args(["top", "--json", &format!("--port={PORT}")]),
-            Self::Trace => command.args(["trace", "--json"]),
-            Self::Tcpstates => {
-                command = Command::new("unshare");
-                // It needs tracefs, which not every host has mounted; in a mount namespace of its
-                // own the host does not get it either. Each program replaces the one before it, so
-                // the process id stays.
-                command.args(["--mount", "sh", "-c"]).arg(
-                    "test -d /sys/kernel/tracing/events \
-                     || mount -t tracefs nodev /sys/kernel/tracing; \
-                     PATH=$PATH:/usr/sbin:/usr/bin; exec tcpstates",
-                )
-            }
-        };
-        command
-    }
-}
-
 /// What a tracer cost and saw.
 pub(super) struct Outcome {
     /// Its CPU time since it was ready, s.
     pub(super) cpu_s: f64,
+    /// From its start until it traced, s; where it is mute, until its first event came out.
+    pub(super) start_s: f64,
+    /// What it wrote of each event it wrote, bytes; `None` if it keeps none.
+    pub(super) event_bytes: Option<f64>,
     /// Most memory of its process, bytes.
     pub(super) rss: f64,
     /// Memory of its BPF maps, bytes.
@@ -88,6 +43,7 @@ pub(super) struct Tracer {
     out: PathBuf,
     err: PathBuf,
     cpu_at_start: f64,
+    start_s: f64,
 }
 
 impl Tracer {
@@ -95,8 +51,9 @@ impl Tracer {
     pub(super) fn start(setup: &Setup, kind: Kind, sockflow: &Path) -> Result<Self> {
         let out = output(&setup.folder, &format!("{}.out", kind.name()));
         let err = output(&setup.folder, &format!("{}.err", kind.name()));
+        let began = Instant::now();
         let child = kind
-            .command(sockflow)
+            .command(setup, sockflow)
             .stdin(Stdio::null())
             .stdout(File::create(&out)?)
             .stderr(File::create(&err)?)
@@ -104,8 +61,10 @@ impl Tracer {
             .with_context(|| format!("cannot run {}", kind.name()))?;
         // SIGINT is the one that each of them ends by in good order.
         let end = AtExit::new(&format!("kill -INT {}", child.id()))?;
-        let mut tracer = Self { kind, child, end: Some(end), out, err, cpu_at_start: 0.0 };
-        tracer.wait_until_ready(&setup.sockflow)?;
+        let mut tracer =
+            Self { kind, child, end: Some(end), out, err, cpu_at_start: 0.0, start_s: 0.0 };
+        tracer.wait_until_ready(setup)?;
+        tracer.start_s = began.elapsed().as_secs_f64();
         Ok(tracer)
     }
 
@@ -116,16 +75,17 @@ impl Tracer {
     /// `top` prints its first snapshot when all is attached. The others print when there is
     /// something to print (tcpstates holds even its header back until a buffer is full), so a few
     /// connections are made until that shows.
-    fn wait_until_ready(&mut self, sockflow: &Path) -> Result<()> {
+    fn wait_until_ready(&mut self, setup: &Setup) -> Result<()> {
         let start = Instant::now();
-        while fs::metadata(&self.out)?.len() == 0 {
+        let file = self.kind.file(setup).unwrap_or_else(|| self.out.clone());
+        while fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
             if let Some(status) = self.child.try_wait()? {
                 let why = fs::read_to_string(&self.err).unwrap_or_default();
                 bail!("{} ended at once ({status})\n{}", self.kind.name(), why.trim());
             }
             ensure!(start.elapsed() < PATIENCE, "{} does not get ready", self.kind.name());
-            if matches!(self.kind, Kind::Trace | Kind::Tcpstates) {
-                storm::poke(sockflow)?;
+            if self.kind.is_mute() {
+                storm::poke(&setup.sockflow)?;
             }
             sleep(LOOK_EVERY);
         }
@@ -140,7 +100,7 @@ impl Tracer {
     }
 
     /// Waits until it has read what there is, takes its measure, ends it and reads what it said.
-    pub(super) fn finish(mut self) -> Result<Outcome> {
+    pub(super) fn finish(mut self, setup: &Setup) -> Result<Outcome> {
         self.catch_up()?;
         let cpu_s = self.cpu_s()? - self.cpu_at_start;
         let rss = self.rss()?;
@@ -150,9 +110,13 @@ impl Tracer {
         let err = fs::read_to_string(&self.err)?;
         // Without a handler for it, SIGINT would have cut off the last lines.
         ensure!(status.code().is_some(), "{} was killed ({status})\n{err}", self.kind.name());
-        let (seen, told) = self.kind.account(&fs::read_to_string(&self.out)?, &err)?;
+        let (seen, told) = self.kind.account(setup, &fs::read_to_string(&self.out)?, &err)?;
+        let file = self.kind.file(setup).unwrap_or_else(|| self.out.clone());
+        let length = fs::metadata(file)?.len() as f64;
+        let event_bytes = (self.kind.keeps_events() && seen > 0.0).then_some(length / seen);
         fs::remove_file(&self.out)?;
-        Ok(Outcome { cpu_s, rss, maps, seen, told })
+        self.kind.clean(setup)?;
+        Ok(Outcome { cpu_s, start_s: self.start_s, event_bytes, rss, maps, seen, told })
     }
 
     /// Until it uses less than a tenth of a CPU.
@@ -210,78 +174,4 @@ pub(super) fn descriptors(pid: u32) -> Result<Vec<String>> {
 pub(super) fn field(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-impl Kind {
-    /// State changes of the storm in the tracer's output, and the losses it owns up to.
-    fn account(self, out: &str, err: &str) -> Result<(f64, f64)> {
-        Ok(match self {
-            Self::Top | Self::TopPort => {
-                let last = out.lines().next_back().context("top printed nothing")?;
-                let names = ["detail", "untracked", "missed"];
-                let (_, lost) = last.split_once("\"lost\":").context("top tells no losses")?;
-                let told = names.iter().filter_map(|name| number(lost, name)).sum();
-                (of_snapshot(last), told)
-            }
-            Self::Trace => {
-                let port = format!("\"port\":{PORT}}}");
-                let of_storm =
-                    |line: &&str| line.contains("\"kind\":\"state\"") && line.contains(&port);
-                (out.lines().filter(of_storm).count() as f64, told(err))
-            }
-            Self::Tcpstates => {
-                let port = PORT.to_string();
-                // From the end, for a name may have spaces: ms, new, ->, old, port, address, port.
-                let of_storm = |line: &&str| {
-                    let mut fields = line.split_whitespace().rev().skip(4).step_by(2);
-                    fields.next() == Some(&port) || fields.next() == Some(&port)
-                };
-                (out.lines().filter(of_storm).count() as f64, told(err))
-            }
-        })
-    }
-}
-
-/// The changes that a snapshot's rows of the storm's port stand for: a connection opened and closed
-/// on one side is half of its events.
-fn of_snapshot(json: &str) -> f64 {
-    let row = format!("\"port\":{PORT},\"direction\":");
-    let sides: f64 = json
-        .split(&row)
-        .skip(1)
-        .filter_map(|row| {
-            let (_, totals) = row.split_once("\"totals\":")?;
-            Some(number(totals, "opened")?.min(number(totals, "closed")?))
-        })
-        .sum();
-    sides * EVENTS as f64 / 2.0
-}
-
-/// The sum over all "lost N events".
-fn told(err: &str) -> f64 {
-    let after = err.split("lost ").skip(1);
-    after.filter_map(|rest| rest.split(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_of_the_storm_are_told_from_others() {
-        let out = "SKADDR PID COMM LADDR LPORT RADDR RPORT OLDSTATE -> NEWSTATE MS\n\
-                   ffff88 12 a b 127.0.0.1 9981 127.0.0.2 44219 FIN_WAIT2 -> CLOSE 0.009\n\
-                   ffff88 12 a b 127.0.0.2 44219 127.0.0.1 9981 LAST_ACK -> CLOSE 0.009\n\
-                   ffff88 12 a b 127.0.0.2 44219 127.0.0.1 9980 LAST_ACK -> CLOSE 0.009\n";
-        let err = "lost 7 events on CPU #1!\nlost 5 events on CPU #0!\n";
-        assert_eq!(Kind::Tcpstates.account(out, err).unwrap(), (2.0, 12.0));
-    }
-
-    #[test]
-    fn totals_of_both_sides_make_all_events() {
-        let totals = r#""totals":{"opened":4,"closed":4,"standing":0}"#;
-        let row = |port: u16| format!(r#"{{"port":{port},"direction":"in",{totals}}}"#);
-        let json = format!("{{\"ports\":[{},{},{}]}}", row(9981), row(9981), row(80));
-        assert_eq!(of_snapshot(&json), 40.0);
-    }
 }

@@ -23,6 +23,7 @@ const VERSIONS: &str = "tracer-ebpf/prebuilt/TOOLCHAIN";
 
 const PACKAGE: &str = "tracer-ebpf";
 const BIN: &str = "sockflow-ebpf";
+const FLOORS: &str = "floors";
 const TARGET: &str = "bpfel-unknown-none";
 
 /// Apart from the user side's, whose compiler is another one.
@@ -86,14 +87,30 @@ pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     shell::run(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// Compiles, links and strips; gives the finished object.
-fn build_object(workspace: &Workspace, toolchain: &Toolchain, target_dir: &str) -> Result<Vec<u8>> {
+/// Builds the benchmark's own programs, which are not checked in.
+pub(crate) fn build_floors(workspace: &Workspace, to: &Path) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let linked = link(workspace, &toolchain, TARGET_DIR, FLOORS)?;
+    write(to, &strip(&toolchain, &linked)?)
+}
+
+/// Compiles and links one of the package's objects.
+fn link(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    target_dir: &str,
+    bin: &str,
+) -> Result<PathBuf> {
     let mut build = toolchain.cargo();
     build.arg("build");
     configure(&mut build, workspace, toolchain, target_dir)?;
-    shell::run(build.args(["--package", PACKAGE, "--bin", BIN]))?;
+    shell::run(build.args(["--package", PACKAGE, "--bin", bin]))?;
+    Ok(workspace.path(target_dir).join(TARGET).join("release").join(bin))
+}
 
-    let linked = workspace.path(target_dir).join(TARGET).join("release").join(BIN);
+/// Compiles, links and strips; gives the finished object.
+fn build_object(workspace: &Workspace, toolchain: &Toolchain, target_dir: &str) -> Result<Vec<u8>> {
+    let linked = link(workspace, toolchain, target_dir, BIN)?;
     let object = strip(toolchain, &linked)?;
     verify(workspace, &object)?;
     Ok(object)
@@ -162,7 +179,7 @@ fn first_difference(a: &[u8], b: &[u8]) -> Option<usize> {
     Some(common)
 }
 
-fn write(to: &PathBuf, bytes: &[u8]) -> Result<()> {
+fn write(to: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;

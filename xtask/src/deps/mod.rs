@@ -18,7 +18,7 @@ struct Package {
     why: &'static str,
 }
 
-/// Everything that `cargo xtask` takes from Debian. One row per package, each with its reason.
+/// Everything that the test command takes from Debian. One row per package, each with its reason.
 const PACKAGES: &[Package] = &[
     Package {
         name: "rustc-web",
@@ -67,13 +67,21 @@ const PACKAGES: &[Package] = &[
         name: "chromium",
         why: "live tests: opens the page that `report` writes, as a reader would",
     },
-    Package {
-        name: "libbpf-tools",
-        why: "benchmarks: tools of the same kind, to compare the overhead with",
-    },
 ];
 
-/// Installs what is missing, and says so in one line when nothing is.
+/// What only `cargo xtask bench` takes, and installs when it is run.
+const PEERS: &[Package] = &[
+    Package { name: "libbpf-tools", why: "tools of the same kind, to compare the overhead with" },
+    Package { name: "bpftrace", why: "the one-liners that people type instead" },
+    Package { name: "linux-perf", why: "recording the tracepoint, to compare with" },
+];
+
+/// All of them.
+fn listed() -> impl Iterator<Item = &'static Package> {
+    PACKAGES.iter().chain(PEERS)
+}
+
+/// Installs what is missing of what tests need, and says so in one line when nothing is.
 ///
 /// Elsewhere than on Debian it only tells what the packages are for: the steps that need one say so
 /// themselves.
@@ -103,18 +111,15 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// Installs one package of the table if it is missing, and nothing else.
+/// Installs one package of the tables if it is missing, and nothing else.
 pub(crate) fn require(name: &'static str) -> Result<()> {
     require_all(&[name])
 }
 
-/// Installs those of the table's packages that are missing, and nothing else.
+/// Installs those of the tables' packages that are missing, and nothing else.
 pub(crate) fn require_all(names: &[&'static str]) -> Result<()> {
     for name in names {
-        debug_assert!(
-            PACKAGES.iter().any(|package| package.name == *name),
-            "{name} is not in the table"
-        );
+        debug_assert!(listed().any(|package| package.name == *name), "{name} is not in the tables");
     }
     if find_program("dpkg-query").is_none() {
         return Ok(());
@@ -129,10 +134,10 @@ mod tests {
 
     #[test]
     fn each_package_is_listed_once_with_a_reason() {
-        for (i, package) in PACKAGES.iter().enumerate() {
+        for (i, package) in listed().enumerate() {
             assert!(!package.why.is_empty(), "{} has no reason", package.name);
             assert!(
-                PACKAGES[..i].iter().all(|other| other.name != package.name),
+                listed().take(i).all(|other| other.name != package.name),
                 "{} is listed twice",
                 package.name
             );

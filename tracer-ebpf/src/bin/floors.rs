@@ -1,0 +1,113 @@
+//! What sockflow's programs are measured against: the least that any tool must pay on
+//! `inet_sock_set_state`. Built and loaded by `cargo xtask bench` only.
+//!
+//! * `floor_empty`: being called;
+//! * `floor_count`: counting by port and state in a per-CPU hash, what a one-liner does;
+//! * `floor_record`: that, and an entry for each socket, and a record of 32 bytes on a ring.
+#![no_std]
+#![no_main]
+#![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
+
+use core::ffi::c_void;
+use core::ptr::read_volatile;
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::{HashMap, PerCpuHashMap, RingBuf};
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::config::sock_common as at;
+
+/// How often a port was seen in a state.
+#[map]
+static COUNTS: PerCpuHashMap<u32, u64> = PerCpuHashMap::with_max_entries(65_536, 0);
+
+/// When each socket was last seen.
+#[map]
+static SEEN: HashMap<u64, u64> = HashMap::with_max_entries(262_144, 0);
+
+/// Records nobody reads: it is as large as a run needs.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(128 << 20, 0);
+
+#[repr(C)]
+struct Record {
+    at_ns: u64,
+    sk: u64,
+    ports: u32,
+    states: u32,
+    count: u64,
+}
+
+const CLOSE: i32 = 7;
+const NO_WAKEUP: u64 = 1;
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn floor_empty(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn floor_count(ctx: BtfTracePointContext) -> i32 {
+    count(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn floor_record(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const c_void = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    let (ports, count) = count(sk, new);
+    let key = sk as u64;
+    // SAFETY: no arguments.
+    let at_ns = unsafe { bpf_ktime_get_ns() };
+    if new == CLOSE {
+        let _ = SEEN.remove(key);
+    } else if let Some(seen) = SEEN.get_ptr_mut(key) {
+        // SAFETY: an aligned word of the map.
+        unsafe { *seen = at_ns };
+    } else {
+        let _ = SEEN.insert(key, at_ns, 0);
+    }
+    if let Some(mut entry) = RECORDS.reserve::<Record>(0) {
+        let record = entry.as_mut_ptr();
+        // SAFETY: reserved for one record; every field of it is written.
+        unsafe {
+            (*record).at_ns = at_ns;
+            (*record).sk = key;
+            (*record).ports = ports;
+            (*record).states = (old as u32) << 16 | new as u32;
+            (*record).count = count;
+        }
+        entry.submit(NO_WAKEUP);
+    }
+    0
+}
+
+/// Counts, and gives the key and the count.
+#[inline(always)]
+fn count(sk: *const c_void, new: i32) -> (u32, u64) {
+    // SAFETY: the typed argument of a tracing program; the verifier checks offset and width.
+    let port: u16 = unsafe { read_volatile(sk.cast::<u8>().add(at::NUM).cast()) };
+    let key = u32::from(port) << 16 | new as u32;
+    if let Some(count) = COUNTS.get_ptr_mut(key) {
+        // SAFETY: an aligned word of this CPU.
+        unsafe {
+            *count += 1;
+            return (key, *count);
+        }
+    }
+    let _ = COUNTS.insert(key, 1, 0);
+    (key, 1)
+}
+
+/// The verifier proves that nothing panics; this is never reached.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// `bpf_ktime_get_ns` is for GPL programs only; the kernel takes a dual licence for one.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
