@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod canvas;
 mod columns;
 mod filter;
 mod keymap;
@@ -42,6 +43,7 @@ use symbols::Symbols;
 use terminal::Screen;
 use theme::Theme;
 
+pub use canvas::Canvas;
 pub use symbols::SymbolChoice;
 pub use theme::ColorChoice;
 

@@ -7,10 +7,12 @@
 //! * [`overhead`]: throughput and CPU of a storm under each tracer; [`kernel`]: ns per program run;
 //! * [`kind`]: which tracers there are; [`tracer`]: one of them from its start over readiness to its
 //!   end; [`storm`]: the load;
+//! * [`instructions`]: what user space does, counted rather than timed;
 //! * [`figures`]: medians and the table.
 
 mod at_exit;
 mod figures;
+pub(crate) mod instructions;
 mod kernel;
 mod kind;
 mod overhead;
@@ -53,6 +55,10 @@ pub(crate) enum Bench {
     /// `--against` another binary is run alternately: the way to see whether a change to the
     /// programs helps.
     Kernel(kernel::Args),
+    /// Count what user space does for an event, in instructions, against the checked-in baseline
+    ///
+    /// Takes valgrind and neither root nor a quiet machine.
+    Instructions(instructions::Args),
 }
 
 impl Bench {
@@ -65,6 +71,9 @@ const FLOORS_OBJECT: &str = "floors.o";
 
 /// Runs one of them.
 pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<()> {
+    if let Bench::Instructions(args) = &bench {
+        return instructions::run(workspace, args);
+    }
     ensure!(is_root(), "tracing takes root");
     let folder = workspace.path("target/bench");
     fs::create_dir_all(&folder)?;
@@ -85,6 +94,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<()> {
             kernel::run(&setup, &kernel::Args::all(pairs))
         }
         Bench::Overhead(args) => overhead::run(&setup, &args),
+        Bench::Instructions(args) => instructions::run(workspace, &args),
         Bench::Kernel(args) => {
             if args.floors() {
                 build_floors()?;

@@ -67,6 +67,10 @@ const PACKAGES: &[Package] = &[
         name: "chromium",
         why: "live tests: opens the page that `report` writes, as a reader would",
     },
+    Package {
+        name: "valgrind",
+        why: "instructions: counts what user space does, whatever else the machine does",
+    },
 ];
 
 /// What only `cargo xtask bench` takes, and installs when it is run.

@@ -15,7 +15,7 @@ use self::tally::Tally;
 use crate::docs::probes;
 use crate::shell;
 use crate::workspace::{Workspace, is_root};
-use crate::{bpf, deps, tidy, vm};
+use crate::{bench, bpf, deps, tidy, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -80,6 +80,10 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
     if checks {
         runner.step("docs", || docs(workspace))?;
         runner.step("docs/PROBES.md", || probes::check(workspace))?;
+    }
+    if checks && slow {
+        let args = bench::instructions::Args::default();
+        runner.step("instructions", || bench::instructions::run(workspace, &args))?;
     }
     if slow {
         ensure!(
