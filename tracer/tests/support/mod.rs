@@ -406,8 +406,10 @@ impl Top {
     fn take(&mut self, line: &str) {
         let snapshot: Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(snapshot["schema"], "sockflow.snapshot/1");
-        let missed = number(&snapshot, "/lost/missed");
-        if self.snapshots.last().map_or(0, |last| number(last, "/lost/missed")) < missed {
+        // Null where no program runs: `--sampled`.
+        let missed = |snapshot: &Value| snapshot["lost"]["missed"].as_u64().unwrap_or(0);
+        let (before, missed) = (self.snapshots.last().map_or(0, missed), missed(&snapshot));
+        if before < missed {
             println!("the kernel skipped runs: {missed}");
         }
         self.snapshots.push(snapshot);
