@@ -40,10 +40,10 @@ enum Command {
     /// Check everything, then test everything: what CI runs
     ///
     /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
-    /// docs, docs/PROBES.md, instructions (what user space does for an event, counted against a
-    /// baseline), build live tests, live tests, vm (the live tests on other kernels). The first that
-    /// fails ends the run with a non-zero exit code; a table of the steps and their times follows, and
-    /// the very last line is always `N passed, N failed[, N skipped]`, added up over all tests that
+    /// docs, docs/PROBES.md, build live tests, instructions (what user space does for an event, counted
+    /// against a baseline), live tests, vm (the live tests on other kernels). The first that fails
+    /// ends the run with a non-zero exit code; a table of the steps and their times follows, and the
+    /// very last line is always `N passed, N failed[, N skipped]`, added up over all tests that
     /// ran (a step that fails without a failing test counts as one failure).
     ///
     /// The live tests load the BPF programs into the running kernel, so the full run wants root.

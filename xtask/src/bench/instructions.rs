@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::figures::table;
+use crate::test::live;
 use crate::workspace::Workspace;
 use crate::{deps, shell};
 
@@ -86,13 +87,7 @@ fn baseline(text: &str) -> BTreeMap<String, f64> {
 /// Instructions an item of each workload, in their order.
 fn count(workspace: &Workspace) -> Result<Vec<(String, f64)>> {
     deps::require("valgrind")?;
-    shell::run(
-        shell::cargo()
-            .args(["build", "--release", "--locked", "--package", "tracer"])
-            .args(["--example", "instructions"])
-            .current_dir(&workspace.root),
-    )?;
-    let program = workspace.path("target/release/examples/instructions");
+    let program = live::build_example(workspace, "instructions")?;
     let file = workspace.path("target/callgrind.out");
     let mut counted = Vec::new();
     for line in shell::read(&mut Command::new(&program))?.lines() {

@@ -45,12 +45,8 @@ pub(crate) struct Ran {
 /// Builds them, in release: they measure. Static, so that a guest needs no libraries of this
 /// machine's, and so that what is tested here and there is the same file.
 pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
-    let mut cargo = shell::cargo();
-    cargo
-        .current_dir(&workspace.root)
-        .args(["build", "--release", "--locked", "--package", "tracer", "--features", "live"])
-        .args(["--bins", "--test", "live_*", "--target", TARGET])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let mut cargo = cargo(workspace);
+    cargo.args(["--bins", "--test", "live_*"]);
     // Once for people to watch, once for the paths.
     shell::run(&mut cargo)?;
     let output = cargo.arg("--message-format=json").stderr(Stdio::inherit()).output()?;
@@ -75,6 +71,22 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     }
     tests.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Programs { sockflow: sockflow.context("cargo built no sockflow")?, tests })
+}
+
+/// Builds an example as the tests are built, of what was compiled for them.
+pub(crate) fn build_example(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    shell::run(cargo(workspace).args(["--example", name]))?;
+    Ok(workspace.path(&format!("target/{TARGET}/release/examples/{name}")))
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut cargo = shell::cargo();
+    cargo
+        .current_dir(&workspace.root)
+        .args(["build", "--release", "--locked", "--package", "tracer", "--features", "live"])
+        .args(["--target", TARGET])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo
 }
 
 /// The tests of a program, by its own account.

@@ -81,10 +81,6 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
         runner.step("docs", || docs(workspace))?;
         runner.step("docs/PROBES.md", || probes::check(workspace))?;
     }
-    if checks && slow {
-        let args = bench::instructions::Args::default();
-        runner.step("instructions", || bench::instructions::run(workspace, &args))?;
-    }
     if slow {
         ensure!(
             is_root(),
@@ -99,6 +95,10 @@ fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tall
                 Ok(programs)
             })
         })?;
+        if checks {
+            let args = bench::instructions::Args::default();
+            runner.step("instructions", || bench::instructions::run(workspace, &args))?;
+        }
         let ran =
             runner.step("live tests", || live::run(workspace, &programs, &args.filter, tally))?;
         runner.step("vm", || {
