@@ -113,6 +113,7 @@ pub(crate) fn emit_detailed(
         (*event).detail = detail;
         (*event).pad = [0; 2];
         (*event).tgid = 0;
+        (*event).netns = record.netns;
         sock.describe(event);
     }
     entry.submit(NO_WAKEUP);

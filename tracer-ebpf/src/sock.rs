@@ -225,7 +225,6 @@ impl Sock {
         unsafe {
             (*event).local_port = self.local_port();
             (*event).peer_port = self.peer_port();
-            (*event).netns = self.netns();
             let local = (&raw mut (*event).local).cast::<u32>();
             let peer = (&raw mut (*event).peer).cast::<u32>();
             if self.is_ipv6() {

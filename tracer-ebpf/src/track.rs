@@ -133,7 +133,7 @@ pub(crate) fn bury(id: u64) {
 /// where no hook on `close()` makes the record, when it may become an orphan: the host's orphans
 /// are all counted.
 #[inline(always)]
-pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
+pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState, netns: u32) -> bool {
     if matches!(new, TcpState::Listen)
         || (config!(close_hook) == 0 && is_close_transition(old, new))
     {
@@ -141,14 +141,13 @@ pub(crate) fn wanted(sock: Sock, old: TcpState, new: TcpState) -> bool {
     }
     let connects = matches!(new, TcpState::SynSent);
     let local_port = if connects { sock.hashed_port() } else { sock.local_port() };
-    socket_passes(sock, local_port, sock.peer_port(), sock.netns())
+    socket_passes(sock, local_port, sock.peer_port(), netns)
 }
 
 /// Decides group and direction of a socket that begins to listen, to connect, or is accepted; it
 /// is born at `time` (0: nobody asks).
 #[inline(always)]
-pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u64) {
-    let netns = sock.netns();
+pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, netns: u32, time: u64) {
     record.netns = netns;
     let local_port = sock.hashed_port();
     let peer_port = sock.peer_port();
@@ -200,8 +199,7 @@ pub(crate) fn begin(sock: Sock, record: &mut SockRecord, new: TcpState, time: u6
 /// Decides group and direction of a socket first seen in the middle of its life, and counts what
 /// it is.
 #[inline(always)]
-pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState) {
-    let netns = sock.netns();
+pub(crate) fn meet(sock: Sock, record: &mut SockRecord, old: TcpState, netns: u32) {
     record.netns = netns;
     let local_port = sock.local_port();
     let peer_port = sock.peer_port();

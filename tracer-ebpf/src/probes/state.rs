@@ -82,10 +82,13 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     let grown = matches!(old, TcpState::SynRecv);
     let cookie = sock.cookie();
     let found = track::find_sock(sock, cookie);
-    if found.is_none() && !track::wanted(sock, old, new) {
+    let is_new = found.as_ref().is_none_or(|(_, record)| record.state == 0);
+    // Read in one place, and later from the record: the verifier goes through the kernel's types at
+    // each, on each way that leads there, and that is half of what loading the programs takes.
+    let netns = if is_new || begins { sock.netns() } else { 0 };
+    if found.is_none() && !track::wanted(sock, old, new, netns) {
         return;
     }
-    let is_new = found.as_ref().is_none_or(|(_, record)| record.state == 0);
     if grown && is_new && matches!(new, TcpState::Close) {
         return;
     }
@@ -104,9 +107,9 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     };
     let accepted = grown && is_new;
     if begins || accepted {
-        track::begin(sock, record, new, time);
+        track::begin(sock, record, new, netns, time);
     } else if record.state == 0 {
-        track::meet(sock, record, old);
+        track::meet(sock, record, old, netns);
     }
     let from = record.state;
     let to = new.number();
@@ -129,7 +132,7 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
             record.last_state = last_state(from, old);
         }
         if matches!(old, TcpState::Listen) {
-            group::listen_ends(sock.netns(), record.service_port);
+            group::listen_ends(record.netns, record.service_port);
         }
     }
     record.state = to;
