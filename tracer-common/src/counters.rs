@@ -306,10 +306,13 @@ pub enum Loss {
     Minisockets = 5,
     /// Reasons of resets that found no room.
     Reasons = 6,
+    /// Changes of state that nobody saw, proved by the next: it began from another state than the one
+    /// last seen. There are hosts whose kernel skips runs that it does not count.
+    Gaps = 7,
 }
 
 /// Words in `LOSSES`.
-pub const LOSS_WORDS: u32 = 7;
+pub const LOSS_WORDS: u32 = 8;
 
 /// One group's counters on one CPU, or their sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

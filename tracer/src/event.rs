@@ -262,7 +262,8 @@ pub struct Lost {
     pub detail: u64,
     /// Sockets the table had no room for: missing in states and totals.
     pub untracked: u64,
-    /// Program runs that the kernel skipped (`recursion_misses`): changes not seen.
+    /// Program runs that the kernel skipped (`recursion_misses`, or proved by a socket's next change):
+    /// changes not seen.
     pub missed: u64,
     /// Sockets counted in the row "other" because there was no room for their group.
     pub ungrouped: u64,

@@ -7,13 +7,13 @@ use tracer_common::abi::{
     EventKind, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_RESET_OUT, GROUP_OUTSIDE, MARK_KILLED,
     MARK_KILLED_FOR_MEMORY, MARK_NO_MINISOCKET, SockRecord,
 };
-use tracer_common::counters::{Counter, OrphanEnd};
+use tracer_common::counters::{Counter, Loss, OrphanEnd};
 use tracer_common::lifecycle::{EndOfOrphan, classify_end, end_detail};
 use tracer_common::state::TcpState;
 
 use crate::emit::{self, emit_detailed};
 use crate::sock::Sock;
-use crate::totals::Totals;
+use crate::totals::{Totals, lose};
 use crate::track;
 use crate::twin::{self, Program};
 
@@ -53,6 +53,7 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
     let closed = TcpState::Close.number();
     if record.group != GROUP_OUTSIDE && record.state != 0 && record.state != closed {
         // Its change to CLOSE was missed (`lost.missed`): the population must not keep it.
+        lose(Loss::Gaps);
         totals.leave(record.state);
         record.last_state = record.state;
         if track::was_connection(record) {

@@ -9,7 +9,7 @@ use tracer_common::abi::{
     EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OUTSIDE,
     MARK_FIN_WAIT2, MARK_MINISOCKET, MARK_TIME_WAIT, SockRecord,
 };
-use tracer_common::counters::Counter;
+use tracer_common::counters::{Counter, Loss};
 use tracer_common::lifecycle::{
     CloseCalled, SHUTDOWN_BOTH, SOCK_DEAD, SOCK_LINGER, begins_orphan, begins_time_wait,
     is_close_transition, runs_in_owner_context,
@@ -21,7 +21,7 @@ use crate::emit::{self, emit};
 use crate::group;
 use crate::sock::Sock;
 use crate::task::{current_is_exiting, current_tgid};
-use crate::totals::Totals;
+use crate::totals::{Totals, lose};
 use crate::track;
 use crate::twin::{self, Program};
 
@@ -110,6 +110,8 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         track::begin(sock, record, new, netns, time);
     } else if record.state == 0 {
         track::meet(sock, record, old, netns);
+    } else if record.state != old.number() && !track::merging() {
+        lose(Loss::Gaps);
     }
     let from = record.state;
     let to = new.number();

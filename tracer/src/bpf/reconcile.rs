@@ -94,21 +94,25 @@ pub fn mini_suspects(maps: &Maps, alive: &Living) -> Result<Vec<(u64, MiniRecord
     Ok(found)
 }
 
-/// Takes out those minisockets that are not among the living at a second look either.
+/// Takes out those minisockets that are not among the living at a second look either; returns how
+/// many.
 pub fn take_out_minisockets(
     maps: &mut Maps,
     base: &mut Base,
     suspects: &[(u64, MiniRecord)],
     alive: &Living,
-) {
+) -> u64 {
+    let mut taken = 0;
     for (cookie, record) in suspects {
         if alive.lacks_minisocket(*cookie, record) && maps.minisockets.remove(cookie).is_ok() {
             let words = &mut base.minisockets.entry(service_of(record)).or_default().counters.words;
             let population = &mut words[mini_population(record.substate) as usize];
             *population = population.wrapping_sub(1);
             words[MiniCounter::Ends as usize + MiniEnd::Expired as usize] += 1;
+            taken += 1;
         }
     }
+    taken
 }
 
 /// Takes out those suspects that are not among the living at a second look either, and whose
@@ -122,7 +126,7 @@ pub fn take_out(
     base: &mut Base,
     suspects: &[(u64, SockRecord)],
     alive: &Living,
-) -> Result<usize> {
+) -> Result<u64> {
     let mut taken = 0;
     for (cookie, record) in suspects {
         let unchanged = maps.sockets.get(cookie, 0).is_ok_and(|now| now == *record);

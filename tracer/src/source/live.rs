@@ -53,6 +53,8 @@ pub struct Live {
     reconciled: u64,
     /// Program runs known to be lost.
     missed: Cell<u64>,
+    /// Sockets that were found to be gone without anybody having seen it.
+    gone_unseen: u64,
     reconcile_not_before: Instant,
     /// Since when we have had more orphans than the kernel.
     too_many_since: Option<Instant>,
@@ -114,6 +116,7 @@ impl Live {
             began,
             reconciled: 0,
             missed: Cell::new(0),
+            gone_unseen: 0,
             reconcile_not_before: Instant::now(),
             too_many_since: None,
             notes,
@@ -143,10 +146,11 @@ impl Live {
         if !suspects.is_empty() || !minisockets.is_empty() {
             let alive = self.living(&suspects)?;
             let base = self.groups.base_mut();
-            reconcile::take_out(&mut self.maps, base, &suspects, &alive)?;
-            reconcile::take_out_minisockets(&mut self.maps, base, &minisockets, &alive);
+            self.gone_unseen += reconcile::take_out(&mut self.maps, base, &suspects, &alive)?;
+            self.gone_unseen +=
+                reconcile::take_out_minisockets(&mut self.maps, base, &minisockets, &alive);
         }
-        self.reconciled = missed;
+        self.reconciled = self.missed()?;
         self.too_many_since = None;
         self.reconcile_not_before = Instant::now() + RECONCILE_EVERY;
         Ok(())
@@ -223,13 +227,15 @@ impl Live {
         })
     }
 
-    /// Program runs that the kernel skipped and nobody made up for.
+    /// Program runs that the kernel skipped and nobody made up for: as it counts them, or as the
+    /// sockets themselves prove, where that is more.
     fn missed(&self) -> Result<u64> {
         // In this order, so that one just skipped is no loss for the moment until it is made up for;
         // never fewer than before, because some may be made up for between the two.
         let skipped = self.kernel.skipped_runs();
-        let missed = skipped.saturating_sub(self.maps.loss(Loss::Caught)?);
-        self.missed.set(self.missed.get().max(missed));
+        let counted = skipped.saturating_sub(self.maps.loss(Loss::Caught)?);
+        let proved = self.maps.loss(Loss::Gaps)? + self.gone_unseen;
+        self.missed.set(self.missed.get().max(counted).max(proved));
         Ok(self.missed.get())
     }
 }
