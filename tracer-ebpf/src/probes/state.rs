@@ -77,15 +77,16 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
     if matches!((old, new), (TcpState::Listen, TcpState::SynRecv)) {
         return;
     }
+    // Before anything branches, though few need it, and everywhere else from the record: the verifier
+    // goes through the kernel's types at each such load, on each way that leads to it, and that was
+    // half of what loading the programs took.
+    let netns = sock.netns();
     let time = emit::event_time();
     let begins = matches!((old, new), (TcpState::Close, TcpState::Listen | TcpState::SynSent));
     let grown = matches!(old, TcpState::SynRecv);
     let cookie = sock.cookie();
     let found = track::find_sock(sock, cookie);
     let is_new = found.as_ref().is_none_or(|(_, record)| record.state == 0);
-    // Read in one place, and later from the record: the verifier goes through the kernel's types at
-    // each, on each way that leads there, and that is half of what loading the programs takes.
-    let netns = if is_new || begins { sock.netns() } else { 0 };
     if found.is_none() && !track::wanted(sock, old, new, netns) {
         return;
     }

@@ -5,7 +5,7 @@
 //! `aya_obj::btf::Btf` keeps the members of structs private and rustc emits no CO-RE relocations,
 //! so sockflow looks the offsets up itself. Format: `Documentation/bpf/btf.rst` in the kernel.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
@@ -44,7 +44,8 @@ pub struct Btf {
     strings_len: usize,
     /// Offsets of the type records from `types_at`; index = type id − 1.
     types: Vec<u32>,
-    structs: HashMap<String, Vec<u32>>,
+    /// Ids of the structs.
+    structs: Vec<u32>,
     /// What is said not to be there ([`Self::hide`]).
     hidden: HashSet<String>,
 }
@@ -135,7 +136,7 @@ impl Btf {
             strings_at,
             strings_len,
             types: Vec::new(),
-            structs: HashMap::new(),
+            structs: Vec::new(),
             hidden: HashSet::new(),
         };
         btf.index(types_len)?;
@@ -158,11 +159,7 @@ impl Btf {
             };
             self.types.push(at as u32);
             if kind == KIND_STRUCT {
-                let id = self.types.len() as u32;
-                let name = self.name_at(at).to_owned();
-                if !name.is_empty() {
-                    self.structs.entry(name).or_default().push(id);
-                }
+                self.structs.push(self.types.len() as u32);
             }
             at += 12 + tail;
         }
@@ -187,8 +184,8 @@ impl Btf {
     /// No such struct.
     pub fn size_of(&self, struct_name: &str) -> Result<u32, BtfError> {
         let missing = || BtfError::NoStruct(struct_name.to_owned());
-        let id = self.structs.get(struct_name).and_then(|ids| ids.first()).ok_or_else(missing)?;
-        self.size(*id, MAX_CHAIN).ok_or_else(missing)
+        let id = self.structs_named(struct_name).next().ok_or_else(missing)?;
+        self.size(id, MAX_CHAIN).ok_or_else(missing)
     }
 
     /// How many arguments a function takes; `None` where there is no such function.
@@ -228,8 +225,25 @@ impl Btf {
     /// Where the type of this kind and name is described: a walk through all types.
     fn find(&self, kind: u32, name: &str) -> Option<usize> {
         self.types.iter().map(|at| *at as usize).find(|at| {
-            self.word(at + 4).is_some_and(|info| kind_of(info) == kind) && self.name_at(*at) == name
+            self.word(at + 4).is_some_and(|info| kind_of(info) == kind) && self.is_named(*at, name)
         })
+    }
+
+    fn structs_named(&self, name: &str) -> impl Iterator<Item = u32> {
+        let is_it = move |id: &u32| self.at(*id).is_some_and(|at| self.is_named(at, name));
+        self.structs.iter().copied().filter(is_it)
+    }
+
+    fn strings(&self) -> &[u8] {
+        &self.data[self.strings_at..self.strings_at + self.strings_len]
+    }
+
+    /// Whether what is described here has this name: asked of a hundred thousand names at the start, so
+    /// none of them is decoded.
+    fn is_named(&self, at: usize, name: &str) -> bool {
+        let from = self.word(at).unwrap_or(0) as usize;
+        let tail = self.strings().get(from..).unwrap_or_default();
+        tail.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
     }
 
     fn word(&self, at: usize) -> Option<u32> {
@@ -239,8 +253,7 @@ impl Btf {
 
     fn name_at(&self, at: usize) -> &str {
         let from = self.word(at).unwrap_or(0) as usize;
-        let strings = &self.data[self.strings_at..self.strings_at + self.strings_len];
-        strings
+        self.strings()
             .get(from..)
             .and_then(|tail| tail.split(|byte| *byte == 0).next())
             .and_then(|name| std::str::from_utf8(name).ok())
@@ -258,16 +271,15 @@ impl Btf {
     ///
     /// No such struct or field, or a bit field.
     pub fn field(&self, struct_name: &str, path: &str) -> Result<Field, BtfError> {
-        let ids = self
-            .structs
-            .get(struct_name)
-            .ok_or_else(|| BtfError::NoStruct(struct_name.to_owned()))?;
+        if self.structs_named(struct_name).next().is_none() {
+            return Err(BtfError::NoStruct(struct_name.to_owned()));
+        }
         let full = || format!("{struct_name}.{path}");
         if self.is_hidden(&full()) {
             return Err(BtfError::NoField(full()));
         }
-        ids.iter()
-            .find_map(|id| self.walk(*id, path, 0))
+        self.structs_named(struct_name)
+            .find_map(|id| self.walk(id, path, 0))
             .ok_or_else(|| BtfError::NoField(full()))?
             .ok_or_else(|| BtfError::BitField(full()))
     }
@@ -304,11 +316,10 @@ impl Btf {
             let type_id = self.word(member_at + 4)?;
             let raw = self.word(member_at + 8)?;
             let (offset, bits) = if bit_fields { (raw & 0x00ff_ffff, raw >> 24) } else { (raw, 0) };
-            let member_name = self.name_at(member_at);
-            if member_name == name {
+            if self.is_named(member_at, name) {
                 return Some((offset, bits, type_id));
             }
-            if member_name.is_empty()
+            if self.is_named(member_at, "")
                 && let Some((inner, bits, type_id)) = self.member(type_id, name, depth)
             {
                 return Some((offset + inner, bits, type_id));

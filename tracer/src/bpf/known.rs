@@ -82,8 +82,7 @@ impl Known {
             return Some(format!("this kernel has no {name} ({HIDE})"));
         }
         let function = rung.hook.target()?;
-        let params = self.btf.params(function);
-        (rung.params.is_some() && params != rung.params)
+        (rung.params.is_some() && self.btf.params(function) != rung.params)
             .then(|| format!("{function} has other arguments on this kernel"))
     }
 }
