@@ -334,13 +334,26 @@ impl Drop for Folder {
 pub(crate) struct Keep {
     path: PathBuf,
     value: String,
+    keeper: Child,
 }
 
 impl Keep {
+    /// Restores it when its input ends: with the test, also one that was killed.
+    const KEEPER: &str = "trap '' HUP INT TERM; echo ready; cat >/dev/null
+        [ \"$(cat \"$1\")\" = \"$2\" ] || echo \"$2\" >\"$1\"";
+
     pub(crate) fn setting(dotted: &str) -> Self {
         let path = PathBuf::from(format!("/proc/sys/{}", dotted.replace('.', "/")));
         let value = fs::read_to_string(&path).expect("a setting").trim().to_owned();
-        Self { path, value }
+        // In a session of its own: what kills the test's process group does not reach it.
+        let mut keeper = Command::new("setsid");
+        keeper.args(["sh", "-c", Self::KEEPER, "keeper"]).arg(&path).arg(&value);
+        let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut keeper = keeper.expect("a keeper");
+        // Until then it has our sockets open, and may be the last to close one.
+        let said = keeper.stdout.take().map(BufReader::new).and_then(|said| said.lines().next());
+        assert_eq!(said.expect("a line").expect("text"), "ready");
+        Self { path, value, keeper }
     }
 
     /// Whether it reads as it did.
@@ -351,9 +364,8 @@ impl Keep {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        if !self.is_as_before() {
-            let _ = fs::write(&self.path, &self.value);
-        }
+        // `wait` ends its input first.
+        let _ = self.keeper.wait();
     }
 }
 
