@@ -70,6 +70,13 @@ impl Known {
         offsets::min_sndbuf(&self.btf).unwrap_or(0)
     }
 
+    /// Whether tracing programs may ask for a socket's cookie (5.12): `bpf_get_socket_ptr_cookie` in
+    /// `net/core/filter.c`.
+    pub(super) fn has_cookie_helper(&self) -> bool {
+        const HELPER: &str = "bpf_get_socket_ptr_cookie";
+        !self.btf.is_hidden(HELPER) && self.btf.params(HELPER).is_some()
+    }
+
     /// Why a rung need not be tried, if so.
     pub(super) fn refuses(&self, rung: &Rung) -> Option<String> {
         if rung.program.is_some()

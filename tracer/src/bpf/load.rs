@@ -1,6 +1,5 @@
 //! Loads the checked-in object and attaches what the kernel accepts.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramErr
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use tracer_common::config::{Config, Filter};
 
+use super::assume::{ASSUMPTIONS, Accepted, Assumed};
 use super::known::{Known, ResetReasons};
 use super::plan::{Only, Plan};
 use super::probes::{Hook, PROBES, Rung, Signal};
@@ -50,15 +50,13 @@ pub struct Kernel {
     pub has_cookies: bool,
     /// What the kernel's numbers for why it sends a RST mean; empty where it does not tell.
     pub reset_reasons: ResetReasons,
+    /// The rungs that programs give.
+    accepted: Accepted,
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
     /// What they were told.
     pub(super) config: Config,
 }
-
-/// What may be assumed, best first: the helper for cookies, a hook on `close()`, sockets known by
-/// their address ([`Config`]).
-const ASSUMPTIONS: [(u32, u32, u32); 5] = [(1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 1), (0, 0, 1)];
 
 /// For tests: rungs to take instead of the best.
 const ONLY: &str = "SOCKFLOW_RUNGS";
@@ -95,8 +93,7 @@ impl Kernel {
         Ok(Self::best(options)?.plan)
     }
 
-    /// What a program may assume is a constant of the object, so it is assumed, tried, and taken
-    /// back if refused. With nothing accepted, the last attempt tells why.
+    /// On the best assumptions that hold; with nothing accepted, the last attempt tells why.
     pub(super) fn best(options: &Options) -> Result<Self> {
         requirements::check(&options.btf)?;
         raise_memlock_limit();
@@ -110,32 +107,14 @@ impl Kernel {
             .context("cannot read the kernel's type information")?;
         let only = only()?;
         let mut last: Option<Self> = None;
-        for (cookie_helper, close_hook, by_address) in ASSUMPTIONS {
-            let kprobe = last.as_ref().is_some_and(Self::closes_by_kprobe);
-            if (cookie_helper, by_address) == (1, 1) && !kprobe {
+        for assumed in ASSUMPTIONS {
+            if !assumed.is_worth_trying(&known, last.as_ref().map(|kernel| &kernel.accepted)) {
                 continue;
             }
-            let config = Config {
-                offsets: known.resolved.offsets,
-                detail: options.detail,
-                filter: options.filter,
-                close_hook,
-                cookie_helper,
-                by_address,
-                reset_reason: u32::from(known.reset_reasons.are_told()),
-                min_sndbuf: known.min_sndbuf(),
-                pad: 0,
-            };
             // Before the next attempt the hooks of the last must be gone.
             drop(last.take());
-            let kernel = Self::attempt(options, &btf, &known, &config, &only)?;
-            let hooked = kernel
-                .plan
-                .row(Signal::OrphanBegin)
-                .and_then(|row| row.chosen)
-                .is_some_and(|rung| rung.program.is_some());
-            let named = by_address == 1 || !kernel.closes_by_kprobe();
-            if kernel.plan.missing().is_none() && hooked == (close_hook == 1) && named {
+            let kernel = Self::attempt(options, &btf, &known, assumed, &only)?;
+            if assumed.holds(&kernel.accepted, None) {
                 return Ok(kernel);
             }
             last = Some(kernel);
@@ -143,25 +122,35 @@ impl Kernel {
         last.ok_or_else(|| anyhow!("nothing was tried"))
     }
 
-    /// A kprobe cannot have the kernel name a socket.
-    fn closes_by_kprobe(&self) -> bool {
-        let row = self.plan.row(Signal::OrphanBegin).and_then(|row| row.chosen);
-        row.is_some_and(|rung| matches!(rung.hook, Hook::Kprobe(_)))
-    }
-
     fn attempt(
         options: &Options,
         btf: &AyaBtf,
         known: &Known,
-        config: &Config,
+        assumed: Assumed,
         only: &Only,
     ) -> Result<Self> {
+        let config = &Config {
+            offsets: known.resolved.offsets,
+            detail: options.detail,
+            filter: options.filter,
+            close_hook: u32::from(assumed.close_hook),
+            cookie_helper: u32::from(assumed.cookie_helper),
+            by_address: u32::from(assumed.by_address),
+            reset_reason: u32::from(known.reset_reasons.are_told()),
+            min_sndbuf: known.min_sndbuf(),
+            pad: 0,
+        };
+        // What the last attempt is told is what people are told.
+        let is_last = ASSUMPTIONS.last() == Some(&assumed);
         let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
         super::maps::prepare(&mut ebpf)?;
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
-        let mut hooked = HashSet::new();
+        let mut accepted = Accepted::new();
         let mut plan = Plan::resolve(PROBES, |rung| {
+            if !is_last && !assumed.holds(&accepted, Some(rung.signal)) {
+                return Err("not tried: it takes other assumptions".to_owned());
+            }
             if let Some(reason) = only.refuses(rung).or_else(|| known.refuses(rung)) {
                 return Err(reason);
             }
@@ -169,18 +158,18 @@ impl Kernel {
                 return Err("not tried: no hook on close() was accepted".to_owned());
             }
             if let Hook::Argument(of, _) = rung.hook {
-                let told = config.reset_reason == 1 && hooked.contains(&of);
+                let told = config.reset_reason == 1 && accepted.contains_key(&of);
                 return if told { Ok(()) } else { Err("this kernel does not tell".to_owned()) };
             }
             if rung.program.is_none() {
                 return Ok(());
             }
-            if rung.signal == Signal::TimeWaitEnd && !hooked.contains(&Signal::TimeWait) {
+            if rung.signal == Signal::TimeWaitEnd && !accepted.contains_key(&Signal::TimeWait) {
                 return Err("not tried: no hook on minisockets was accepted".to_owned());
             }
             attach_all(&mut ebpf, btf, rung).map_err(|error| describe(&error))?;
             programs.extend(rung.all_parts().map(|(_, program)| program));
-            hooked.insert(rung.signal);
+            accepted.insert(rung.signal, rung);
             Ok(())
         });
         for (cost, why) in &known.resolved.costs {
@@ -190,7 +179,15 @@ impl Kernel {
             super::maps::minisockets_are_hooked(&mut ebpf)?;
         }
         let reset_reasons = known.reset_reasons.clone();
-        Ok(Self { ebpf, plan, has_cookies: names, reset_reasons, programs, config: *config })
+        Ok(Self {
+            ebpf,
+            plan,
+            has_cookies: names,
+            reset_reasons,
+            accepted,
+            programs,
+            config: *config,
+        })
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on

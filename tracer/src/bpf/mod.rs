@@ -3,12 +3,14 @@
 //! * [`requirements`]: what the host must have, checked first;
 //! * [`btf`], [`offsets`], [`known`]: where the kernel's fields are, and what else its types tell;
 //! * [`probes`]: the table of signals and hooks; [`plan`]: which of them this kernel gets;
-//! * [`load`]: makes it so, and holds it while tracing runs;
+//! * [`load`]: makes it so, and holds it while tracing runs; `assume`: what the programs take for
+//!   granted meanwhile;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
 //!   [`standing`]: sockets that stood before; [`reconcile`]: sockets
 //!   whose end was missed; [`log`]: what the programs say;
 //! * [`verifier`]: what they cost to load.
 
+mod assume;
 pub mod btf;
 pub mod decode;
 pub mod known;

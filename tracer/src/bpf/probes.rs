@@ -61,6 +61,13 @@ impl Signal {
         Self::AcceptOwner,
     ];
 
+    /// Whether its turn comes before the other's ([`Self::ALL`]).
+    #[must_use]
+    pub fn is_attached_before(self, other: Self) -> bool {
+        let first = Self::ALL.into_iter().find(|signal| [self, other].contains(signal));
+        first == Some(self) && self != other
+    }
+
     /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
