@@ -62,8 +62,9 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
-/// Guests at a time: one more than CPUs, because a guest waits for its timers now and then.
-const JOBS: usize = 3;
+/// Guests at a time: more than CPUs, because a guest waits for its timers now and then; and all there
+/// are, so that none is left to run alone.
+const JOBS: usize = 4;
 
 /// Every kernel, the tests that pass the filter.
 pub(crate) fn all(filter: &[String]) -> Args {
