@@ -230,13 +230,27 @@ fn account(pid: u32) -> Result<Account> {
         .filter(|info| info.contains("link_type:"))
         .filter_map(|info| Some((field(info, "prog_id:")? as u64, hook(info))))
         .collect();
-    let programs = descriptors.iter().filter_map(|info| {
-        let id = field(info, "prog_id:")? as u64;
-        let account = (field(info, "run_time_ns:")?, field(info, "run_cnt:")?);
-        Some((hooks.get(&id).cloned().unwrap_or_else(|| format!("program {id}")), account))
-    });
-    Ok(programs.collect())
+    let programs: BTreeMap<u64, (f64, f64)> = descriptors
+        .iter()
+        .filter_map(|info| {
+            let time_and_runs = (field(info, "run_time_ns:")?, field(info, "run_cnt:")?);
+            Some((field(info, "prog_id:")? as u64, time_and_runs))
+        })
+        .collect();
+    let mut account = Account::new();
+    for (id, time_and_runs) in programs {
+        let mut hook = hooks.get(&id).cloned().unwrap_or_else(|| format!("program {id}"));
+        // Loaded after the first on its hook: the one that makes up for its skipped runs.
+        if account.contains_key(&hook) {
+            hook.push_str(TWIN);
+        }
+        account.insert(hook, time_and_runs);
+    }
+    Ok(account)
 }
+
+/// Behind the hook of a program's twin.
+const TWIN: &str = " (twin)";
 
 /// What a link is attached to.
 fn hook(info: &str) -> String {
