@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 
 /// A guest that is not ready by then is not going to be.
 const BOOT: Duration = Duration::from_secs(60);
-/// The most a guest may take: thrice what it takes on a machine with nothing else to do.
-const LIFE: Duration = Duration::from_secs(1500);
+/// The most a guest may take: thrice what it takes beside the others on two CPUs.
+const LIFE: Duration = Duration::from_secs(3600);
 /// The most that powering off may take.
 const POWER_OFF: Duration = Duration::from_secs(5);
 /// The least that programs built for x86-64 ask for: what a larger one has besides, such as SMAP,
