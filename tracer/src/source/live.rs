@@ -150,7 +150,7 @@ impl Live {
             self.gone_unseen +=
                 reconcile::take_out_minisockets(&mut self.maps, base, &minisockets, &alive);
         }
-        self.reconciled = self.missed()?;
+        self.reconciled = missed;
         self.too_many_since = None;
         self.reconcile_not_before = Instant::now() + RECONCILE_EVERY;
         Ok(())

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 /// A guest that is not ready by then is not going to be.
 const BOOT: Duration = Duration::from_secs(60);
-/// The most a guest may take: thrice what it takes beside the others on two CPUs.
+/// The most a guest may take: thrice what it takes beside other guests and a build.
 const LIFE: Duration = Duration::from_secs(3600);
 /// The most that powering off may take.
 const POWER_OFF: Duration = Duration::from_secs(5);

@@ -33,7 +33,7 @@ const ON_EACH_RUNG: [(&str, &str); 2] = [
     ("live_standing", "orphans_outside"),
 ];
 
-/// The most one scenario may take, seconds: thrice the slowest, with all guests on two busy CPUs.
+/// The most one scenario may take, seconds: thrice the slowest, beside other guests and a build.
 const LIMIT: u32 = 360;
 
 /// The step whose output is held against `kernels.toml`.
