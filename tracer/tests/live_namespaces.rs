@@ -8,24 +8,15 @@
 mod support;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 
+use support::pairs::half_closed;
 use support::{
     Namespace, PORT, Standing, Top, assert_complete, eventually, host_orphans, number, row, turn,
 };
 
-/// Connections that the server closes and the client does not.
-fn half_closed(namespace: &Namespace, count: u64) -> (TcpListener, Vec<TcpStream>) {
-    namespace.inside(|| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
-        let one = |_| {
-            let client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
-            drop(listener.accept().expect("accept"));
-            client
-        };
-        let clients = (0..count).map(one).collect();
-        (listener, clients)
-    })
+fn listen(namespace: &Namespace) -> TcpListener {
+    namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen"))
 }
 
 fn setting(name: &str) -> Vec<u64> {
@@ -46,8 +37,9 @@ fn counters_are_the_namespaces_and_orphans_and_their_limits_the_hosts() {
     watched.set("net.ipv4.tcp_max_tw_buckets", &ROOM.to_string());
     let before = host_orphans();
     let top = Top::start(&["--netns", &watched.name()]);
-    let here = half_closed(&watched, ROOM + MORE);
-    let there = half_closed(&other, ELSEWHERE);
+    let (listener_here, listener_there) = (listen(&watched), listen(&other));
+    let here = half_closed(&watched, &listener_here, ROOM + MORE);
+    let there = half_closed(&other, &listener_there, ELSEWHERE);
     eventually("all are minisockets", || {
         watched.sockstat("tw") == ROOM && other.sockstat("tw") == ELSEWHERE
     });

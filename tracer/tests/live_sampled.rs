@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use serde_json::Value;
+use support::pairs::half_closed;
 use support::{
     Namespace, PORT, Standing, Top, eventually, find_row, host_orphans, number, output, row,
     sockflow, turn,
@@ -38,15 +39,13 @@ impl Known {
     /// Opens them in a namespace and waits until the kernel has them all.
     fn open(namespace: &Namespace) -> Self {
         let before = host_orphans();
-        let (listener, established, half_closed) = namespace.inside(|| {
+        let (listener, established) = namespace.inside(|| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
             let pair = |_| {
                 let client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
                 (client, listener.accept().expect("accept").0)
             };
             let established: Vec<_> = (0..ESTABLISHED).map(pair).collect();
-            // The server closes; some clients do, too.
-            let half_closed: Vec<_> = (0..FIN_WAIT2).map(pair).map(|(client, _)| client).collect();
             (0..TIME_WAIT).map(pair).for_each(|(client, server)| {
                 drop(server);
                 drop(client);
@@ -57,8 +56,9 @@ impl Known {
                 drop(gone.accept().expect("accept"));
                 drop(client);
             }
-            (listener, established, half_closed)
+            (listener, established)
         });
+        let half_closed = half_closed(namespace, &listener, FIN_WAIT2);
         let (count, port) = (ORPHANS.to_string(), OTHER.to_string());
         let arguments =
             ["--mode", "zero-window", "--connections", &count, "--hold", "90s", "--port", &port];

@@ -13,6 +13,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod edge;
+pub(crate) mod pairs;
 pub(crate) mod sys;
 
 use std::fs::{self, File};
