@@ -222,6 +222,35 @@ impl Btf {
             .collect()
     }
 
+    /// As raw BTF with the same ids, but of all types only the functions and tracepoints of these
+    /// names: for aya, which decodes every type and goes through all of them for each program, to
+    /// learn an id.
+    #[must_use]
+    pub fn only(&self, names: &HashSet<String>) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut types = Vec::with_capacity(self.types.len() * 12);
+        for at in self.types.iter().map(|at| *at as usize) {
+            let info = self.word(at + 4).unwrap_or_default();
+            let name = match kind_of(info) {
+                KIND_FUNC | KIND_TYPEDEF => Some(self.name_at(at)).filter(|it| names.contains(*it)),
+                _ => None,
+            };
+            let described = match name {
+                Some(name) => {
+                    let from = strings.len() as u32;
+                    strings.extend(name.bytes().chain([0]));
+                    [from, info, self.word(at + 8).unwrap_or_default()]
+                }
+                None => [0, KIND_FWD << 24, 0],
+            };
+            types.extend(described.iter().flat_map(|word| word.to_le_bytes()));
+        }
+        let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
+        let header = [u32::from(MAGIC) | 1 << 16, 24, 0, types_len, types_len, strings_len];
+        let header = header.iter().flat_map(|word| word.to_le_bytes());
+        header.chain(types).chain(strings).collect()
+    }
+
     /// Where the type of this kind and name is described: a walk through all types.
     fn find(&self, kind: u32, name: &str) -> Option<usize> {
         self.types.iter().map(|at| *at as usize).find(|at| {
@@ -413,6 +442,20 @@ mod tests {
         assert_eq!(btf.field("outer", "first"), Ok(Field { offset: 0, size: 4 }));
         assert_eq!(btf.field("outer", "narrow"), Ok(Field { offset: 4, size: 2 }));
         assert_eq!(btf.field("outer", "named.deep"), Ok(Field { offset: 4, size: 4 }));
+    }
+
+    #[test]
+    fn of_what_is_cut_down_to_some_names_the_ids_stay() {
+        let names = ["close", "btf_trace_sent", "absent"].map(str::to_owned).into();
+        let raw = Btf::parse(sample()).unwrap().only(&names);
+        let ours = Btf::parse(raw.clone()).unwrap();
+        assert_eq!((ours.types.len(), &ours.structs[..]), (12, &[][..]));
+        assert_eq!(ours.params("close"), None, "its arguments are not there");
+        assert!(ours.at(10).is_some_and(|at| ours.find(KIND_FUNC, "close") == Some(at)));
+        let tracepoint = ours.find(KIND_TYPEDEF, "btf_trace_sent");
+        assert!(ours.at(12).is_some_and(|at| tracepoint == Some(at)));
+        assert_eq!(ours.find(KIND_ENUM, "why"), None);
+        assert!(aya::Btf::parse(&raw, aya::Endianness::default()).is_ok());
     }
 
     #[test]

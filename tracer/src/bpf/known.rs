@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use aya::Endianness;
 use tracer_common::reset::ResetReason;
 
 use super::btf::Btf;
 use super::offsets::{self, Resolved};
-use super::probes::{Hook, Rung};
+use super::probes::{Hook, PROBES, Rung};
 
 /// For tests: fields (`tcp_sock.linger2`) and functions that shall be as if this kernel did not have
 /// them.
@@ -75,6 +76,18 @@ impl Known {
     pub(super) fn has_cookie_helper(&self) -> bool {
         const HELPER: &str = "bpf_get_socket_ptr_cookie";
         !self.btf.is_hidden(HELPER) && self.btf.params(HELPER).is_some()
+    }
+
+    /// The ids of what programs are attached to.
+    pub(super) fn hooks(&self) -> Result<aya::Btf> {
+        let hooks = PROBES.iter().flat_map(Rung::all_parts).map(|(hook, _)| hook);
+        let names = hooks.filter_map(|hook| match hook {
+            Hook::TpBtf(name) => Some(format!("btf_trace_{name}")),
+            hook => hook.target().map(str::to_owned),
+        });
+        let raw = self.btf.only(&names.collect());
+        aya::Btf::parse(&raw, Endianness::default())
+            .context("cannot read the kernel's type information")
     }
 
     /// Why a rung need not be tried, if so.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramError, SockOps};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_common::config::{Config, Filter};
 
 use super::assume::{ASSUMPTIONS, Accepted, Assumed};
@@ -103,8 +103,7 @@ impl Kernel {
                     .hint("check that the file is this kernel's: `bpftool btf dump file …`"),
             )
         })?;
-        let btf = AyaBtf::parse_file(&options.btf, Endianness::default())
-            .context("cannot read the kernel's type information")?;
+        let btf = known.hooks()?;
         let only = only()?;
         let mut last: Option<Self> = None;
         for assumed in ASSUMPTIONS {

@@ -9,10 +9,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use aya::VerifierLogLevel;
 use aya::programs::ProgramError;
-use aya::{Btf, Endianness, VerifierLogLevel};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::known::Known;
 use super::load::{self, Kernel, Options};
 use super::probes::PROBES;
 
@@ -27,8 +28,7 @@ pub type Instructions = BTreeMap<&'static str, Option<u64>>;
 /// See [`Kernel::load`].
 pub fn instructions(options: &Options) -> Result<Instructions> {
     let config = Kernel::best(options)?.config;
-    let btf = Btf::parse_file(&options.btf, Endianness::default())
-        .context("cannot read the kernel's type information")?;
+    let btf = Known::read(&options.btf)?.hooks()?;
     let mut ebpf = load::open(options, &btf, &config, VerifierLogLevel::STATS)?;
     let mut walked = Instructions::new();
     for rung in PROBES {
