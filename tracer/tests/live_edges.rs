@@ -15,10 +15,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
-use support::edge::{Edge, assert_totals, fill, read_to_end, row_of, total};
+use support::edge::{Edge, assert_totals, fill, left_in, read_to_end, row_of, total};
 use support::sys::set_linger2;
 use support::{
-    Guarded, PORT, assert_balanced, ended, ends, eventually, host_orphans, live, number, turn,
+    Guarded, assert_balanced, ended, ends, eventually, host_orphans, live, number, turn,
 };
 
 #[test]
@@ -82,7 +82,7 @@ fn aborted(let_go: impl FnOnce(TcpStream, &mut TcpStream)) {
     let (server, client) = (row_of(&last, "in"), row_of(&last, "out"));
     assert_totals(&server, &[("opened", 1), ("closed", 1), ("resets_out", 1)]);
     assert_totals(&client, &[("opened", 1), ("closed", 1), ("resets_in", 1)]);
-    assert_eq!(number(&last, "/states/time_wait"), 0, "{last}");
+    assert_eq!(left_in(&last, "time_wait"), 0, "{last}");
     assert_balanced(&server);
 }
 
@@ -180,7 +180,7 @@ fn both_close_at_once() {
         assert_eq!(total(row, "closed"), 1, "{row}");
         assert_eq!(total(row, "time_wait"), 1, "{row}");
     }
-    assert_eq!(number(&last, "/states/time_wait"), 2, "{last}");
+    assert_eq!(left_in(&last, "time_wait"), 2, "{last}");
 }
 
 #[test]
@@ -229,9 +229,9 @@ fn a_listener_is_closed_with_its_queue_full() {
     const QUEUED: u64 = 5;
     let _turn = turn();
     let mut edge = Edge::new();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, edge.port));
     let listener = edge.namespace.inside(|| {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
         listener.bind(&address.into()).expect("bind");
         // One more than the backlog fits.
         listener.listen(QUEUED as i32 - 1).expect("listen");
@@ -256,12 +256,13 @@ fn a_listener_is_closed_with_its_queue_full() {
 fn a_connect_that_is_refused_and_one_that_is_tried_again() {
     let _turn = turn();
     let mut edge = Edge::new();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into();
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, edge.port));
+    let address = to.into();
     let client = edge.namespace.inside(|| {
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let error = client.connect(&address).expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let other = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect_err("nobody listens");
+        let other = TcpStream::connect(to).expect_err("nobody listens");
         assert_eq!(other.kind(), ErrorKind::ConnectionRefused);
         client
     });
@@ -322,8 +323,8 @@ fn reset_without_fin_wait2(edge: Edge) {
     }
     assert_eq!(ends(&server), ended("other", 1), "{server}");
     assert_totals(&client, &[("opened", 1), ("closed", 1), ("resets_in", 1)]);
-    assert_eq!(number(&last, "/states/time_wait"), 0, "{last}");
-    assert_eq!(number(&last, "/states/fin_wait2"), 0, "{last}");
+    assert_eq!(left_in(&last, "time_wait"), 0, "{last}");
+    assert_eq!(left_in(&last, "fin_wait2"), 0, "{last}");
 }
 
 /// What `TCP_LINGER2` asks for beyond a minute is spent as an orphan in FIN_WAIT2, the rest as a

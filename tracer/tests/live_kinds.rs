@@ -21,7 +21,7 @@ use support::{
 #[test]
 fn an_ipv4_client_of_an_ipv6_listener() {
     let _turn = turn();
-    let edge = Edge::new();
+    let edge = Edge::alone();
     let name = edge.namespace.name();
     let filters =
         [(&["--addr", "127.0.0.0/8"][..], 1), (&["-4"], 0), (&["--addr", "::1"], 0), (&["-6"], 1)];
@@ -68,7 +68,7 @@ fn mptcp() {
         return;
     }
     let _turn = turn();
-    let mut edge = Edge::new();
+    let mut edge = Edge::alone();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into();
     let (listener, mut client) = edge.namespace.inside(|| {
         let socket = || Socket::new(Domain::IPV4, Type::STREAM, protocol).expect("a socket");

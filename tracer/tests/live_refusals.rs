@@ -22,7 +22,7 @@ fn time_wait_beyond_its_buckets() {
     const BUCKETS: u64 = 10;
     const CONNECTIONS: u64 = 30;
     let _turn = turn();
-    let edge = Edge::new();
+    let edge = Edge::alone();
     edge.namespace.set("net.ipv4.tcp_max_tw_buckets", &BUCKETS.to_string());
     let listener = edge.listen();
     for _ in 0..CONNECTIONS {
@@ -68,7 +68,7 @@ fn a_connection_beyond_the_accept_queue() {
     // One more than the backlog fits.
     const QUEUED: u64 = BACKLOG as u64 + 1;
     let _turn = turn();
-    let mut edge = Edge::new();
+    let mut edge = Edge::alone();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)).into();
     let listener = edge.namespace.inside(|| {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -118,7 +118,7 @@ fn orphans_beyond_tcp_mem() {
     /// What the clients have not read is more than the kernel's books may be off (256 pages a CPU).
     const PAIRS: u64 = 32;
     let _turn = turn();
-    let edge = Edge::new();
+    let edge = Edge::alone();
     let listener = edge.listen();
     let (mut servers, clients): (Vec<TcpStream>, Vec<TcpStream>) = (0..PAIRS)
         .map(|_| {

@@ -7,35 +7,52 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    Namespace, PATIENCE, PORT, Top, assert_complete, ended, ends, eventually, find_row,
-    host_orphans, number, row,
+    Namespace, PATIENCE, PORT, Top, assert_complete, emulated, ended, ends, eventually, find_row,
+    host_orphans, number, row, shared,
 };
 
 /// A namespace of its own and `top` beside it.
 pub(crate) struct Edge {
     pub(crate) namespace: Namespace,
     pub(crate) top: Top,
+    /// Of the service.
+    pub(crate) port: u16,
     /// Of the host.
     pub(crate) orphans_before: u64,
 }
 
 impl Edge {
+    /// In a guest the `top` is the one that such tests share.
     pub(crate) fn new() -> Self {
+        if emulated().is_none() {
+            return Self::alone();
+        }
         let namespace = Namespace::new();
-        let orphans_before = host_orphans();
-        let name = namespace.name();
-        let top = Top::start(&["--netns", &name, "--interval", "100ms"]);
+        let top = Top::shared();
+        Self::of(namespace, top, shared::port())
+    }
+
+    /// With a `top` of its own, for the namespace and nothing else.
+    pub(crate) fn alone() -> Self {
+        let namespace = Namespace::new();
+        let top = Top::start(&["--netns", &namespace.name(), "--interval", "100ms"]);
+        Self::of(namespace, top, PORT)
+    }
+
+    fn of(namespace: Namespace, top: Top, port: u16) -> Self {
         let exact = &top.snapshots[0]["fidelity"]["orphan_begin"];
         assert_eq!(exact, "exact", "no hook on close(): shutdown() cannot be told from it");
-        Self { namespace, top, orphans_before }
+        Self { namespace, top, port, orphans_before: host_orphans() }
     }
 
     pub(crate) fn listen(&self) -> TcpListener {
-        self.namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen"))
+        let at = (Ipv4Addr::LOCALHOST, self.port);
+        self.namespace.inside(|| TcpListener::bind(at).expect("listen"))
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        self.namespace.inside(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect"))
+        let to = (Ipv4Addr::LOCALHOST, self.port);
+        self.namespace.inside(|| TcpStream::connect(to).expect("connect"))
     }
 
     /// A listener, and both ends of a connection to it: server, client.
@@ -53,15 +70,16 @@ impl Edge {
         direction: &str,
         like: impl Fn(&Value) -> bool,
     ) -> Value {
+        let port = self.port;
         let snapshot =
-            self.top.until(what, |snapshot| find_row(snapshot, PORT, direction).is_some_and(&like));
+            self.top.until(what, |snapshot| find_row(snapshot, port, direction).is_some_and(&like));
         assert_eq!(snapshot["orphans"]["drift"], 0, "{snapshot}");
-        row(&snapshot, PORT, direction).clone()
+        row(&snapshot, port, direction).clone()
     }
 
     /// The row of a direction now.
     pub(crate) fn now(&mut self, direction: &str) -> Value {
-        row(self.top.now(), PORT, direction).clone()
+        row(self.top.now(), self.port, direction).clone()
     }
 
     /// The server has let go of its end of the one connection; now its client does, and the listener.
@@ -79,11 +97,14 @@ impl Edge {
         self.finish()
     }
 
-    /// The end: nothing is left of full sockets, and of orphans what there was before.
+    /// The end: nothing is left of full sockets, and of orphans what there was before. Of services it
+    /// has only the one.
     pub(crate) fn finish(self) -> Value {
         let before = self.orphans_before;
         eventually("no orphans", || host_orphans() == before);
-        let last = self.top.last();
+        let mut last = self.top.last();
+        let rows = last["ports"].as_array_mut().expect("ports");
+        rows.retain(|row| row["port"] == self.port);
         assert_complete(&last);
         assert_eq!(last["orphans"]["drift"], 0, "{last}");
         assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
@@ -139,9 +160,17 @@ pub(crate) fn fill(stream: &mut TcpStream) {
     stream.set_nonblocking(false).expect("blocking");
 }
 
+/// Sockets in a state at the end, of the one service.
+pub(crate) fn left_in(snapshot: &Value, state: &str) -> u64 {
+    let rows = snapshot["ports"].as_array().expect("ports");
+    rows.iter().map(|row| number(&row["states"], &format!("/{state}"))).sum()
+}
+
 /// The row of a direction at the end: no orphans.
 pub(crate) fn row_of(snapshot: &Value, direction: &str) -> Value {
-    let row = row(snapshot, PORT, direction).clone();
+    let rows = snapshot["ports"].as_array().expect("ports");
+    let row = rows.iter().find(|row| row["direction"] == direction);
+    let row = row.unwrap_or_else(|| panic!("no row {direction} in {snapshot}")).clone();
     assert_eq!(number(&row, "/orphans"), 0, "{row}");
     row
 }

@@ -14,6 +14,7 @@
 pub(crate) mod doctor;
 pub(crate) mod edge;
 pub(crate) mod pairs;
+pub(crate) mod shared;
 pub(crate) mod sys;
 
 use std::fs::{self, File};
@@ -102,11 +103,7 @@ impl Guarded {
 
     /// The next line of its stdout; `None` at the end.
     pub(crate) fn line(&mut self, within: Duration) -> Option<String> {
-        match self.lines.recv_timeout(within) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no line within {within:?}"),
-        }
+        next_of(&self.lines, within)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -148,6 +145,15 @@ impl Drop for Guarded {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+    }
+}
+
+/// The next line; `None` at the end.
+fn next_of(lines: &Receiver<String>, within: Duration) -> Option<String> {
+    match lines.recv_timeout(within) {
+        Ok(line) => Some(line),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => panic!("no line within {within:?}"),
     }
 }
 
@@ -381,13 +387,39 @@ fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Room for the sockets of a test: what is allocated beforehand takes an emulated CPU a while.
+pub(crate) const SMALL: [&str; 2] = ["--max-sockets", "16384"];
+
 /// `sockflow top --json`, tracing.
 pub(crate) struct Top {
-    process: Guarded,
+    from: From,
     /// Every snapshot so far.
     pub(crate) snapshots: Vec<Value>,
     /// The CPU time it took until its first snapshot.
     pub(crate) started_with: Duration,
+}
+
+/// Whose lines they are.
+enum From {
+    Own(Guarded),
+    Shared(Receiver<String>),
+}
+
+impl From {
+    fn lines(&self) -> &Receiver<String> {
+        match self {
+            Self::Own(process) => &process.lines,
+            Self::Shared(lines) => lines,
+        }
+    }
+}
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        if matches!(self.from, From::Shared(_)) && std::thread::panicking() {
+            shared::end();
+        }
+    }
 }
 
 impl Top {
@@ -395,21 +427,44 @@ impl Top {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = sockflow(&["top", "--json"]);
         command.args(arguments);
+        if emulated().is_some() && !arguments.contains(&"--sampled") {
+            command.args(SMALL);
+        }
         Self::run(command)
     }
 
     pub(crate) fn run(command: Command) -> Self {
-        let process = Guarded::start(command);
-        let mut top = Self { process, snapshots: Vec::new(), started_with: Duration::ZERO };
-        if !top.read(PATIENCE) {
-            panic!("top did not start: {}", top.process.end(PATIENCE).2);
+        if emulated().is_some() {
+            shared::end();
         }
-        top.started_with = cpu_time(top.process.pid());
+        let mut process = Guarded::start(command);
+        let Some(first) = process.line(PATIENCE) else {
+            panic!("top did not start: {}", process.end(PATIENCE).2);
+        };
+        let started_with = cpu_time(process.pid());
+        let mut top = Self { from: From::Own(process), snapshots: Vec::new(), started_with };
+        top.take(&first);
         top
     }
 
+    /// Follows the one that tests share, from now on.
+    pub(crate) fn shared() -> Self {
+        let follow = || {
+            let from = From::Shared(shared::follow());
+            let mut top = Self { from, snapshots: Vec::new(), started_with: Duration::ZERO };
+            assert!(top.read(PATIENCE), "the shared top says nothing");
+            top
+        };
+        let top = follow();
+        if top.snapshots[0]["lost"]["missed"] == 0 {
+            return top;
+        }
+        shared::end();
+        follow()
+    }
+
     fn read(&mut self, within: Duration) -> bool {
-        let Some(line) = self.process.line(within) else { return false };
+        let Some(line) = next_of(self.from.lines(), within) else { return false };
         self.take(&line);
         true
     }
@@ -449,7 +504,7 @@ impl Top {
 
     /// Reads until it has a snapshot of now: everything that happened before is in it.
     pub(crate) fn now(&mut self) -> &Value {
-        while let Ok(line) = self.process.lines.try_recv() {
+        while let Ok(line) = self.from.lines().try_recv() {
             self.take(&line);
         }
         // One may have been on its way.
@@ -457,10 +512,14 @@ impl Top {
         self.next()
     }
 
-    /// Ends it; the last snapshot is of after the signal.
+    /// Ends it, or leaves the shared one; the last snapshot is of after that.
     pub(crate) fn stop(mut self) -> Vec<Value> {
-        self.process.signal(Signal::TERM);
-        let (lines, status, talk) = self.process.end(PATIENCE);
+        let From::Own(process) = &mut self.from else {
+            self.now();
+            return std::mem::take(&mut self.snapshots);
+        };
+        process.signal(Signal::TERM);
+        let (lines, status, talk) = process.end(PATIENCE);
         assert!(status.success(), "{status}: {talk}");
         lines.iter().for_each(|line| self.take(line));
         std::mem::take(&mut self.snapshots)

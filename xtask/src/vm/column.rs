@@ -62,6 +62,18 @@ impl Column {
         column
     }
 
+    /// Takes in what was heard of another part of its scenarios.
+    pub(super) fn join(&mut self, part: Self) {
+        self.got.extend(part.got);
+        self.cells.extend(part.cells);
+        self.seconds.extend(part.seconds);
+        self.instructions.extend(part.instructions);
+        self.failures.extend(part.failures);
+        self.crashes += part.crashes;
+        self.took += part.took;
+        self.cpu += part.cpu;
+    }
+
     /// Takes a step of a guest in.
     pub(super) fn step(&mut self, kernel: &Kernel, step: &Step) {
         let output = step.output.join("\n");

@@ -62,9 +62,14 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
-/// Guests at a time: each a CPU of its own. With more, tests that wait for the kernel's timers fail now
-/// and then, because what is due in a second comes too late.
-const JOBS: usize = 2;
+/// Guests at a time on two CPUs: a guest waits a third of its time, for a grace period of the kernel
+/// or what a test waits for. With more, tests that wait for the kernel's timers fail now and then,
+/// because what is due in a second comes too late.
+const JOBS: usize = 3;
+
+/// Guests for each kernel, one after the other or side by side: of a size that leaves no CPU
+/// without work for long at the end.
+const PARTS: usize = 2;
 
 /// Every kernel, the tests that pass the filter.
 pub(crate) fn all(filter: &[String]) -> Args {
@@ -133,32 +138,43 @@ pub(crate) fn run_counted(
     let common = image::common(&folder, programs)?;
     let scenarios = plan::scenarios(programs, &args.filter);
 
-    let waiting: Mutex<VecDeque<&Kernel>> = Mutex::new(kernels.iter().collect());
-    let finished: Mutex<Vec<Column>> = Mutex::new(Vec::new());
+    let column = |kernel: &Kernel| Column {
+        name: kernel.name.clone(),
+        stated: expect::stated(kernel),
+        ..Column::default()
+    };
+    let mut columns: Vec<Column> = kernels.iter().map(column).collect();
+    for kernel in &kernels {
+        fetch::fetch(kernel, args.update)?;
+    }
+    let parts = plan::parts(&scenarios, PARTS);
+    let each =
+        (0..kernels.len()).flat_map(|kernel| (0..parts.len()).map(move |part| (kernel, part)));
+    let waiting: Mutex<VecDeque<(usize, usize)>> = Mutex::new(each.collect());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let finished = Mutex::new(&mut columns);
     thread::scope(|scope| {
-        for _ in 0..args.jobs.clamp(1, kernels.len()) {
+        for _ in 0..args.jobs.clamp(1, kernels.len() * parts.len()) {
             scope.spawn(|| {
-                while let Some(kernel) = next() {
-                    let began = Instant::now();
-                    let mut column = Column {
-                        name: kernel.name.clone(),
-                        stated: expect::stated(kernel),
-                        ..Column::default()
+                while let Some((at, part)) = next() {
+                    let (kernel, began) = (&kernels[at], Instant::now());
+                    let folder = folder.join(format!("{}-{part}", kernel.name));
+                    let guests = Guests {
+                        folder: &folder,
+                        common: &common,
+                        with_probes: part == 0,
+                        scenarios: &parts[part],
                     };
-                    let guests = Guests { folder: &folder, common: &common, scenarios: &scenarios };
-                    if let Err(error) = guests.run(kernel, args.update, &mut column) {
-                        column.failures.push(format!("{error:#}"));
+                    let mut heard = column(kernel);
+                    if let Err(error) = guests.run(kernel, &mut heard) {
+                        heard.failures.push(format!("{error:#}"));
                     }
-                    column.took = began.elapsed();
-                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(column);
+                    heard.took = began.elapsed();
+                    finished.lock().unwrap_or_else(PoisonError::into_inner)[at].join(heard);
                 }
             });
         }
     });
-    let mut columns = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let place = |column: &Column| kernels.iter().position(|kernel| kernel.name == column.name);
-    columns.sort_by_key(place);
     if args.kernels.is_empty() {
         columns.push(here(&matrix, programs, native)?);
     }
@@ -193,29 +209,33 @@ fn here(matrix: &Matrix, programs: &Programs, native: &[Ran]) -> Result<Column> 
     Ok(column)
 }
 
-/// What the guests of one kernel are made of.
+/// What the guests of one part of a kernel's scenarios are made of.
 struct Guests<'a> {
     folder: &'a Path,
     common: &'a [u8],
+    with_probes: bool,
     scenarios: &'a [Scenario],
 }
 
 impl Guests<'_> {
     /// Boots the kernel, again if the emulator crashed it, until every scenario came to its end.
-    fn run(&self, kernel: &Kernel, update: bool, column: &mut Column) -> Result<()> {
-        let files = fetch::fetch(kernel, update)?;
-        let folder = self.folder.join(&kernel.name);
-        fs::create_dir_all(&folder)?;
+    fn run(&self, kernel: &Kernel, column: &mut Column) -> Result<()> {
+        let files = fetch::fetch(kernel, false)?;
+        fs::create_dir_all(self.folder)?;
         let machine = Machine {
             vmlinuz: files.vmlinuz.clone(),
-            initrd: folder.join("initrd"),
-            console: folder.join("console"),
+            initrd: self.folder.join("initrd"),
+            console: self.folder.join("console"),
         };
         let mut left = self.scenarios.to_vec();
         let mut fell_in: Option<String> = None;
         loop {
             let mut bytes = self.common.to_vec();
-            bytes.extend(image::of_kernel(&folder, &files, &plan::script(&left))?);
+            bytes.extend(image::of_kernel(
+                self.folder,
+                &files,
+                &plan::script(&left, self.with_probes),
+            )?);
             fs::write(&machine.initrd, bytes).context("cannot write the guest's files")?;
             let heard = machine.run(|step| {
                 let word = if step.code == Some(0) { "ok" } else { "FAILED" };

@@ -65,7 +65,6 @@ pub(super) fn scenarios(columns: &[Column], programs: &Programs) -> String {
     let mut rows = vec![header];
     let mut notes = String::new();
     for name in names {
-        let program = name.split("::").next().unwrap_or_default();
         let mut row = vec![name.clone()];
         for column in columns {
             row.push(match column.cells.get(name) {
@@ -77,7 +76,7 @@ pub(super) fn scenarios(columns: &[Column], programs: &Programs) -> String {
                     "n/a".to_owned()
                 }
                 // Its reason stands below.
-                None if plan::left_out(program).is_some() => "n/a".to_owned(),
+                None if plan::left_out(name).is_some() => "n/a".to_owned(),
                 None => "-".to_owned(),
             });
         }
@@ -91,6 +90,13 @@ pub(super) fn scenarios(columns: &[Column], programs: &Programs) -> String {
             let count = program.scenarios.len();
             let name = &program.name;
             let _ = writeln!(text, "{name} ({count} scenarios) in guests: n/a: {why}");
+            continue;
+        }
+        for test in &program.scenarios {
+            let name = format!("{}::{test}", program.name);
+            if let Some(why) = plan::left_out(&name) {
+                let _ = writeln!(text, "{name} in guests: n/a: {why}");
+            }
         }
     }
     text + &notes
