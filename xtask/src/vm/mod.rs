@@ -32,6 +32,7 @@ use anyhow::{Context, Result, bail};
 
 use self::budget::Budget;
 use self::column::Column;
+use self::fetch::Files;
 use self::guest::{Heard, Machine};
 use self::matrix::{Kernel, Matrix};
 use self::plan::Scenario;
@@ -144,9 +145,8 @@ pub(crate) fn run_counted(
         ..Column::default()
     };
     let mut columns: Vec<Column> = kernels.iter().map(column).collect();
-    for kernel in &kernels {
-        fetch::fetch(kernel, args.update)?;
-    }
+    let files = kernels.iter().map(|kernel| fetch::fetch(kernel, args.update));
+    let files = files.collect::<Result<Vec<_>>>()?;
     let parts = plan::parts(&scenarios, PARTS);
     // The newest first: its verifier does the most, and what takes longest shall not come last.
     let newest_first = (0..kernels.len()).rev();
@@ -167,7 +167,7 @@ pub(crate) fn run_counted(
                         scenarios: &parts[part],
                     };
                     let mut heard = column(kernel);
-                    if let Err(error) = guests.run(kernel, &mut heard) {
+                    if let Err(error) = guests.run(kernel, &files[at], &mut heard) {
                         heard.failures.push(format!("{error:#}"));
                     }
                     heard.took = began.elapsed();
@@ -220,8 +220,7 @@ struct Guests<'a> {
 
 impl Guests<'_> {
     /// Boots the kernel, again if the emulator crashed it, until every scenario came to its end.
-    fn run(&self, kernel: &Kernel, column: &mut Column) -> Result<()> {
-        let files = fetch::fetch(kernel, false)?;
+    fn run(&self, kernel: &Kernel, files: &Files, column: &mut Column) -> Result<()> {
         fs::create_dir_all(self.folder)?;
         let machine = Machine {
             vmlinuz: files.vmlinuz.clone(),
@@ -234,7 +233,7 @@ impl Guests<'_> {
             let mut bytes = self.common.to_vec();
             bytes.extend(image::of_kernel(
                 self.folder,
-                &files,
+                files,
                 &plan::script(&left, self.with_probes),
             )?);
             fs::write(&machine.initrd, bytes).context("cannot write the guest's files")?;
