@@ -21,13 +21,31 @@ pub struct Trend {
 
 impl Trend {
     /// The trend of (seconds, value) samples, oldest first; only the last 30 seconds count.
+    ///
+    /// It is that of the longest stretch up to now, of all, their last half, quarter and so on, that
+    /// is one line: what was before growth began would make it look slower than it is.
     #[must_use]
     pub fn of(samples: &[(f64, f64)]) -> Self {
         let Some(&(now, _)) = samples.last() else {
             return Self::default();
         };
         let from = samples.partition_point(|(at, _)| now - at > WINDOW_S);
-        let points = thin(since_collapse(&samples[from..]));
+        let mut stretch = since_collapse(&samples[from..]);
+        let of_all = Self::of_all(stretch);
+        let mut trend = of_all;
+        while !trend.credible {
+            let half = (now - stretch[0].0) / 2.0;
+            if half < MIN_SPAN_S {
+                return of_all;
+            }
+            stretch = &stretch[stretch.partition_point(|(at, _)| now - at > half)..];
+            trend = Self::of_all(stretch);
+        }
+        trend
+    }
+
+    fn of_all(samples: &[(f64, f64)]) -> Self {
+        let points = thin(samples);
         let Some(per_s) = slope(&points) else {
             return Self::default();
         };
@@ -107,10 +125,10 @@ fn is_credible(points: &[(f64, f64)], per_s: f64) -> bool {
     let Some(scatter) = median(&mut scatter) else {
         return false;
     };
-    // Still going on: the last third grows too.
+    // Still going on: the last third grows too, and not much faster.
     let tail = &points[points.len() - (points.len() / 3).max(3).min(points.len())..];
     let recent = slope(tail).unwrap_or(0.0);
-    growth >= 4.0 && growth > 4.0 * scatter && recent * per_s.signum() > 0.3 * per_s.abs()
+    growth >= 4.0 && growth > 4.0 * scatter && (0.3..1.5).contains(&(recent / per_s))
 }
 
 #[cfg(test)]
@@ -162,6 +180,28 @@ mod tests {
         samples.extend((21..26).map(|at| (f64::from(at), 3.0 + 7.0 * f64::from(at - 20))));
         let trend = Trend::of(&samples);
         assert!(trend.credible && (trend.per_s - 7.0).abs() < 0.1, "{trend:?}");
+    }
+
+    /// Whatever stood before, it never says more than twice the time that is left, and says it soon.
+    #[test]
+    fn growth_that_began_late_is_projected_from_where_it_began() {
+        const PER_S: f64 = 25.0;
+        const LIMIT: u64 = 100;
+        for before in 0..40 {
+            let mut samples: Vec<_> = (0..before).map(|at| (0.2 * f64::from(at), 0.0)).collect();
+            let mut told = 0;
+            for after in 0..20 {
+                let grown = 0.2 * PER_S * f64::from(after);
+                samples.push((0.2 * f64::from(before + after), grown));
+                let Some(left) = Trend::of(&samples).seconds_until(grown as u64, LIMIT) else {
+                    continue;
+                };
+                let right = (LIMIT as f64 - grown) / PER_S;
+                assert!((right / 2.0..=2.0 * right).contains(&left), "{before}+{after}: {left}");
+                told += 1;
+            }
+            assert!(told >= 4, "{before}: {told}");
+        }
     }
 
     #[test]
