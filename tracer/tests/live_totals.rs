@@ -94,7 +94,7 @@ fn traced_storm_is_counted(
     let arguments = [&["--ports", &list, "--connections", &count], arguments].concat();
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
-    let minisockets = namespace.sockstat("tw");
+    let minisockets = namespace.minisockets_left();
     let last = top.last();
     let each = connections / ports.len() as u64;
     for port in ports {
@@ -234,7 +234,7 @@ fn minisockets_without_a_filter_are_the_kernels() {
     let top = Top::run(namespace.enter(&sockflow(&["top", "--json"])));
     let count = both_closed.to_string();
     storm(Some(&namespace), &["--connections", &count]);
-    let in_time_wait = namespace.sockstat("tw");
+    let in_time_wait = namespace.minisockets_left();
     if !ports_are_random() {
         assert_eq!(in_time_wait, both_closed);
     }

@@ -259,6 +259,14 @@ impl Namespace {
         sockstat(&format!("/proc/{}/net", self.keeper.pid()), name)
     }
 
+    /// Its minisockets when all of its connections have ended. The last of a storm may not have when
+    /// the storm has: on a busy CPU a segment waits for `ksoftirqd`.
+    pub(crate) fn minisockets_left(&self) -> u64 {
+        let under_way = || self.ss(&["-tan", "exclude", "time-wait"]);
+        eventually("all connections have ended", || under_way().is_empty());
+        self.sockstat("tw")
+    }
+
     /// A counter of this namespace's group TcpExt; a namespace begins with 0.
     pub(crate) fn tcp_ext(&self, name: &str) -> u64 {
         tcp_ext_in(&format!("/proc/{}/net", self.keeper.pid()), name)
