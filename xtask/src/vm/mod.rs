@@ -21,7 +21,7 @@ mod plan;
 mod table;
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -108,8 +108,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         let said = result.as_ref().map_or("", String::as_str);
         let seconds = began.elapsed().as_secs_f64();
         let total = args.repeat;
-        lines
-            .push_str(&format!("run {number} of {total}: {word}, {tally}{said}, {seconds:.1} s\n"));
+        let line = format!("run {number} of {total}: {word}, {tally}{said}, {seconds:.1} s\n");
+        if total > 1 {
+            println!("{line}");
+        }
+        lines.push_str(&line);
         if result.is_err() {
             break;
         }
@@ -118,6 +121,17 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         print!("\n{lines}");
     }
     result.map(drop)
+}
+
+/// One at a time in a checkout: the guests' files are made anew each time. Whoever comes second waits.
+fn turn(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    if lock.try_lock().is_err() {
+        println!("waiting for the kernels that another `cargo xtask` of this checkout runs");
+        lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(lock)
 }
 
 /// Runs it and adds up what the tests in the guests say; `native` is what they said here. Gives
@@ -136,6 +150,7 @@ pub(crate) fn run_counted(
     let mut budget = Budget::read(workspace)?;
     let folder = workspace.path("target/vm");
     fs::create_dir_all(&folder)?;
+    let _turn = turn(&folder)?;
     let common = image::common(&folder, programs)?;
     let scenarios = plan::scenarios(programs, &args.filter);
 
