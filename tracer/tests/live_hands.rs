@@ -108,7 +108,7 @@ fn a_process_that_is_killed_with_its_sockets_open() {
     holder.signal(Signal::KILL);
     let (_, status, _) = holder.end(PATIENCE);
     assert!(!status.success());
-    let minisockets = edge.namespace.minisockets_left();
+    let minisockets = edge.namespace.settled().sockstat("tw");
     let last = edge.finish();
     let (server, client) = (row_of(&last, "in"), row_of(&last, "out"));
     for row in [&server, &client] {

@@ -35,7 +35,7 @@ fn time_wait_beyond_its_buckets() {
     }
     drop(listener);
     let namespace = &edge.namespace;
-    let minisockets = namespace.minisockets_left();
+    let minisockets = namespace.settled().sockstat("tw");
     let overflows = namespace.tcp_ext("TCPTimeWaitOverflow");
     let last = edge.finish();
     assert_eq!(overflows, CONNECTIONS - BUCKETS);

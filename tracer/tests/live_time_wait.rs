@@ -76,7 +76,7 @@ fn every_minisocket_of_a_storm_is_counted() {
     let hooked = is_hooked(&top.snapshots[0]);
     let count = connections.to_string();
     storm(Some(&namespace), &["--mode", "server-closes", "--connections", &count]);
-    let standing = namespace.minisockets_left();
+    let standing = namespace.settled().sockstat("tw");
     let last = top.last();
     assert_complete(&last);
     // All begin at the server's port, which closes first. Where clients pick their ports at random

@@ -94,7 +94,7 @@ fn traced_storm_is_counted(
     let arguments = [&["--ports", &list, "--connections", &count], arguments].concat();
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
-    let minisockets = namespace.minisockets_left();
+    let minisockets = namespace.settled().sockstat("tw");
     let last = top.last();
     let each = connections / ports.len() as u64;
     for port in ports {
@@ -169,6 +169,7 @@ fn skipped_runs_do_not_unbalance_the_books() {
     let arguments = [&ports[..], &["--connections", &count, "--workers", "16"]].concat();
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
+    namespace.settled();
     let last = top.last();
     let mut unseen = 0;
     for port in FOUR {
@@ -234,7 +235,7 @@ fn minisockets_without_a_filter_are_the_kernels() {
     let top = Top::run(namespace.enter(&sockflow(&["top", "--json"])));
     let count = both_closed.to_string();
     storm(Some(&namespace), &["--connections", &count]);
-    let in_time_wait = namespace.minisockets_left();
+    let in_time_wait = namespace.settled().sockstat("tw");
     if !ports_are_random() {
         assert_eq!(in_time_wait, both_closed);
     }
@@ -269,7 +270,8 @@ fn a_port_alone_is_counted_and_ss_agrees() {
     let top = Top::start(&["--netns", &name, "--port", "9982"]);
     let count = (2 * each).to_string();
     storm(Some(&namespace), &["--ports", "9981,9982", "--connections", &count]);
-    let seen = namespace.ss(&["-tan", "state", "time-wait", "sport = :9982"]).len();
+    let ours = ["-tan", "state", "time-wait", "sport = :9982"];
+    let seen = namespace.settled().ss(&ours).len();
     let last = top.last();
     assert_side(&last, 9982, "in", FIRST, each);
     assert_eq!(last["ports"].as_array().map(Vec::len), Some(1), "{last}");

@@ -259,12 +259,12 @@ impl Namespace {
         sockstat(&format!("/proc/{}/net", self.keeper.pid()), name)
     }
 
-    /// Its minisockets when all of its connections have ended. The last of a storm may not have when
-    /// the storm has: on a busy CPU a segment waits for `ksoftirqd`.
-    pub(crate) fn minisockets_left(&self) -> u64 {
-        let under_way = || self.ss(&["-tan", "exclude", "time-wait"]);
+    /// Itself, when all of its connections have ended but for TIME_WAIT. The last of a storm may not
+    /// have when the storm has: on a busy CPU a segment waits for `ksoftirqd`.
+    pub(crate) fn settled(&self) -> &Self {
+        let under_way = || self.ss(&["-tan", "state", "connected", "exclude", "time-wait"]);
         eventually("all connections have ended", || under_way().is_empty());
-        self.sockstat("tw")
+        self
     }
 
     /// A counter of this namespace's group TcpExt; a namespace begins with 0.
