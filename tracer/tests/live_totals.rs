@@ -14,8 +14,8 @@ use std::os::unix::fs::MetadataExt as _;
 use serde_json::Value;
 use support::pairs::half_closed;
 use support::{
-    Namespace, PORT, Top, assert_balanced, assert_complete, emulated, ended, ends, large, live,
-    number, ports_are_random, row, sockflow, sockstat, storm, turn,
+    Namespace, PORT, Top, assert_balanced, assert_complete, emulated, ended, ends, find_row, large,
+    live, number, ports_are_random, row, sockflow, sockstat, storm, turn,
 };
 
 const CONNECTIONS: u64 = 100_000;
@@ -213,10 +213,15 @@ fn a_full_ring_costs_detail_and_no_totals() {
 fn without_a_filter_every_namespace_is_counted() {
     let _turn = turn();
     let connections = large(CONNECTIONS);
-    let top = Top::start(&[]);
+    let mut top = Top::start(&[]);
     let count = connections.to_string();
     let report = storm(None, &["--netns", "--connections", &count]);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
+    // Its namespace went with it: nobody can ask there whether the last segment has come.
+    top.until("all have ended", |snapshot| {
+        let has_ended = |side| find_row(snapshot, PORT, side).is_some_and(|row| live(row) == 0);
+        has_ended("in") && has_ended("out")
+    });
     let last = top.last();
     for (direction, end) in [("in", "time_wait"), ("out", "acked")] {
         let row = row(&last, PORT, direction);
