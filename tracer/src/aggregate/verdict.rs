@@ -1,7 +1,7 @@
 //! The one-sentence answer: how bad, how fast, how long.
 
 use super::snapshot::{MemState, Orphans, Severity, TcpMem, Verdict};
-use crate::format::{count, duration, percent};
+use crate::format::{change, count, duration, percent};
 
 /// A limit this near is critical.
 const CRIT_S: f64 = 120.0;
@@ -66,11 +66,12 @@ fn orphan_text(orphans: &Orphans, killed_recently: bool) -> String {
     match orphans.limit_in_s {
         _ if full => text.push_str(", limit reached"),
         Some(left) => text.push_str(&format!(
-            " {:+.0}/s, limit reached in {}",
-            orphans.growth_per_s,
+            " {}/s, limit reached in {}",
+            change(orphans.growth_per_s),
             duration(left)
         )),
-        None if !killed_recently => text.push_str(", steady"),
+        // What began a moment ago, or goes up and down, is neither steady nor told by one number.
+        None if !killed_recently && orphans.growth_per_s.abs() < 0.5 => text.push_str(", steady"),
         None => {}
     }
     if killed_recently {
@@ -97,7 +98,8 @@ mod tests {
     use super::*;
 
     fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
-        Orphans { host, limit: 131_072, limit_in_s, growth_per_s: 297.0, ..Orphans::default() }
+        let growth_per_s = if limit_in_s.is_some() { 297.0 } else { 0.0 };
+        Orphans { host, limit: 131_072, limit_in_s, growth_per_s, ..Orphans::default() }
     }
 
     fn memory(state: MemState) -> TcpMem {
@@ -116,6 +118,19 @@ mod tests {
         let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, false);
         assert_eq!(calm.severity, Severity::Ok);
         assert_eq!(calm.text, "orphans 12 of 131,072 (<1%), steady; tcp_mem ok (0% of high)");
+    }
+
+    #[test]
+    fn growth_that_is_not_projected_is_not_called_steady() {
+        let text = |growth_per_s| {
+            let orphans = Orphans { growth_per_s, ..orphans(12, None) };
+            verdict(&orphans, &TcpMem::default(), false).text
+        };
+        for growing in [20.0, -60.0] {
+            let text = text(growing);
+            assert!(text.starts_with("orphans 12 of 131,072 (<1%); "), "{text}");
+        }
+        assert!(text(0.4).starts_with("orphans 12 of 131,072 (<1%), steady; "), "{}", text(0.4));
     }
 
     #[test]
