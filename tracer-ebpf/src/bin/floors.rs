@@ -3,7 +3,9 @@
 //!
 //! * `floor_empty`: being called;
 //! * `floor_count`: counting by port and state in a per-CPU hash, what a one-liner does;
-//! * `floor_record`: that, and an entry for each socket, and a record of 32 bytes on a ring.
+//! * `floor_follow`: that, and an entry for each socket from its first change to its end: without one
+//!   nothing is known of who a socket belongs to, or how long it has been what it is;
+//! * `floor_record`: that, and a record of 32 bytes on a ring.
 #![no_std]
 #![no_main]
 #![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
@@ -53,27 +55,25 @@ fn floor_count(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
+fn floor_follow(ctx: BtfTracePointContext) -> i32 {
+    let (sk, new) = (ctx.arg(0), ctx.arg(2));
+    count(sk, new);
+    follow(sk, new);
+    0
+}
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
 fn floor_record(ctx: BtfTracePointContext) -> i32 {
     let sk: *const c_void = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     let (ports, count) = count(sk, new);
-    let key = sk as u64;
-    // SAFETY: no arguments.
-    let at_ns = unsafe { bpf_ktime_get_ns() };
-    if new == CLOSE {
-        let _ = SEEN.remove(key);
-    } else if let Some(seen) = SEEN.get_ptr_mut(key) {
-        // SAFETY: an aligned word of the map.
-        unsafe { *seen = at_ns };
-    } else {
-        let _ = SEEN.insert(key, at_ns, 0);
-    }
+    let at_ns = follow(sk, new);
     if let Some(mut entry) = RECORDS.reserve::<Record>(0) {
         let record = entry.as_mut_ptr();
         // SAFETY: reserved for one record; every field of it is written.
         unsafe {
             (*record).at_ns = at_ns;
-            (*record).sk = key;
+            (*record).sk = sk as u64;
             (*record).ports = ports;
             (*record).states = (old as u32) << 16 | new as u32;
             (*record).count = count;
@@ -98,6 +98,23 @@ fn count(sk: *const c_void, new: i32) -> (u32, u64) {
     }
     let _ = COUNTS.insert(key, 1, 0);
     (key, 1)
+}
+
+/// Keeps when a socket was last seen, and gives when that is.
+#[inline(always)]
+fn follow(sk: *const c_void, new: i32) -> u64 {
+    let key = sk as u64;
+    // SAFETY: no arguments.
+    let at_ns = unsafe { bpf_ktime_get_ns() };
+    if new == CLOSE {
+        let _ = SEEN.remove(key);
+    } else if let Some(seen) = SEEN.get_ptr_mut(key) {
+        // SAFETY: an aligned word of the map.
+        unsafe { *seen = at_ns };
+    } else {
+        let _ = SEEN.insert(key, at_ns, 0);
+    }
+    at_ns
 }
 
 /// The verifier proves that nothing panics; this is never reached.

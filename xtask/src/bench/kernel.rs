@@ -83,7 +83,7 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
 
     let mut subjects = Vec::new();
     if args.floors() {
-        for kind in [Kind::FloorEmpty, Kind::FloorCount, Kind::FloorRecord] {
+        for kind in Kind::FLOORS {
             subjects.push(Subject::new(kind, &setup.sockflow, false));
         }
     }
@@ -136,8 +136,8 @@ impl Subject {
         format!("{}{which}", self.kind.name())
     }
 
-    const fn is_floor(&self) -> bool {
-        matches!(self.kind, Kind::FloorEmpty | Kind::FloorCount | Kind::FloorRecord)
+    fn is_floor(&self) -> bool {
+        Kind::FLOORS.contains(&self.kind)
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
-use super::figures::number;
 use super::storm::{PORT, WARM_UP};
 use super::{Setup, output};
 use crate::shell;
@@ -40,7 +40,9 @@ pub(super) enum Kind {
     FloorEmpty,
     /// A program that counts in a per-CPU hash.
     FloorCount,
-    /// A program that also has an entry for each socket, and puts 32 bytes on a ring.
+    /// A program that also has an entry for each socket.
+    FloorFollow,
+    /// A program that also puts 32 bytes on a ring.
     FloorRecord,
 }
 
@@ -53,6 +55,10 @@ const COUNT: &str = r#"BEGIN { printf("ready\n"); }
 tracepoint:sock:inet_sock_set_state { @[args->newstate] = count(); }"#;
 
 impl Kind {
+    /// From the least on.
+    pub(super) const FLOORS: [Self; 4] =
+        [Self::FloorEmpty, Self::FloorCount, Self::FloorFollow, Self::FloorRecord];
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Top => "sockflow top",
@@ -66,6 +72,7 @@ impl Kind {
             Self::PerfRecord => "perf record",
             Self::FloorEmpty => "floor: empty program",
             Self::FloorCount => "floor: per-CPU hash",
+            Self::FloorFollow => "floor: with an entry a socket",
             Self::FloorRecord => "floor: with a ring record",
         }
     }
@@ -101,6 +108,7 @@ impl Kind {
             }
             Self::FloorEmpty => return floor(setup, "floor_empty"),
             Self::FloorCount => return floor(setup, "floor_count"),
+            Self::FloorFollow => return floor(setup, "floor_follow"),
             Self::FloorRecord => return floor(setup, "floor_record"),
         };
         command
@@ -153,10 +161,10 @@ impl Kind {
         Ok(match self {
             Self::Top | Self::TopPort => {
                 let last = out.lines().next_back().context("top printed nothing")?;
+                let last: Value = serde_json::from_str(last)?;
                 let names = ["detail", "untracked", "missed"];
-                let (_, lost) = last.split_once("\"lost\":").context("top tells no losses")?;
-                let told = names.iter().filter_map(|name| number(lost, name)).sum();
-                (of_snapshot(last), told)
+                let told = names.iter().filter_map(|name| last["lost"][name].as_f64()).sum();
+                (of_snapshot(&last).context("top tells no totals")?, told)
             }
             Self::Record => {
                 let summary = err.lines().find(|line| line.contains(": recorded ")).unwrap_or("");
@@ -198,7 +206,9 @@ impl Kind {
                 };
                 (count("SAMPLE events:").unwrap_or(0.0), count("LOST events:").unwrap_or(0.0))
             }
-            Self::FloorEmpty | Self::FloorCount | Self::FloorRecord => (f64::NAN, 0.0),
+            Self::FloorEmpty | Self::FloorCount | Self::FloorFollow | Self::FloorRecord => {
+                (f64::NAN, f64::NAN)
+            }
         })
     }
 
@@ -232,17 +242,15 @@ fn floor(setup: &Setup, program: &str) -> Command {
 
 /// The changes that a snapshot's rows of the storm's port stand for: a connection opened and closed
 /// on one side is half of its events.
-fn of_snapshot(json: &str) -> f64 {
-    let row = format!("\"port\":{PORT},\"direction\":");
-    let sides: f64 = json
-        .split(&row)
-        .skip(1)
-        .filter_map(|row| {
-            let (_, totals) = row.split_once("\"totals\":")?;
-            Some(number(totals, "opened")?.min(number(totals, "closed")?))
-        })
-        .sum();
-    sides * EVENTS as f64 / 2.0
+fn of_snapshot(snapshot: &Value) -> Option<f64> {
+    let mut sides = 0.0;
+    for row in snapshot["ports"].as_array()? {
+        if row["port"] == PORT {
+            let total = |name: &str| row["totals"][name].as_f64();
+            sides += total("opened")?.min(total("closed")?);
+        }
+    }
+    Some(sides * EVENTS as f64 / 2.0)
 }
 
 /// Lines about the storm's port, which is the field so far from the end, or the one two before.
@@ -264,6 +272,8 @@ fn told(err: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn account(kind: Kind, out: &str, err: &str) -> (f64, f64) {
@@ -294,10 +304,11 @@ mod tests {
 
     #[test]
     fn totals_of_both_sides_make_all_events() {
-        let totals = r#""totals":{"opened":4,"closed":4,"standing":0}"#;
-        let row = |port: u16| format!(r#"{{"port":{port},"direction":"in",{totals}}}"#);
-        let json = format!("{{\"ports\":[{},{},{}]}}", row(9981), row(9981), row(80));
-        assert_eq!(of_snapshot(&json), 40.0);
+        let totals = json!({"closed": 4, "opened": 4, "standing": 0});
+        let row = |port: u16| json!({"direction": "in", "port": port, "totals": totals});
+        let snapshot = json!({"ports": [row(PORT), row(PORT), row(80)]});
+        assert_eq!(of_snapshot(&snapshot), Some(40.0));
+        assert_eq!(of_snapshot(&json!({"ports": [{"port": PORT}]})), None);
     }
 
     #[test]

@@ -93,7 +93,12 @@ pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<()> {
             println!();
             kernel::run(&setup, &kernel::Args::all(pairs))
         }
-        Bench::Overhead(args) => overhead::run(&setup, &args),
+        Bench::Overhead(args) => {
+            if args.floors() {
+                build_floors()?;
+            }
+            overhead::run(&setup, &args)
+        }
         Bench::Instructions(args) => instructions::run(workspace, &args),
         Bench::Kernel(args) => {
             if args.floors() {

@@ -29,12 +29,20 @@ pub(crate) struct Args {
     /// Other tools to compare with
     #[arg(long, value_delimiter = ',', default_value = "all")]
     peers: Vec<Peer>,
+    /// Leave out the floors: programs of the benchmark's own, which take the BPF toolchain
+    #[arg(long)]
+    no_floors: bool,
 }
 
 impl Args {
+    pub(super) const fn floors(&self) -> bool {
+        !self.no_floors
+    }
+
     /// Everything, in so many rounds.
     pub(super) fn all(pairs: u32) -> Self {
-        Self { pairs, connections: 40_000, workers: vec![1, 2], peers: vec![Peer::All] }
+        let (workers, peers) = (vec![1, 2], vec![Peer::All]);
+        Self { pairs, connections: 40_000, workers, peers, no_floors: false }
     }
 }
 
@@ -84,6 +92,9 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
     let ours = [Kind::Top, Kind::TopPort, Kind::Record, Kind::Trace];
     let mut tracers: Vec<Option<Kind>> = vec![None];
     tracers.extend(ours.map(Some));
+    if args.floors() {
+        tracers.extend(Kind::FLOORS.map(Some));
+    }
     let mut refused = Vec::new();
     for &kind in args.peers.iter().flat_map(|peer| peer.kinds()) {
         match try_out(setup, kind) {
@@ -198,7 +209,8 @@ fn row(
     let (low, high) = range(speeds());
     let outcomes = || rounds.iter().filter_map(|runs| runs[index].traced.as_ref());
     let expected = kind.expected(connections);
-    let lost = median(outcomes().map(|t| (1.0 - t.seen / expected).max(0.0)));
+    // A floor tells nothing of what it saw.
+    let lost = median(outcomes().map(|t| 1.0 - t.seen / expected));
     let told = median(outcomes().map(|t| t.told / expected));
     let bytes: Vec<f64> = outcomes().filter_map(|t| t.event_bytes).collect();
     let bytes = (!bytes.is_empty()).then(|| median(bytes));
@@ -227,5 +239,11 @@ fn row(
 }
 
 fn percent(share: f64) -> String {
-    if share == 0.0 { "0".to_owned() } else { format!("{:.2} %", share * 100.0) }
+    if share.is_nan() {
+        "–".to_owned()
+    } else if share <= 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{:.2} %", share * 100.0)
+    }
 }
