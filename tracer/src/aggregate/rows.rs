@@ -14,7 +14,7 @@ use super::snapshot::{
 };
 use super::trend::Trend;
 use super::{Settings, quantile, rate};
-use crate::event::{DiagSample, Service};
+use crate::event::{DiagSample, Minisockets, Service};
 
 /// Networks named per service.
 const PEERS: usize = 10;
@@ -88,19 +88,26 @@ pub(super) fn ports(context: &Context<'_>) -> Vec<PortRow> {
     rows
 }
 
-/// Services of which nothing but minisockets was seen: who counts saw the sockets they are from.
+/// Services of which nothing but minisockets is known: their sockets were gone before tracing began,
+/// or nobody counts sockets. (Who counts those and samples minisockets knows the service of either by
+/// other means, and the means may differ.)
 fn left_behind(context: &Context<'_>) -> impl Iterator<Item = Service> {
-    let sampled = context.fidelity.get("state") == Some(&Fidelity::Sampled);
+    let mut services = BTreeSet::new();
+    if let Some(hooked) = &context.totals.minisockets {
+        let seen = hooked.iter().filter(|(_, seen)| **seen != Minisockets::default());
+        services.extend(seen.map(|(service, _)| *service));
+    } else if context.fidelity.get("state") == Some(&Fidelity::Sampled) {
+        let time_wait = context.time_wait.iter().filter(|(_, count)| **count > 0);
+        services.extend(time_wait.map(|(service, _)| *service));
+        let seen = context.diag.services.iter();
+        let fin_wait2 = seen.filter(|(_, seen)| seen.fin_wait2_minisockets > 0);
+        services.extend(fin_wait2.map(|(service, _)| *service));
+    }
     let known = |service: &Service| {
         let sum = context.rollup.services.get(service);
         sum.is_some_and(|sum| sum.counters != GroupCounters::default())
     };
-    let time_wait = context.time_wait.iter().filter(|(_, count)| **count > 0);
-    let services = context.diag.services.iter();
-    let fin_wait2 = services.filter(|(_, seen)| seen.fin_wait2_minisockets > 0);
-    let all: BTreeSet<Service> =
-        time_wait.map(|(service, _)| *service).chain(fin_wait2.map(|(it, _)| *it)).collect();
-    all.into_iter().filter(move |service| sampled && !known(service))
+    services.into_iter().filter(move |service| !known(service))
 }
 
 fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {

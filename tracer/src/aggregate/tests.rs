@@ -388,3 +388,23 @@ fn what_is_only_looked_at_has_rows_for_minisockets_alone() {
         assert_eq!(seen, vec![(9981, expected); rows]);
     }
 }
+
+/// Its sockets were gone before tracing began.
+#[test]
+fn a_service_of_which_only_minisockets_stood_has_a_row() {
+    let mut aggregator = aggregator(false);
+    aggregator.apply(Input::Gauges(gauges(0, 0)));
+    let mut mini = MiniCounters::default();
+    mini.words[MiniCounter::TimeWait as usize] = 20;
+    let none = Minisockets::default();
+    let services = BTreeMap::from([
+        (WEB, Minisockets { standing: 20, counters: mini }),
+        (Service { port: 80, ..WEB }, none),
+    ]);
+    let none_of_ours = totals(Vec::new());
+    aggregator.apply(Input::Totals(Totals { minisockets: Some(services), ..none_of_ours }));
+    aggregator.apply(Input::Tick(Monotonic(1)));
+    let snapshot = aggregator.snapshot();
+    let seen: Vec<_> = snapshot.ports.iter().map(|row| (row.port, row.states.time_wait)).collect();
+    assert_eq!(seen, [(9981, 20)]);
+}
