@@ -124,9 +124,16 @@ fn the_same_port_in_two_namespaces() {
     }
     assert_eq!((ours.settled().sockstat("tw"), theirs.settled().sockstat("tw")), (20, 30));
     // What stands in the namespace that the tests run in is not theirs to know.
-    let each = [(watched, 21, Some(20)), (inside, 52, Some(30)), (everything, 52, None)];
-    for (top, opened, time_wait) in each {
-        let last = top.last();
+    let each = [
+        (watched, Some(&ours), 21, Some(20)),
+        (inside, None, 52, Some(30)),
+        (everything, None, 52, None),
+    ];
+    for (top, alone, opened, time_wait) in each {
+        let last = match alone {
+            Some(namespace) => top.last_at_rest(namespace),
+            None => top.last(),
+        };
         let row = row(&last, PORT, "in");
         assert_eq!(total(row, "opened"), opened, "{last}");
         assert_eq!(total(row, "closed"), opened, "{last}");

@@ -90,7 +90,7 @@ fn refuses(address: IpAddr) {
     // A SYN that is refused is sent again after a second, and counts again; no more of them.
     drop(knocking);
     let (overflows, drops) = counted(&namespace);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_eq!(counted(&namespace), (overflows, drops), "nobody knocks any more");
     assert_complete(&last);
     let told = |name: &str| -> Vec<u64> {

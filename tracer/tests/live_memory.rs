@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use socket2::SockRef;
+use support::books::our_namespace;
 use support::edge::fill_all;
 use support::{
     Guarded, Keep, PATIENCE, PORT, Top, assert_complete, number, row, sockflow, tcp_ext, turn,
@@ -77,7 +78,7 @@ fn pressure_is_told_each_time_it_begins_and_ends() {
     let as_it_was = fs::read_to_string(TCP_MEM).expect("tcp_mem");
     assert!(!under_pressure());
     let before = tcp_ext("TCPMemoryPressures");
-    let mut top = Top::start(&["--port", "9981", "--interval", "100ms"]);
+    let mut top = Top::start(&["--netns", &our_namespace(), "--interval", "100ms"]);
     let hooked = top.snapshots[0]["fidelity"]["mem_pressure"] == "exact";
     if !hooked {
         assert_eq!(top.snapshots[0]["fidelity"]["mem_pressure"], "sampled");
@@ -111,7 +112,7 @@ fn pressure_is_told_each_time_it_begins_and_ends() {
     trace.signal(Signal::TERM);
     let (_, status, talk) = trace.end(PATIENCE);
     assert!(status.success(), "{talk}");
-    let last = top.last();
+    let last = top.last_at_rest_here();
     assert_complete(&last);
     let reasons: Vec<&str> =
         told.iter().map(|event| event["reason"].as_str().expect("a reason")).collect();
@@ -129,7 +130,7 @@ fn refused_memory_is_counted_where_it_was_refused() {
     let _turn = turn();
     let _limits = Keep::setting("net.ipv4.tcp_mem");
     let held = Held::new();
-    let top = Top::start(&["--port", "9981"]);
+    let top = Top::start(&["--netns", &our_namespace()]);
     assert_eq!(top.snapshots[0]["fidelity"]["mem_refused"], "exact");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
@@ -150,7 +151,7 @@ fn refused_memory_is_counted_where_it_was_refused() {
         }
         assert!(began.elapsed() < PATIENCE, "it could send {sent} bytes");
     }
-    let last = top.last();
+    let last = top.last_at_rest_here();
     drop((server, client, held));
     let refused = number(row(&last, PORT, "in"), "/memory_refused");
     assert!(refused > 0, "{last}");

@@ -47,7 +47,7 @@ fn counters_are_the_namespaces_and_orphans_and_their_limits_the_hosts() {
     let arguments = ["--mode", "zero-window", "--connections", &count, "--hold", "60s"];
     let orphans =
         Standing::start(Some(&other), &[&arguments[..], &["--port", "9982"]].concat(), ORPHANS);
-    let last = top.last();
+    let last = top.last_at_rest(&watched);
     assert_eq!(host_orphans(), before + ORPHANS);
     orphans.release();
     drop((here, there));

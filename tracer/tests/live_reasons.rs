@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use socket2::SockRef;
+use support::books::our_namespace;
 use support::edge::fill_all;
 use support::sys::set_linger2;
 use support::{
@@ -67,7 +68,7 @@ fn resets_have_the_kernels_own_reasons() {
         eventually("it is there", || server.peek(&mut [0]).is_ok());
         drop(server);
     }
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     trace.signal(Signal::TERM);
     let (lines, status, talk) = trace.end(PATIENCE);
     assert!(status.success(), "{talk}");
@@ -110,7 +111,7 @@ fn killed_for_the_limit() {
     let limit = Keep::setting("net.ipv4.tcp_max_orphans");
     assert_eq!(host_orphans(), 0, "something else on this host leaves orphans");
     let before = tcp_ext(KILLED);
-    let mut top = Top::start(&["--port", "9981", "--interval", "200ms"]);
+    let mut top = Top::start(&["--netns", &our_namespace(), "--interval", "200ms"]);
     let (count, setting) = (ORPHANS.to_string(), format!("net.ipv4.tcp_max_orphans={LIMIT}"));
     let arguments = ["--mode", "zero-window", "--connections", &count, "--rate", "50/s"];
     let more = ["--hold", "60s", "--sysctl", &setting];
@@ -119,7 +120,7 @@ fn killed_for_the_limit() {
     top.until("no orphans", |snapshot| number(snapshot, "/orphans/host") == 0);
     let killed = tcp_ext(KILLED) - before;
     assert!(killed >= ORPHANS - 2 * LIMIT, "{killed}");
-    let last = top.last();
+    let last = top.last_at_rest_here();
     assert_complete(&last);
     let server = row(&last, PORT, "in");
     assert_eq!(number(server, "/orphan_ends/killed"), killed, "{server}");
@@ -149,7 +150,7 @@ fn killed_for_memory() {
     top.until("no orphans", |snapshot| number(snapshot, "/orphans/host") == 0);
     assert_eq!(namespace.tcp_ext(KILLED), PAIRS);
     drop(clients);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_complete(&last);
     let server = row(&last, PORT, "in");
     assert_eq!(ends(server), ended("killed", PAIRS), "{server}");
@@ -175,7 +176,7 @@ fn a_negative_linger2_is_told() {
         namespace.ss(&["-tan", "state", "connected", "sport = :9981"]).is_empty()
     });
     drop(clients);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_complete(&last);
     let server = row(&last, PORT, "in");
     assert_eq!(number(server, "/totals/orphaned"), COUNT, "{server}");

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use support::books::Books;
 use support::{
     Folder, Guarded, Namespace, PATIENCE, PORT, Top, assert_complete, eventually, large, number,
     output, row, sockflow, storm, turn,
@@ -98,6 +99,7 @@ fn what_was_recorded_is_what_was_watched() {
     top.now();
     top.until("quiet", |now| now["totals_per_s"]["closed"] == 0.0);
     top.now();
+    let books = Books::of(&namespace);
     let watched = top.last();
     let talk = record.stop();
     assert!(talk.contains("sockflow replay"), "{talk}");
@@ -106,8 +108,10 @@ fn what_was_recorded_is_what_was_watched() {
     let recorded = snapshots.last().expect("a snapshot");
 
     assert_eq!(recorded["source"], "trace");
-    assert_complete(&watched);
-    assert_complete(recorded);
+    for last in [&watched, recorded] {
+        assert_complete(last);
+        books.assert_agree(last);
+    }
     assert_eq!(number(row(recorded, PORT, "in"), "/totals/opened"), 3 * connections);
     assert_eq!(comparable(recorded), comparable(&watched));
 

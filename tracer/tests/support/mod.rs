@@ -11,6 +11,7 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+pub(crate) mod books;
 pub(crate) mod doctor;
 pub(crate) mod edge;
 pub(crate) mod pairs;
@@ -254,9 +255,14 @@ impl Namespace {
         })
     }
 
+    /// Its `/proc/net`.
+    pub(crate) fn folder(&self) -> String {
+        format!("/proc/{}/net", self.keeper.pid())
+    }
+
     /// A number of this namespace's `/proc/net/sockstat`, row TCP.
     pub(crate) fn sockstat(&self, name: &str) -> u64 {
-        sockstat(&format!("/proc/{}/net", self.keeper.pid()), name)
+        sockstat(&self.folder(), name)
     }
 
     /// Itself, when all of its connections have ended but for TIME_WAIT. The last of a storm may not
@@ -269,7 +275,7 @@ impl Namespace {
 
     /// A counter of this namespace's group TcpExt; a namespace begins with 0.
     pub(crate) fn tcp_ext(&self, name: &str) -> u64 {
-        tcp_ext_in(&format!("/proc/{}/net", self.keeper.pid()), name)
+        tcp_ext_in(&self.folder(), name)
     }
 
     /// Changes a setting that is the namespace's own.
