@@ -84,11 +84,13 @@ fn ask(python: &Path, folder: &Path, queries: &[&str]) -> Vec<Value> {
 import duckdb, json, sys
 db = duckdb.connect()
 db.execute(\"set TimeZone = 'UTC'\")
+# It is drawn on stdout where a query takes long.
+db.execute('set enable_progress_bar = false')
 plain = lambda value: value if isinstance(value, (int, float, type(None))) else str(value)
 print(json.dumps([[[plain(v) for v in row] for row in db.execute(q).fetchall()]
                   for q in json.load(sys.stdin)]))";
     let answer = python::run(python, SCRIPT, folder, &json!(queries).to_string());
-    serde_json::from_str::<Vec<Value>>(&answer).unwrap()
+    serde_json::from_str::<Vec<Value>>(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 #[test]
@@ -325,6 +327,8 @@ fn what_the_documentation_asks_is_answered_as_it_says() {
 import duckdb, json, sys
 db = duckdb.connect()
 db.execute(\"set TimeZone = 'UTC'\")
+# It is drawn on stdout where a query takes long.
+db.execute('set enable_progress_bar = false')
 def table(query):
     cursor = db.execute(query)
     rows = [['' if value is None else str(value) for value in row] for row in cursor.fetchall()]
