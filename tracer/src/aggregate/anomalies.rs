@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::{Anomaly, Lost, MemState, Severity};
-use crate::format::{count, duration};
+use crate::format::{change, count, duration};
 use crate::time::Wall;
 
 /// Anomalies kept.
@@ -205,8 +205,8 @@ impl Log {
         match now.limit_in_s {
             Some(left) if left < 120.0 && !self.growing => {
                 self.growing = true;
-                let text =
-                    format!("{:+.0}/s: limit reached in {}", now.growth_per_s, duration(left));
+                let growth = change(now.growth_per_s);
+                let text = format!("{growth}/s: limit reached in {}", duration(left));
                 let severity = Severity::Crit;
                 self.push(Anomaly { time, severity, kind: ORPHAN_GROWTH, port, text });
             }
