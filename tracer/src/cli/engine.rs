@@ -10,7 +10,7 @@ use anyhow::Result;
 use tracer_common::config::{DETAIL_ALL, DETAIL_ENDS, DETAIL_ORPHANS};
 
 use super::filter::FilterArgs;
-use super::units::parse_size;
+use super::units::{parse_size, whole};
 use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings};
 use crate::bpf::btf::VMLINUX;
@@ -37,7 +37,7 @@ pub struct TracingArgs {
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = parse_size, hide_short_help = true)]
     pub ring_size: u32,
     /// Sockets followed at once
-    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216), hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 262_144, value_parser = whole(1..=16_777_216_u32), hide_short_help = true)]
     pub max_sockets: u32,
     /// The kernel's type information
     #[arg(long, value_name = "FILE", default_value = VMLINUX, hide_short_help = true)]

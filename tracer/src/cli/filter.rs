@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use ipnet::IpNet;
 
-use super::units::parse_port;
+use super::units::{parse_pid, parse_port};
 use crate::error::Failure;
 use crate::filter::{Filter, MAX_COMM, MAX_PORTS};
 use crate::source::{cgroups::Cgroups, namespaces, processes};
@@ -23,7 +23,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
     pub peer_port: Vec<u16>,
     /// Process id of the owner
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pub pid: Option<u32>,
     /// Name of the owner, as in /proc/PID/comm
     #[arg(long, value_name = "NAME")]
@@ -101,7 +101,7 @@ pub struct EventFilterArgs {
     #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
     pub peer_port: Vec<u16>,
     /// Process id of the owner
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pub pid: Option<u32>,
     /// Name of the owner
     #[arg(long, value_name = "NAME")]

@@ -49,7 +49,9 @@ fn text(error: &clap::Error, subcommand: Option<&str>) -> String {
             out.push_str(line);
         }
     }
-    let meant = bare_port(error, subcommand).or_else(|| only_top_looks(error));
+    let meant = bare_port(error, subcommand)
+        .or_else(|| only_top_looks(error))
+        .or_else(|| no_file(error, subcommand));
     let hint = meant.or(hint).unwrap_or_else(|| {
         let command = subcommand.map(|name| format!(" {name}")).unwrap_or_default();
         format!("see what it takes: `sockflow{command} --help`")
@@ -76,6 +78,26 @@ fn bare_port(error: &clap::Error, subcommand: Option<&str>) -> Option<String> {
         Some(_) => return None,
     };
     Some(format!("name the port: `sockflow {command} --port {port}`"))
+}
+
+/// `sockflow record`, `sockflow replay`: each is of a file.
+fn no_file(error: &clap::Error, subcommand: Option<&str>) -> Option<String> {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    match subcommand? {
+        "record" => {
+            Some("name the file to write: `sudo sockflow record -o incident.sockflow`".to_owned())
+        }
+        "export" => Some(
+            "name the trace to read: `sockflow export incident.sockflow -o incident.parquet`"
+                .to_owned(),
+        ),
+        name @ ("replay" | "report") => {
+            Some(format!("name the trace to read: `sockflow {name} incident.sockflow`"))
+        }
+        _ => None,
+    }
 }
 
 /// `sockflow record --sampled`: what only looks has no events, and no totals worth a file.

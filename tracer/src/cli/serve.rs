@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
 use super::top::stop_on_signals;
-use super::units::parse_interval;
+use super::units::{parse_interval, whole};
 use crate::error::Failure;
 use crate::serve::http;
 use crate::serve::ledger::Ledger;
@@ -44,7 +44,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
     /// Services with rows of their own; the others are summed in port="other"
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000), hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = whole(1..=2000_u16), hide_short_help = true)]
     max_services: u16,
     #[command(flatten)]
     filter: FilterArgs,

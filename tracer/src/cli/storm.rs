@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::units::parse_port;
+use super::units::{parse_port, parse_size, whole};
 use crate::storm::plan::{
     MAX_CONNECTIONS, MAX_WORKERS, Mode, Plan, Release, Role, Usage, any_first,
 };
@@ -37,7 +37,7 @@ pub struct StormArgs {
     #[arg(long, hide_short_help = true, value_name = "P,P…", value_delimiter = ',', conflicts_with = "port", value_parser = parse_port)]
     ports: Vec<u16>,
     /// How many connections to make
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=MAX_CONNECTIONS))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = whole(1..=MAX_CONNECTIONS))]
     connections: u64,
     /// At most so many a second [default: none; zero-window: 1000]
     #[arg(long, value_name = "N/s")]
@@ -58,7 +58,7 @@ pub struct StormArgs {
     #[arg(long, hide_short_help = true, value_name = "ADDRESS")]
     addr: Option<IpAddr>,
     /// Threads, each with its own share of the connections
-    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    #[arg(long, hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = whole(1..=MAX_WORKERS))]
     workers: u32,
     /// How long what was built up stands [default: 10s; hold mode: to the end]
     #[arg(long, value_name = "D", value_parser = parse_duration)]
@@ -67,10 +67,10 @@ pub struct StormArgs {
     #[arg(long, hide_short_help = true, value_enum, default_value_t = Release::Reset)]
     release: Release,
     /// Zero-window: the server's SO_SNDBUF, which bounds the bytes an orphan keeps
-    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value = "4096", value_parser = parse_size)]
     sndbuf: u32,
     /// Zero-window: the client's SO_RCVBUF
-    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, hide_short_help = true, value_name = "BYTES", default_value = "4096", value_parser = parse_size)]
     rcvbuf: u32,
     /// Zero-window: let the server be a process of its own, which exits while its orphans stand
     #[arg(long, hide_short_help = true)]

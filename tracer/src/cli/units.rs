@@ -1,5 +1,8 @@
 //! The words of options that several commands take: durations and sizes.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 pub use crate::storm::units::parse_duration;
@@ -27,6 +30,29 @@ pub fn parse_port(text: &str) -> Result<u16, String> {
     match text.trim().parse() {
         Ok(port) if port > 0 => Ok(port),
         _ => Err("a port is a number from 1 to 65535".into()),
+    }
+}
+
+/// A whole number within a range.
+pub fn whole<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone
+where
+    N: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| match text.trim().parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// A process id.
+///
+/// # Errors
+///
+/// Not a number above 0.
+pub fn parse_pid(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => Err("a process id is a number; `--comm` takes a name".into()),
     }
 }
 
@@ -80,5 +106,18 @@ mod tests {
         assert!(parse_size("lots").is_err());
         assert_eq!(parse_interval("1s"), Ok(Duration::from_secs(1)));
         assert!(parse_interval("10ms").is_err());
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_told_in_words() {
+        assert_eq!(whole(1..=200_u16)("200"), Ok(200));
+        for text in ["0", "201", "many", "1e2", ""] {
+            let error = whole(1..=200_u16)(text).unwrap_err();
+            assert_eq!(error, "expected a whole number from 1 to 200");
+        }
+        assert_eq!(parse_pid("1"), Ok(1));
+        for text in ["0", "nginx", "-4"] {
+            assert!(parse_pid(text).unwrap_err().contains("--comm"));
+        }
     }
 }
