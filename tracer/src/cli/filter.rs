@@ -12,10 +12,10 @@ use crate::error::Failure;
 use crate::filter::{Filter, MAX_COMM, MAX_PORTS};
 use crate::source::{cgroups::Cgroups, namespaces, processes};
 
-/// Which sockets
+/// What is known of a socket wherever it is told of: live, and by the events of a trace.
 #[derive(clap::Args, Debug, Default)]
 #[command(next_help_heading = "Filter (all given must match)")]
-pub struct FilterArgs {
+pub struct SocketArgs {
     /// Local port: a server's port
     #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
     pub port: Vec<u16>,
@@ -31,18 +31,56 @@ pub struct FilterArgs {
     /// The peer's address or network
     #[arg(long, value_name = "CIDR", value_parser = parse_network)]
     pub addr: Option<IpNet>,
-    /// Network namespace: name in /run/netns, path, or process id
-    #[arg(long, value_name = "NETNS")]
-    pub netns: Option<String>,
-    /// cgroup2 of the owner: path from the root of the hierarchy
-    #[arg(long, value_name = "PATH")]
-    pub cgroup: Option<PathBuf>,
     /// IPv4 sockets only
     #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
     pub ipv4: bool,
     /// IPv6 sockets only
     #[arg(short = '6', long = "ipv6")]
     pub ipv6: bool,
+}
+
+impl SocketArgs {
+    /// The filter. Nothing is looked up: the host that was traced need not be this one.
+    ///
+    /// # Errors
+    ///
+    /// It can never match.
+    pub fn resolve(&self) -> Result<Filter> {
+        for (what, ports) in [("--port", &self.port), ("--peer-port", &self.peer_port)] {
+            if ports.len() > MAX_PORTS {
+                return Err(Failure::usage(format!(
+                    "{what} takes at most {MAX_PORTS} ports, not {}",
+                    ports.len()
+                ))
+                .hint("leave it out to see every port")
+                .into());
+            }
+        }
+        self.comm.as_deref().map_or(Ok(()), check_comm)?;
+        Ok(Filter {
+            ports: self.port.clone(),
+            peer_ports: self.peer_port.clone(),
+            addr: self.addr,
+            pid: self.pid,
+            comm: self.comm.clone(),
+            family: family(self.ipv4, self.ipv6),
+            ..Filter::default()
+        })
+    }
+}
+
+/// Which sockets of this host
+#[derive(clap::Args, Debug, Default)]
+#[command(next_help_heading = "Filter (all given must match)")]
+pub struct FilterArgs {
+    #[command(flatten)]
+    pub(super) sockets: SocketArgs,
+    /// Network namespace: name in /run/netns, path, or process id
+    #[arg(long, value_name = "NETNS")]
+    pub netns: Option<String>,
+    /// cgroup2 of the owner: path from the root of the hierarchy
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
 }
 
 fn parse_network(text: &str) -> Result<IpNet, String> {
@@ -59,80 +97,16 @@ impl FilterArgs {
     ///
     /// What is named does not exist, or can never match.
     pub fn resolve(&self) -> Result<Filter> {
-        for (what, ports) in [("--port", &self.port), ("--peer-port", &self.peer_port)] {
-            if ports.len() > MAX_PORTS {
-                return Err(Failure::usage(format!(
-                    "{what} takes at most {MAX_PORTS} ports, not {}",
-                    ports.len()
-                ))
-                .hint("leave it out to see every port, and filter the rows with `/`")
-                .into());
-            }
-        }
-        if let Some(pid) = self.pid {
+        if let Some(pid) = self.sockets.pid {
             processes::process(pid).map_err(|_| {
                 Failure::usage(format!("no process has the id {pid}"))
                     .hint("find it by name: `pgrep -a NAME`, or use `--comm NAME`")
             })?;
         }
-        self.comm.as_deref().map_or(Ok(()), check_comm)?;
         Ok(Filter {
-            ports: self.port.clone(),
-            peer_ports: self.peer_port.clone(),
-            addr: self.addr,
-            pid: self.pid,
-            comm: self.comm.clone(),
             cgroup: self.cgroup.as_deref().map(resolve_cgroup).transpose()?,
             netns: self.netns.as_deref().map(resolve_netns).transpose()?,
-            family: family(self.ipv4, self.ipv6),
-        })
-    }
-}
-
-/// Which events of a trace: what an event tells of its socket. Nothing is looked up on this host,
-/// which need not be the one that was traced.
-#[derive(clap::Args, Debug, Default)]
-#[command(next_help_heading = "Filter (all given must match)")]
-pub struct EventFilterArgs {
-    /// Local port: a server's port
-    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
-    pub port: Vec<u16>,
-    /// The peer's port: what we connect to
-    #[arg(long, value_name = "P,P…", value_delimiter = ',', num_args = 1, value_parser = parse_port)]
-    pub peer_port: Vec<u16>,
-    /// Process id of the owner
-    #[arg(long, value_name = "PID", value_parser = parse_pid)]
-    pub pid: Option<u32>,
-    /// Name of the owner
-    #[arg(long, value_name = "NAME")]
-    pub comm: Option<String>,
-    /// The peer's address or network
-    #[arg(long, value_name = "CIDR", value_parser = parse_network)]
-    pub addr: Option<IpNet>,
-    /// IPv4 sockets only
-    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
-    pub ipv4: bool,
-    /// IPv6 sockets only
-    #[arg(short = '6', long = "ipv6")]
-    pub ipv6: bool,
-}
-
-impl EventFilterArgs {
-    /// The filter.
-    ///
-    /// # Errors
-    ///
-    /// It can never match.
-    pub fn resolve(&self) -> Result<Filter> {
-        self.comm.as_deref().map_or(Ok(()), check_comm)?;
-        Ok(Filter {
-            ports: self.port.clone(),
-            peer_ports: self.peer_port.clone(),
-            addr: self.addr,
-            pid: self.pid,
-            comm: self.comm.clone(),
-            family: family(self.ipv4, self.ipv6),
-            ..Filter::default()
+            ..self.sockets.resolve()?
         })
     }
 }
@@ -206,9 +180,11 @@ mod tests {
     #[test]
     fn what_can_match_nothing_is_refused() {
         let resolve = |args: FilterArgs| args.resolve().unwrap_err().to_string();
-        let nobody = FilterArgs { pid: Some(4_000_000), ..FilterArgs::default() };
+        let nobody = SocketArgs { pid: Some(4_000_000), ..SocketArgs::default() };
+        let nobody = FilterArgs { sockets: nobody, ..FilterArgs::default() };
         assert_eq!(resolve(nobody), "no process has the id 4000000");
-        let long = FilterArgs { comm: Some("sixteen-bytes-xx".into()), ..FilterArgs::default() };
+        let long = SocketArgs { comm: Some("sixteen-bytes-xx".into()), ..SocketArgs::default() };
+        let long = FilterArgs { sockets: long, ..FilterArgs::default() };
         assert!(resolve(long).contains("can match nothing"));
         let netns = FilterArgs { netns: Some("no-such".into()), ..FilterArgs::default() };
         assert!(resolve(netns).contains("no network namespace no-such"));

@@ -110,13 +110,13 @@ impl TopArgs {
 
     fn screen<S: Source + Send + 'static>(&self, mut engine: Engine<S>) -> Result<()> {
         let mut options = self.screen.options("top");
-        options.ports.clone_from(&self.filter.port);
+        options.ports.clone_from(&self.filter.sockets.port);
         let tape = LiveTape::default();
         let feed = tape.feed();
         let begin = Begin { mode: Mode::Live, ..Begin::default() };
         engine.watch_facts();
         // The doctor asks about one port, or all.
-        let port = match self.filter.port[..] {
+        let port = match self.filter.sockets.port[..] {
             [port] => Some(port),
             _ => None,
         };

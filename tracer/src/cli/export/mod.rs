@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
-use super::filter::EventFilterArgs;
+use super::filter::SocketArgs;
 use super::output::{Open, Output, Stream};
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
@@ -64,7 +64,7 @@ pub struct ExportArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    filter: EventFilterArgs,
+    filter: SocketArgs,
 }
 
 /// What a file is written as.
