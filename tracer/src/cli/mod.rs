@@ -14,6 +14,7 @@ pub mod line;
 mod mistyped;
 mod output;
 pub mod probes;
+mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;

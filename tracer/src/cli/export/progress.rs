@@ -1,11 +1,11 @@
 //! What an export says on stderr: while it runs, where that is a terminal, and when it is done.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
+use super::super::progress::Progress;
 use super::super::replay::tape;
 use crate::export::Account;
 use crate::format::{bytes, count, short};
@@ -16,12 +16,11 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Gaps told one by one.
 const MOST_TOLD: usize = 10;
 
-/// The line that is written over again and again.
+/// How far it is.
 pub(super) struct Line {
-    is_terminal: bool,
+    progress: Progress,
     began: Instant,
     shown: Instant,
-    written: usize,
     first: u64,
     last: u64,
 }
@@ -30,10 +29,9 @@ impl Line {
     pub(super) fn new(trace: &Trace) -> Self {
         let now = Instant::now();
         Self {
-            is_terminal: std::io::stderr().is_terminal(),
+            progress: Progress::new(),
             began: now,
             shown: now,
-            written: 0,
             first: trace.first_event(),
             last: trace.events(),
         }
@@ -41,7 +39,7 @@ impl Line {
 
     /// How far it is: the number of the next event, and bytes written.
     pub(super) fn show(&mut self, next: u64, size: u64) {
-        if !self.is_terminal || self.shown.elapsed() < EVERY {
+        if !self.progress.is_seen() || self.shown.elapsed() < EVERY {
             return;
         }
         self.shown = Instant::now();
@@ -55,17 +53,12 @@ impl Line {
             short(rate),
             bytes(size),
         );
-        // Blanks over what a longer line has left.
-        let _ = write!(std::io::stderr(), "\r{line:<width$}", width = self.written);
-        self.written = line.len();
+        self.progress.show(&line);
     }
 
     /// Room for something else.
     pub(super) fn clear(&mut self) {
-        if self.written > 0 {
-            let _ = write!(std::io::stderr(), "\r{:width$}\r", "", width = self.written);
-            self.written = 0;
-        }
+        self.progress.clear();
     }
 }
 

@@ -1,28 +1,27 @@
 //! What a recording says on stderr while it runs, where that is a terminal, and at its end.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
+use super::super::progress;
 use crate::aggregate::snapshot::{Lost, Snapshot};
 use crate::format::{bytes, count, duration};
 use crate::recording::Progress;
 
-/// The line that is written over again and again.
+/// How much there is by now.
 pub(super) struct Line {
-    terminal: bool,
-    written: usize,
+    line: progress::Progress,
     events: u64,
     elapsed_s: f64,
 }
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), written: 0, events: 0, elapsed_s: 0.0 }
+        Self { line: progress::Progress::new(), events: 0, elapsed_s: 0.0 }
     }
 
     /// Elapsed, events, size, rate, lost.
     pub(super) fn show(&mut self, snapshot: &Snapshot, progress: &Progress) {
-        if !self.terminal {
+        if !self.line.is_seen() {
             return;
         }
         let seconds = snapshot.elapsed_s - self.elapsed_s;
@@ -40,17 +39,12 @@ impl Line {
             count(rate as u64),
             count(all(snapshot.lost)),
         );
-        // Blanks over what a longer line has left.
-        let _ = write!(std::io::stderr(), "\r{line:<width$}", width = self.written);
-        self.written = line.len();
+        self.line.show(&line);
     }
 
     /// Room for something else.
     pub(super) fn clear(&mut self) {
-        if self.written > 0 {
-            let _ = write!(std::io::stderr(), "\r{:width$}\r", "", width = self.written);
-            self.written = 0;
-        }
+        self.line.clear();
     }
 }
 
