@@ -83,7 +83,7 @@ pub(super) fn run(setup: &Setup, args: &Args) -> Result<()> {
 
     let mut subjects = Vec::new();
     if args.floors() {
-        for kind in Kind::FLOORS {
+        for kind in Kind::FLOORS.into_iter().chain(Kind::WAYS_TO_FOLLOW) {
             subjects.push(Subject::new(kind, &setup.sockflow, false));
         }
     }
@@ -137,7 +137,7 @@ impl Subject {
     }
 
     fn is_floor(&self) -> bool {
-        Kind::FLOORS.contains(&self.kind)
+        Kind::FLOORS.contains(&self.kind) || Kind::WAYS_TO_FOLLOW.contains(&self.kind)
     }
 }
 

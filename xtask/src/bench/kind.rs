@@ -42,6 +42,10 @@ pub(super) enum Kind {
     FloorCount,
     /// A program that also has an entry for each socket.
     FloorFollow,
+    /// The same, in the kernel's socket storage.
+    FloorStorage,
+    /// The same, in an array at the low bits of the socket's cookie.
+    FloorSlot,
     /// A program that also puts 32 bytes on a ring.
     FloorRecord,
 }
@@ -58,6 +62,8 @@ impl Kind {
     /// From the least on.
     pub(super) const FLOORS: [Self; 4] =
         [Self::FloorEmpty, Self::FloorCount, Self::FloorFollow, Self::FloorRecord];
+    /// Other ways to have an entry a socket.
+    pub(super) const WAYS_TO_FOLLOW: [Self; 2] = [Self::FloorStorage, Self::FloorSlot];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -73,6 +79,8 @@ impl Kind {
             Self::FloorEmpty => "floor: empty program",
             Self::FloorCount => "floor: per-CPU hash",
             Self::FloorFollow => "floor: with an entry a socket",
+            Self::FloorStorage => "floor: with socket storage",
+            Self::FloorSlot => "floor: with a slot a socket",
             Self::FloorRecord => "floor: with a ring record",
         }
     }
@@ -109,6 +117,8 @@ impl Kind {
             Self::FloorEmpty => return floor(setup, "floor_empty"),
             Self::FloorCount => return floor(setup, "floor_count"),
             Self::FloorFollow => return floor(setup, "floor_follow"),
+            Self::FloorStorage => return floor(setup, "floor_storage"),
+            Self::FloorSlot => return floor(setup, "floor_slot"),
             Self::FloorRecord => return floor(setup, "floor_record"),
         };
         command
@@ -206,9 +216,12 @@ impl Kind {
                 };
                 (count("SAMPLE events:").unwrap_or(0.0), count("LOST events:").unwrap_or(0.0))
             }
-            Self::FloorEmpty | Self::FloorCount | Self::FloorFollow | Self::FloorRecord => {
-                (f64::NAN, f64::NAN)
-            }
+            Self::FloorEmpty
+            | Self::FloorCount
+            | Self::FloorFollow
+            | Self::FloorStorage
+            | Self::FloorSlot
+            | Self::FloorRecord => (f64::NAN, f64::NAN),
         })
     }
 
