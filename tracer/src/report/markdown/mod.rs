@@ -1,21 +1,28 @@
 //! The report as Markdown: to paste into a ticket or a chat, and to read in a terminal.
 //!
-//! Names that strangers chose become text: see `text`.
+//! Names that strangers chose become text: see `inline`.
+
+/// Ends a line; writing to a string cannot fail. Before the modules, which use it too.
+macro_rules! line {
+    ($page:expr) => { $page.out.push('\n') };
+    ($page:expr, $($word:tt)*) => {{
+        let _ = writeln!($page.out, $($word)*);
+    }};
+}
+
+mod charts;
+mod inline;
 
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use super::model::{Phased, Point, Report};
+use self::inline::{code, text};
+use super::model::{Phased, Report};
 use super::words;
 use crate::diagnose::State;
 use crate::format::{bytes, count, duration, percent, short};
-use crate::sanitize::sanitize;
 
-/// Rows of a chart's table.
-const ROWS: usize = 12;
-/// Characters of a chart drawn as a line of blocks.
-const BLOCKS: usize = 60;
 /// The settings that limits of TCP hang on most; JSON and HTML have all of them.
 const SETTINGS: [&str; 14] = [
     "net.ipv4.tcp_max_orphans",
@@ -33,46 +40,6 @@ const SETTINGS: [&str; 14] = [
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
 ];
-
-/// What somebody chose, as text: neither markup nor HTML, and harmless in a terminal. Only what
-/// would be markup where it stands is escaped, so that it can be read as it is, too.
-fn text(chosen: &str) -> String {
-    let clean = sanitize(chosen);
-    let characters: Vec<char> = clean.chars().collect();
-    let mut out = String::with_capacity(clean.len());
-    for (index, character) in characters.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|at| characters.get(at));
-        let after = characters.get(index + 1);
-        let is_word = |it: Option<&char>| it.is_some_and(|it| it.is_alphanumeric());
-        match character {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            // Links of themselves.
-            '@' => out.push_str("&#64;"),
-            '\\' | '`' | '*' | '|' | '~' => out.extend(['\\', *character]),
-            '_' if !(is_word(before) && is_word(after)) => out.push_str("\\_"),
-            // What makes a link of brackets.
-            '(' | '[' | ':' if before == Some(&']') => out.extend(['\\', *character]),
-            '#' | '+' | '-' | '=' if index == 0 && after.is_some() => {
-                out.extend(['\\', *character]);
-            }
-            other => out.push(*other),
-        }
-    }
-    // `www.` and `scheme://` are links without any markup.
-    out.replace("://", ":&#47;/").replace("www.", "www&#46;")
-}
-
-/// In a code span: a fence longer than what is in it.
-fn code(chosen: &str) -> String {
-    let clean = sanitize(chosen);
-    let longest = clean.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    let pad = if longest > 0 { " " } else { "" };
-    // A bar would end the cell of a table, also in a code span.
-    format!("{fence}{pad}{}{pad}{fence}", clean.replace('|', "\\|"))
-}
 
 /// The report.
 #[must_use]
@@ -93,14 +60,6 @@ struct Page<'a> {
     out: String,
     report: &'a Report,
     zone: &'a TimeZone,
-}
-
-/// Ends a line; writing to a string cannot fail.
-macro_rules! line {
-    ($page:expr) => { $page.out.push('\n') };
-    ($page:expr, $($word:tt)*) => {{
-        let _ = writeln!($page.out, $($word)*);
-    }};
 }
 
 impl Page<'_> {
@@ -202,69 +161,6 @@ impl Page<'_> {
         }
         if self.report.timeline.left_out > 0 {
             line!(self, "\n{} of less weight are left out", count(self.report.timeline.left_out));
-        }
-    }
-
-    fn charts(&mut self) {
-        self.section("Over time");
-        let points = words::merged(&self.report.series.points, BLOCKS);
-        let bar = |value: fn(&Point) -> f64| blocks(points.iter().map(value));
-        line!(self, "```text");
-        for (name, value) in [
-            ("orphans", (|point| point.orphans as f64) as fn(&Point) -> f64),
-            ("FIN_WAIT1", |point| point.states.fin_wait1 as f64),
-            ("opened/s", |point| point.opened_per_s),
-            ("closed/s", |point| point.closed_per_s),
-            ("killed/s", |point| point.killed_per_s),
-            ("tcp_mem", |point| point.tcp_mem_pages as f64),
-            ("dropped/s", |point| point.listen_drops_per_s),
-        ] {
-            let most = points.iter().map(value).fold(0.0, f64::max);
-            line!(self, "{name:<10}{}  at most {}", bar(value), short(most));
-        }
-        line!(self, "```\n");
-        self.table(&[
-            ("time", 'l'),
-            ("orphans", 'r'),
-            ("limit", 'r'),
-            ("estab", 'r'),
-            ("fin-wait-1", 'r'),
-            ("time-wait", 'r'),
-            ("opened/s", 'r'),
-            ("closed/s", 'r'),
-            ("resets/s", 'r'),
-            ("killed/s", 'r'),
-            ("tcp_mem pages", 'r'),
-            ("memory", 'l'),
-            ("dropped/s", 'r'),
-        ]);
-        for point in words::merged(&self.report.series.points, ROWS) {
-            self.row(&[
-                point.time.clock(self.zone),
-                count(point.orphans),
-                count(point.limit),
-                count(point.states.established),
-                count(point.states.fin_wait1),
-                count(point.states.time_wait),
-                short(point.opened_per_s),
-                short(point.closed_per_s),
-                short(point.resets_per_s),
-                short(point.killed_per_s),
-                count(point.tcp_mem_pages),
-                point.tcp_mem_state.name().to_owned(),
-                short(point.listen_drops_per_s),
-            ]);
-        }
-        let map = &self.report.fin_wait1;
-        line!(self, "\nTime in FIN_WAIT1 of the {} that left it:\n", count(map.total));
-        if map.total > 0 {
-            self.table(&[("time", 'l'), ("sockets", 'r'), ("share", 'r')]);
-        }
-        for row in 0..=map.up_to_ms.len() {
-            let all: u64 = map.columns.iter().filter_map(|column| column.counts.get(row)).sum();
-            if all > 0 {
-                self.row(&[words::row(&map.up_to_ms, row), count(all), percent(all, map.total)]);
-            }
         }
     }
 
@@ -461,41 +357,5 @@ impl Page<'_> {
         for (name, value) in told {
             self.row(&[code(name), code(value)]);
         }
-    }
-}
-
-/// A series as a line of blocks: a point that is not 0 always shows.
-fn blocks(values: impl Iterator<Item = f64> + Clone) -> String {
-    const BLOCK: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let most = values.clone().fold(0.0, f64::max);
-    values
-        .map(|value| {
-            if value <= 0.0 || most <= 0.0 {
-                '·'
-            } else {
-                BLOCK[((value / most * 8.0).ceil() as usize).clamp(1, 8) - 1]
-            }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_somebody_chose_is_text() {
-        assert_eq!(text("<script>a|b</script>"), "&lt;script&gt;a\\|b&lt;/script&gt;");
-        assert_eq!(text("]]> ![x](http://e)"), "]]&gt; ![x]\\(http:&#47;/e)");
-        assert_eq!(text("# _x_ a_b *c*"), "\\# \\_x\\_ a_b \\*c\\*");
-        assert_eq!(text("\u{1b}]0;x\n- y"), "\\\\x1b]0;x\\\\x0a- y");
-        assert_eq!(text("at 1,234 (httpdns[4121]): 99%"), "at 1,234 (httpdns[4121]): 99%");
-        assert_eq!(code("a`b|c"), "`` a`b\\|c ``");
-    }
-
-    #[test]
-    fn little_shows_beside_much() {
-        assert_eq!(blocks([0.0, 1.0, 1e9, 5e8].into_iter()), "·▁█▄");
-        assert_eq!(blocks([0.0, 0.0].into_iter()), "··");
     }
 }

@@ -3,15 +3,19 @@
 //! Serialised it is `sockflow.report/1`; `docs/REPORT.md` explains each name. Fields may be added,
 //! none may vanish or change its meaning without a new schema number.
 
+mod course;
+mod tables;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::aggregate::snapshot::{
-    Direction, Host, Lost, MemState, OrphanEnds, Owner, Severity, States,
-};
+use crate::aggregate::snapshot::{Host, Lost, OrphanEnds, Severity};
 use crate::diagnose;
 use crate::time::Wall;
+
+pub use self::course::{AcceptQueue, Mark, Point, Series, TimeColumn, TimeMap, Timeline};
+pub use self::tables::{More, PeerRow, Peers, Phased, Phases, PortRow, ProcessRow};
 
 /// The schema's name in JSON.
 pub const SCHEMA: &str = "sockflow.report/1";
@@ -184,241 +188,6 @@ pub struct Episode {
     pub dropped: u64,
     /// What was wrong, in a few words, the worst first.
     pub why: Vec<&'static str>,
-}
-
-/// What happened, in order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Timeline {
-    /// The marks; bounded.
-    pub marks: Vec<Mark>,
-    /// Marks of less weight left out.
-    pub left_out: u64,
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Mark {
-    /// Its number, from 1; the charts show it.
-    pub number: usize,
-    /// When.
-    pub time: Wall,
-    /// Seconds since the range began.
-    pub elapsed_s: f64,
-    /// How bad.
-    pub severity: Severity,
-    /// Which kind: `begin`, `worst`, `calm`, `limit`, `gap`, `end`, or that of an anomaly.
-    pub kind: &'static str,
-    /// The service it concerns.
-    pub port: Option<u16>,
-    /// In words.
-    pub text: String,
-    /// The command that shows it.
-    pub replay: String,
-}
-
-/// The charts' data.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Series {
-    /// Samples that one point stands for.
-    pub samples_per_point: usize,
-    /// The points, in order.
-    pub points: Vec<Point>,
-}
-
-/// Some samples in a row. Rates and extremes are the highest of any of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Point {
-    /// The moment among them with most orphans.
-    pub time: Wall,
-    /// The same, seconds since the range began.
-    pub elapsed_s: f64,
-    /// The last of the samples, seconds since the range began.
-    pub end_s: f64,
-    /// Seconds from the last point's last sample to this one's.
-    pub seconds: f64,
-    /// The host's orphans, at most.
-    pub orphans: u64,
-    /// The host's orphans, at least.
-    pub orphans_min: u64,
-    /// Orphans that the filter and the port let through, at [`Self::time`].
-    pub tracked: u64,
-    /// The limit of the host's orphans, at [`Self::time`].
-    pub limit: u64,
-    /// Sockets by state, at [`Self::time`].
-    pub states: States,
-    /// Connections opened a second.
-    pub opened_per_s: f64,
-    /// Connections closed a second.
-    pub closed_per_s: f64,
-    /// Resets a second, both ways.
-    pub resets_per_s: f64,
-    /// Orphans killed a second, on the host.
-    pub killed_per_s: f64,
-    /// TCP's memory, pages, at most.
-    pub tcp_mem_pages: u64,
-    /// `tcp_mem`, first number.
-    pub tcp_mem_low: u64,
-    /// `tcp_mem`, second number.
-    pub tcp_mem_pressure: u64,
-    /// `tcp_mem`, third number.
-    pub tcp_mem_high: u64,
-    /// The worst state of memory.
-    pub tcp_mem_state: MemState,
-    /// The fullest accept queue; `null` where the trace does not tell.
-    pub accept_queue: Option<AcceptQueue>,
-    /// Handshakes dropped for a full accept queue a second.
-    pub listen_overflows_per_s: f64,
-    /// Handshakes dropped a second.
-    pub listen_drops_per_s: f64,
-}
-
-/// A listener's accept queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AcceptQueue {
-    /// The listener's port.
-    pub port: u16,
-    /// Connections that waited for `accept()`.
-    pub queue: u32,
-    /// How many may wait.
-    pub backlog: u32,
-}
-
-impl AcceptQueue {
-    /// How full; 1 is full.
-    #[must_use]
-    pub fn share(&self) -> f64 {
-        // It holds one more than the backlog.
-        f64::from(self.queue) / (f64::from(self.backlog) + 1.0)
-    }
-}
-
-/// How long FIN_WAIT1 took, over time: exact, of all that left it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TimeMap {
-    /// Upper ends of the rows, milliseconds; what is longer is in one row more.
-    pub up_to_ms: Vec<f64>,
-    /// The columns, in order.
-    pub columns: Vec<TimeColumn>,
-    /// All of them together.
-    pub total: u64,
-}
-
-/// Those that left FIN_WAIT1 in some samples in a row.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct TimeColumn {
-    /// The last of the samples.
-    pub time: Wall,
-    /// The same, seconds since the range began.
-    pub elapsed_s: f64,
-    /// How many by how long: one number a row.
-    pub counts: Vec<u64>,
-}
-
-/// What the tables compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Phases {
-    /// Whether something was wrong; else they are the start, the most and the end.
-    pub incident: bool,
-    /// The last moment before it.
-    pub before: Wall,
-    /// The worst moment.
-    pub worst: Wall,
-    /// The last moment in which something was wrong.
-    pub over: Wall,
-    /// The last moment of the range.
-    pub after: Wall,
-}
-
-/// One value for each of the phases.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Phased<T> {
-    /// Before it.
-    pub before: T,
-    /// At the worst moment; rates: while it lasted.
-    pub during: T,
-    /// At the end; rates: since it was over.
-    pub after: T,
-}
-
-/// One service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PortRow {
-    /// The listening side's port; 0 for what found no room.
-    pub port: u16,
-    /// Which side the host is on.
-    pub direction: Direction,
-    /// The owner of most of its sockets at the worst moment.
-    pub owner: Option<Owner>,
-    /// Further owners.
-    pub more_owners: usize,
-    /// Orphans.
-    pub orphans: Phased<u64>,
-    /// Memory they held at the worst moment, bytes (sampled).
-    pub orphan_bytes: u64,
-    /// Connections in ESTABLISHED.
-    pub established: Phased<u64>,
-    /// Connections opened a second.
-    pub opened_per_s: Phased<f64>,
-    /// Orphans of it killed in the range.
-    pub killed: u64,
-}
-
-/// One process.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ProcessRow {
-    /// Process id; `null` where unknown.
-    pub pid: Option<u32>,
-    /// Its name.
-    pub comm: Option<String>,
-    /// Its cgroup2 path: tells unit and container.
-    pub cgroup: Option<String>,
-    /// Services it had sockets of; a few.
-    pub ports: Vec<u16>,
-    /// Orphans it left.
-    pub orphans: Phased<u64>,
-    /// Sockets it held.
-    pub sockets: Phased<u64>,
-    /// Connections opened a second.
-    pub opened_per_s: Phased<f64>,
-    /// Orphans of it killed in the range.
-    pub killed: u64,
-}
-
-/// Where the peers are.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Peers {
-    /// The networks that matter most.
-    pub networks: Vec<PeerRow>,
-    /// Networks beyond those listed.
-    pub more: u64,
-    /// Bad ends of networks that were not told apart, for there were too many.
-    pub uncounted: u64,
-}
-
-/// Peers in one network: /24 (IPv4) or /64 (IPv6).
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct PeerRow {
-    /// `10.4.11.0/24`.
-    pub network: String,
-    /// Orphans towards it (sampled; of each service the ten largest networks).
-    pub orphans: Phased<u64>,
-    /// Memory they held at the worst moment, bytes.
-    pub orphan_bytes: u64,
-    /// Orphans towards it that were killed: from single events, as are the next two.
-    pub killed: u64,
-    /// Orphans towards it that were given up.
-    pub timed_out: u64,
-    /// Orphans towards it that it reset.
-    pub peer_reset: u64,
-}
-
-/// What is not listed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct More {
-    /// Services.
-    pub ports: u64,
-    /// Processes.
-    pub processes: u64,
 }
 
 /// The doctor at the worst moment.
