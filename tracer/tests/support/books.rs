@@ -1,8 +1,10 @@
 //! The kernel's own books beside ours, once a scenario is at rest.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use super::{Namespace, Top, ends, eventually, number, sockstat};
+use super::{Namespace, Top, ends, eventually, number, output, sockstat};
 
 /// Those of a network namespace, opened before the last snapshot is taken and closed after it.
 pub(crate) struct Books {
@@ -15,16 +17,18 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// As soon as every FIN in it is acknowledged: until then a minisocket may begin.
     pub(crate) fn of(namespace: &Namespace) -> Self {
-        let closing = ["state", "fin-wait-1", "state", "closing", "state", "last-ack"];
-        let closing = [&["-tan"][..], &closing].concat();
-        eventually("at rest", || namespace.ss(&closing).is_empty());
+        at_rest(|closing| namespace.ss(closing).is_empty());
         Self::at(namespace.folder())
     }
 
     /// Of the namespace that the test itself is in.
     pub(crate) fn of_ours() -> Self {
+        at_rest(|closing| {
+            let mut ss = Command::new("ss");
+            ss.arg("-H").args(closing).args(["src", "127.0.0.0/8"]);
+            output(ss).stdout.is_empty()
+        });
         Self::at("/proc/self/net".to_owned())
     }
 
@@ -71,6 +75,13 @@ impl Books {
             );
         }
     }
+}
+
+/// Waits until every FIN is acknowledged: before, a minisocket may begin. `is_empty` asks `ss`.
+fn at_rest(is_empty: impl Fn(&[&str]) -> bool) {
+    let closing = ["state", "fin-wait-1", "state", "closing", "state", "last-ack"];
+    let closing = [&["-tan"][..], &closing].concat();
+    eventually("at rest", || is_empty(&closing));
 }
 
 /// Those of a snapshot or a row that began, or were there before, and have not ended.
