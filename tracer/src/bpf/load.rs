@@ -29,7 +29,7 @@ pub struct Options {
     pub detail: u32,
     /// The ring's size, bytes; a power of two of at least a page.
     pub ring_bytes: u32,
-    /// How many sockets the table holds.
+    /// How many sockets the table holds; those by service have room in proportion.
     pub max_sockets: u32,
     /// How many minisockets the table holds.
     pub max_minisockets: u32,
@@ -37,6 +37,14 @@ pub struct Options {
     pub btf: PathBuf,
     /// Whether the programs' own warnings are wanted.
     pub verbose: bool,
+}
+
+impl Options {
+    /// How many services the tables by service hold: what is allocated for them, for each CPU, is most
+    /// of what a start takes beside the programs.
+    fn max_services(&self) -> u32 {
+        (self.max_sockets / 8).clamp(128, 2048)
+    }
 }
 
 /// The programs, loaded and attached; detached when dropped.
@@ -217,6 +225,7 @@ pub(super) fn open(
     verifier: VerifierLogLevel,
 ) -> Result<Ebpf> {
     let log_level = super::log::level(options.verbose);
+    let services = options.max_services();
     EbpfLoader::new()
         .btf(Some(btf))
         .verifier_log_level(verifier)
@@ -224,6 +233,9 @@ pub(super) fn open(
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .map_max_entries("SOCKETS", options.max_sockets)
+        .map_max_entries("FIN_WAIT1_TIMES", 4 * services)
+        .map_max_entries("RESET_REASONS", 2 * services)
+        .map_max_entries("MINI_TOTALS", services)
         .map_max_entries("MINISOCKETS", options.max_minisockets)
         .load(OBJECT)
         .context("cannot create the BPF maps")

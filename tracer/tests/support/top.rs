@@ -22,7 +22,7 @@ fn cpu_time(pid: u32) -> Duration {
 }
 
 /// Room for the sockets of a test: what is allocated beforehand takes an emulated CPU a while.
-pub(crate) const SMALL: [&str; 2] = ["--max-sockets", "16384"];
+pub(crate) const SMALL: [&str; 2] = ["--max-sockets", "4096"];
 
 /// `sockflow top --json`, tracing.
 pub(crate) struct Top {
