@@ -36,13 +36,16 @@ pub(crate) fn assert_balanced(row: &Value) {
     assert_eq!(total("opened") + total("standing"), total("closed") + live(row), "{row}");
 }
 
-/// The reasons why a row's orphans ended, those that occurred.
+/// The reasons why a row's orphans ended, those that occurred, by name.
 pub(crate) fn ends(row: &Value) -> Vec<(String, u64)> {
     let ends = row["orphan_ends"].as_object().expect("orphan_ends");
-    ends.iter()
+    let mut ends: Vec<(String, u64)> = ends
+        .iter()
         .map(|(reason, count)| (reason.clone(), count.as_u64().expect("a count")))
         .filter(|(_, count)| *count > 0)
-        .collect()
+        .collect();
+    ends.sort();
+    ends
 }
 
 /// [`ends`], as it is expected.
