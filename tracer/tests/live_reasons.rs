@@ -20,17 +20,21 @@ use support::books::our_namespace;
 use support::edge::fill_all;
 use support::sys::set_linger2;
 use support::{
-    Guarded, Keep, Namespace, PATIENCE, PORT, Standing, Top, assert_complete, ended, ends,
+    Guarded, Keep, Namespace, PATIENCE, PORT, Standing, Top, Watched, assert_complete, ended, ends,
     eventually, host_orphans, number, row, sockflow, tcp_ext, turn,
 };
 
 const KILLED: &str = "TCPAbortOnMemory";
 
 /// A listener and so many connections to it: servers, clients.
-fn pairs(namespace: &Namespace, count: u64) -> (TcpListener, Vec<TcpStream>, Vec<TcpStream>) {
+fn pairs(
+    namespace: &Namespace,
+    port: u16,
+    count: u64,
+) -> (TcpListener, Vec<TcpStream>, Vec<TcpStream>) {
     namespace.inside(|| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
-        let connect = |_| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("listen");
+        let connect = |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
         let mut servers = Vec::new();
         let mut clients = Vec::new();
         for at in 0..count {
@@ -50,7 +54,7 @@ fn resets_have_the_kernels_own_reasons() {
     let top = Top::start(&["--netns", &namespace.name()]);
     let tells = top.snapshots[0]["fidelity"]["reset_reason"] == "exact";
     let mut trace = Guarded::start(sockflow(&["trace", "--json", "--netns", &namespace.name()]));
-    let (listener, mut servers, mut clients) = pairs(&namespace, UNREAD + LINGER);
+    let (listener, mut servers, mut clients) = pairs(&namespace, PORT, UNREAD + LINGER);
     // It traces when it tells of a connection.
     let mut more = Vec::new();
     while trace.line_within(Duration::from_millis(200)).is_none() {
@@ -136,7 +140,7 @@ fn killed_for_memory() {
     assert_eq!(host_orphans(), 0, "something else on this host leaves orphans");
     let namespace = Namespace::new();
     let mut top = Top::start(&["--netns", &namespace.name(), "--interval", "200ms"]);
-    let (_listener, mut servers, clients) = pairs(&namespace, PAIRS);
+    let (_listener, mut servers, clients) = pairs(&namespace, PORT, PAIRS);
     for server in &servers {
         SockRef::from(server).set_send_buffer_size(64 << 10).expect("a buffer");
     }
@@ -165,20 +169,21 @@ fn killed_for_memory() {
 fn a_negative_linger2_is_told() {
     const COUNT: u64 = 6;
     let _turn = turn();
-    let namespace = Namespace::new();
-    let top = Top::start(&["--netns", &namespace.name()]);
-    let (_listener, servers, clients) = pairs(&namespace, COUNT);
+    let watched = Watched::new(1, &[]);
+    let port = watched.ports[0];
+    let (_listener, servers, clients) = pairs(&watched.namespace, port, COUNT);
     for server in &servers {
         set_linger2(server, -1);
     }
     drop(servers);
     eventually("none is left", || {
-        namespace.ss(&["-tan", "state", "connected", "sport = :9981"]).is_empty()
+        let sport = format!("sport = :{port}");
+        watched.namespace.ss(&["-tan", "state", "connected", &sport]).is_empty()
     });
     drop(clients);
-    let last = top.last_at_rest(&namespace);
+    let last = watched.last();
     assert_complete(&last);
-    let server = row(&last, PORT, "in");
+    let server = row(&last, port, "in");
     assert_eq!(number(server, "/totals/orphaned"), COUNT, "{server}");
     assert_eq!(ends(server), ended("other", COUNT), "{server}");
     let details = json!({"killed_limit": 0, "killed_memory": 0, "linger2": COUNT});

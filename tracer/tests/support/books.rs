@@ -12,8 +12,8 @@ pub(crate) struct Books {
     folder: String,
     /// Minisockets before the last snapshot.
     tw: u64,
-    /// The one service that is the namespace's, where `top` watches others too.
-    port: Option<u16>,
+    /// The services that are the namespace's, where `top` watches others too; none: all are.
+    ports: Vec<u16>,
 }
 
 impl Books {
@@ -34,11 +34,11 @@ impl Books {
 
     fn at(folder: String) -> Self {
         let tw = sockstat(&folder, "tw");
-        Self { folder, tw, port: None }
+        Self { folder, tw, ports: Vec::new() }
     }
 
-    pub(crate) fn only(self, port: u16) -> Self {
-        Self { port: Some(port), ..self }
+    pub(crate) fn only(self, ports: &[u16]) -> Self {
+        Self { ports: ports.to_vec(), ..self }
     }
 
     /// No drift; every orphan that began has ended for one reason or is there; and where minisockets
@@ -47,7 +47,8 @@ impl Books {
     pub(crate) fn assert_agree(&self, last: &Value) {
         assert_eq!(last["orphans"]["drift"], 0, "{last}");
         let rows = last["ports"].as_array().expect("ports");
-        let ours = |row: &&Value| self.port.is_none_or(|port| row["port"] == port);
+        let is_all = self.ports.is_empty();
+        let ours = |row: &&Value| is_all || self.ports.iter().any(|port| row["port"] == *port);
         let rows: Vec<&Value> = rows.iter().filter(ours).collect();
         for row in &rows {
             let ended: u64 = ends(row).iter().map(|(_, count)| count).sum();
@@ -61,7 +62,7 @@ impl Books {
         // is in `kernels.toml`.
         if last["fidelity"]["time_wait"] == "exact" {
             let of_rows: u64 = rows.iter().map(|row| minisockets(row)).sum();
-            if self.port.is_none() {
+            if is_all {
                 assert_eq!(of_rows, minisockets(last), "by service and in all: {last}");
             }
             // Those whose time is up may end meanwhile.

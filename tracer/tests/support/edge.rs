@@ -8,9 +8,11 @@ use serde_json::Value;
 
 use super::books::Books;
 use super::{
-    Namespace, PATIENCE, PORT, Top, assert_complete, emulated, ended, ends, eventually, find_row,
-    host_orphans, number, row, shared,
+    Namespace, PATIENCE, Top, Watched, assert_complete, ended, ends, eventually, find_row,
+    host_orphans, number, row,
 };
+
+const OFTEN: [&str; 2] = ["--interval", "100ms"];
 
 /// A namespace of its own and `top` beside it.
 pub(crate) struct Edge {
@@ -25,22 +27,17 @@ pub(crate) struct Edge {
 impl Edge {
     /// In a guest the `top` is the one that such tests share.
     pub(crate) fn new() -> Self {
-        if emulated().is_none() {
-            return Self::alone();
-        }
-        let namespace = Namespace::new();
-        let top = Top::shared();
-        Self::of(namespace, top, shared::port())
+        Self::of(Watched::new(1, &OFTEN))
     }
 
     /// With a `top` of its own, for the namespace and nothing else.
     pub(crate) fn alone() -> Self {
-        let namespace = Namespace::new();
-        let top = Top::start(&["--netns", &namespace.name(), "--interval", "100ms"]);
-        Self::of(namespace, top, PORT)
+        Self::of(Watched::alone(1, &OFTEN))
     }
 
-    fn of(namespace: Namespace, top: Top, port: u16) -> Self {
+    fn of(watched: Watched) -> Self {
+        let Watched { namespace, top, ports, .. } = watched;
+        let port = ports[0];
         let exact = &top.snapshots[0]["fidelity"]["orphan_begin"];
         assert_eq!(exact, "exact", "no hook on close(): shutdown() cannot be told from it");
         Self { namespace, top, port, orphans_before: host_orphans() }
@@ -105,7 +102,7 @@ impl Edge {
     pub(crate) fn finish(self) -> Value {
         let before = self.orphans_before;
         eventually("no orphans", || host_orphans() == before);
-        let books = Books::of(&self.namespace).only(self.port);
+        let books = Books::of(&self.namespace).only(&[self.port]);
         let mut last = self.top.last();
         books.assert_agree(&last);
         let rows = last["ports"].as_array_mut().expect("ports");

@@ -22,6 +22,7 @@ pub(crate) mod shared;
 mod storm;
 pub(crate) mod sys;
 mod top;
+mod watched;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -40,6 +41,7 @@ pub(crate) use self::{
     rows::{assert_balanced, assert_complete, ended, ends, find_row, live, number, row},
     storm::{Standing, storm},
     top::{SMALL, Top},
+    watched::Watched,
 };
 
 /// The service's port, unless a test needs more than one.
