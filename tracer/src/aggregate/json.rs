@@ -106,7 +106,9 @@ mod tests {
         let mut differ = Vec::new();
         differences("", &whole, &now, &mut differ);
         assert!(differ.iter().all(|(_, value)| value.is_null()), "{differ:?}");
-        differ.into_iter().map(|(at, _)| at).collect()
+        let mut places: Vec<String> = differ.into_iter().map(|(at, _)| at).collect();
+        places.sort();
+        places
     }
 
     #[test]
