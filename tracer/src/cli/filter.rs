@@ -46,16 +46,6 @@ impl SocketArgs {
     ///
     /// It can never match.
     pub fn resolve(&self) -> Result<Filter> {
-        for (what, ports) in [("--port", &self.port), ("--peer-port", &self.peer_port)] {
-            if ports.len() > MAX_PORTS {
-                return Err(Failure::usage(format!(
-                    "{what} takes at most {MAX_PORTS} ports, not {}",
-                    ports.len()
-                ))
-                .hint("leave it out to see every port")
-                .into());
-            }
-        }
         self.comm.as_deref().map_or(Ok(()), check_comm)?;
         Ok(Filter {
             ports: self.port.clone(),
@@ -97,6 +87,18 @@ impl FilterArgs {
     ///
     /// What is named does not exist, or can never match.
     pub fn resolve(&self) -> Result<Filter> {
+        for (what, ports) in
+            [("--port", &self.sockets.port), ("--peer-port", &self.sockets.peer_port)]
+        {
+            if ports.len() > MAX_PORTS {
+                return Err(Failure::usage(format!(
+                    "{what} takes at most {MAX_PORTS} ports, not {}",
+                    ports.len()
+                ))
+                .hint("leave it out to see every port, and filter the rows with `/`")
+                .into());
+            }
+        }
         if let Some(pid) = self.sockets.pid {
             processes::process(pid).map_err(|_| {
                 Failure::usage(format!("no process has the id {pid}"))
