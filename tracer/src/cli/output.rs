@@ -6,13 +6,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::{Failure, Kind};
+
+/// The exit code of what a signal ended before anything was finished.
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,7 @@ impl Output {
     ///
     /// It cannot be written; then nothing of it is left.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        // A signal is not asked after: what is there is whole in a moment, and a second one ends us.
         let open = self.open()?;
         let mut stream = open.stream()?;
         let written = stream.write_all(bytes).and_then(|()| stream.flush());
@@ -96,7 +100,8 @@ impl Output {
     }
 
     /// Begins to write. A file gets its name when it is whole and on the disk, by [`Open::commit`];
-    /// before, it has another one beside it.
+    /// before, it has another one beside it, and the first SIGINT, SIGTERM or SIGHUP ends nothing
+    /// but is told by [`Open::is_stopped`], so that it can be taken away.
     ///
     /// # Errors
     ///
@@ -113,8 +118,10 @@ impl Output {
         } else {
             // Through a link, what it points to is replaced.
             let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+            // Before there is anything that a signal could leave behind.
+            let stop = stop_on_signals()?;
             let temporary = Temporary::beside(&target)?;
-            Place::Temporary { temporary, target, path, force: *force }
+            Place::Temporary { temporary, target, path, force: *force, stop }
         };
         Ok(Open { place, bytes: Arc::default() })
     }
@@ -140,13 +147,15 @@ enum Place<'a> {
         /// As typed.
         path: &'a Path,
         force: bool,
+        stop: Arc<AtomicBool>,
     },
 }
 
 impl Open<'_> {
-    /// Whether something is left behind if nobody takes it away.
-    pub(super) const fn is_temporary(&self) -> bool {
-        matches!(self.place, Place::Temporary { .. })
+    /// Whether a signal asks to take away what is there. Never, where nothing would be left behind:
+    /// a signal ends us then as it ends anybody, and who reads has what was written.
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(&self.place, Place::Temporary { stop, .. } if stop.load(Ordering::Relaxed))
     }
 
     /// Takes the bytes; they are not buffered.
@@ -186,7 +195,7 @@ impl Open<'_> {
     /// The disk has no room after all, or somebody else has taken the name.
     pub(super) fn commit(self) -> Result<Option<(PathBuf, u64)>> {
         let bytes = self.bytes();
-        let Place::Temporary { temporary, target, path, force } = self.place else {
+        let Place::Temporary { temporary, target, path, force, .. } = self.place else {
             return Ok(None);
         };
         let committed = temporary.file.sync_all().and_then(|()| temporary.rename(&target, force));
@@ -198,6 +207,20 @@ impl Open<'_> {
         let _ = File::open(folder(&target)).and_then(|folder| folder.sync_all());
         Ok(Some((path.to_owned(), bytes)))
     }
+}
+
+/// The first signal lets us put away what is not whole; a second one ends us at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::flag;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first one finds the flag down.
+        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("cannot handle signals")?;
+    }
+    Ok(stop)
 }
 
 /// Counts what goes through.

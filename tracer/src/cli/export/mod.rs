@@ -6,14 +6,12 @@ mod select;
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::filter::SocketArgs;
-use super::output::{Open, Output, Stream};
+use super::output::{INTERRUPTED, Open, Output, Stream};
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
@@ -89,9 +87,6 @@ impl Format {
     }
 }
 
-/// The exit code of what SIGINT ended before anything was finished.
-const INTERRUPTED: u8 = 130;
-
 impl ExportArgs {
     /// Writes the file.
     ///
@@ -113,12 +108,9 @@ impl ExportArgs {
         let zone = TimeZone::system();
         let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
         let open = output.open()?;
-        // Whoever reads stdout has what was written, and nothing of ours is left behind.
-        let stop = if open.is_temporary() { stop_on_signals()? } else { Arc::default() };
-
         let mut line = Line::new(&trace);
         let mut selection = Selection::new(window, filter, &trace);
-        let result = write(&trace, &open, format, &mut selection, &stop, &mut line);
+        let result = write(&trace, &open, format, &mut selection, &mut line);
         line.clear();
         let Some((account, gaps)) = result? else {
             eprintln!("sockflow: stopped: nothing was written");
@@ -150,14 +142,13 @@ fn write(
     output: &Open<'_>,
     format: Format,
     selection: &mut Selection,
-    stop: &AtomicBool,
     line: &mut Line,
 ) -> Result<Option<(Account, Vec<Gap>)>> {
     let cannot_write = |error| output.cannot_write(error);
     let mut writer = writer(format, output.stream()?, &about(trace)).map_err(cannot_write)?;
     let mut cursor = trace.start();
     loop {
-        if stop.load(Ordering::Relaxed) {
+        if output.is_stopped() {
             return Ok(None);
         }
         let more = selection.read(trace, &mut cursor, &mut *writer)?.map_err(cannot_write)?;
@@ -193,18 +184,4 @@ fn about(trace: &Trace) -> About {
         filter: run.filter.clone(),
         detail: run.detail.clone(),
     }
-}
-
-/// The first signal lets us put away what is not whole; a second one ends us at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::flag;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first one finds the flag down.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
