@@ -126,6 +126,7 @@ fn filters_let_exactly_their_sockets_through() {
     storm(Some(&namespace), &["-4", "--port", "9986", "--connections", "30"]);
     storm(Some(&namespace), &["-6", "--port", "9987", "--connections", "20"]);
     drop(own_connections(&namespace));
+    namespace.settled();
     for (filter, expected, top) in tops {
         let last = top.last();
         assert_eq!(counts(&last, "opened"), expected, "{filter:?}");

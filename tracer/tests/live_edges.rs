@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use support::edge::{Edge, assert_totals, fill, left_in, read_to_end, row_of, total};
+use support::pairs::close_in_turn;
 use support::sys::set_linger2;
 use support::{
     Guarded, assert_balanced, ended, ends, eventually, host_orphans, live, number, turn,
@@ -274,8 +275,8 @@ fn a_connect_that_is_refused_and_one_that_is_tried_again() {
     let (server, _) = listener.accept().expect("accept");
     let row = edge.until("connected", "out", |row| row["states"]["established"] == 1);
     assert_totals(&row, &[("opened", 1), ("resets_in", 2)]);
-    drop(server);
-    drop((client, listener));
+    close_in_turn(server, client);
+    drop(listener);
     let last = edge.finish();
     let client = row_of(&last, "out");
     assert_totals(&client, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("resets_in", 2)]);

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use support::edge::{Edge, assert_totals, row_of, total};
+use support::pairs::close_in_turn;
 use support::{
     Namespace, PORT, Top, assert_complete, emulated, ends, find_row, number, row, sockflow, storm,
     turn,
@@ -45,8 +46,8 @@ fn an_ipv4_client_of_an_ipv6_listener() {
     let client = edge.connect();
     let (server, peer) = listener.accept().expect("accept");
     assert!(peer.is_ipv6(), "{peer}");
-    drop(server);
-    drop((client, listener));
+    close_in_turn(server, client);
+    drop(listener);
     let last = edge.finish();
     let server = row_of(&last, "in");
     assert_totals(&server, &[("opened", 1), ("closed", 1), ("orphaned", 1), ("time_wait", 1)]);

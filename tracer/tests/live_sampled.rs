@@ -12,9 +12,9 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use serde_json::Value;
-use support::pairs::half_closed;
+use support::pairs::{close_in_turn, half_closed};
 use support::{
-    Namespace, PORT, Standing, Top, eventually, find_row, host_orphans, number, output, row,
+    Namespace, PORT, Standing, Top, eventually_is, find_row, host_orphans, number, output, row,
     sockflow, turn,
 };
 
@@ -46,15 +46,11 @@ impl Known {
                 (client, listener.accept().expect("accept").0)
             };
             let established: Vec<_> = (0..ESTABLISHED).map(pair).collect();
-            (0..TIME_WAIT).map(pair).for_each(|(client, server)| {
-                drop(server);
-                drop(client);
-            });
+            (0..TIME_WAIT).map(pair).for_each(|(client, server)| close_in_turn(server, client));
             let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, GONE.0)).expect("listen");
             for _ in 0..GONE.1 {
                 let client = TcpStream::connect((Ipv4Addr::LOCALHOST, GONE.0)).expect("connect");
-                drop(gone.accept().expect("accept"));
-                drop(client);
+                close_in_turn(gone.accept().expect("accept").0, client);
             }
             (listener, established)
         });
@@ -63,10 +59,8 @@ impl Known {
         let arguments =
             ["--mode", "zero-window", "--connections", &count, "--hold", "90s", "--port", &port];
         let orphans = Standing::start(Some(namespace), &arguments, ORPHANS);
-        eventually("all stand", || {
-            namespace.sockstat("tw") == TIME_WAIT + FIN_WAIT2 + GONE.1
-                && host_orphans() == before + ORPHANS
-        });
+        let stand = (TIME_WAIT + FIN_WAIT2 + GONE.1, before + ORPHANS);
+        eventually_is("what stands", &stand, || (namespace.sockstat("tw"), host_orphans()));
         Self {
             _listener: listener,
             _established: established,

@@ -19,8 +19,8 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use support::pairs::half_closed;
 use support::{
-    Guarded, Namespace, PATIENCE, PORT, Top, assert_complete, ended, ends, eventually, large,
-    number, ports_are_random, row, sockflow, storm, turn,
+    Guarded, Namespace, PATIENCE, PORT, Top, assert_complete, ended, ends, eventually,
+    eventually_is, large, number, ports_are_random, row, sockflow, storm, turn,
 };
 
 /// Whether minisockets are counted one by one on this kernel.
@@ -248,9 +248,9 @@ fn those_that_stood_before_are_counted_to_their_end() {
     // In FIN_WAIT2 and in TIME_WAIT, before anybody looks.
     let waiting = half_closed(&namespace, &listener, EACH);
     drop(half_closed(&namespace, &listener, EACH));
-    eventually("all stand", || {
-        namespace.sockstat("tw") == 2 * EACH
-            && namespace.ss(&["-tan", "state", "time-wait"]).len() as u64 == EACH
+    eventually_is("what stands", &(2 * EACH, EACH), || {
+        let in_time_wait = namespace.ss(&["-tan", "state", "time-wait"]).len();
+        (namespace.sockstat("tw"), in_time_wait as u64)
     });
     let mut top = Top::start(&["--netns", &namespace.name(), "--interval", "100ms"]);
     let first = top.snapshots[0].clone();

@@ -24,6 +24,7 @@ pub(crate) mod sys;
 mod top;
 mod watched;
 
+use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -202,6 +203,20 @@ pub(crate) fn sockflow(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// Waits until that is what is seen.
+#[track_caller]
+pub(crate) fn eventually_is<T: PartialEq + Debug>(what: &str, expected: &T, seen: impl Fn() -> T) {
+    let began = Instant::now();
+    loop {
+        let seen = seen();
+        if seen == *expected {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {seen:?} instead of {expected:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until that is so.

@@ -1,11 +1,12 @@
 //! Connections that are brought into a state of which the kernel leaves no doubt.
 
+use std::io::Read as _;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Namespace, eventually};
+use super::{Namespace, PATIENCE, eventually};
 
 /// Connections that the server closed and the client did not: each a minisocket in FIN_WAIT2.
 ///
@@ -27,6 +28,15 @@ pub(crate) fn half_closed(
     let unacknowledged = ["-tan", "state", "fin-wait-1", "sport", "=", &format!(":{}", to.port())];
     eventually("the FINs are acknowledged", || namespace.ss(&unacknowledged).is_empty());
     clients
+}
+
+/// The server closes, and its client when the FIN has come: closed before, both ends would be left in
+/// TIME_WAIT.
+pub(crate) fn close_in_turn(server: TcpStream, client: impl Into<TcpStream>) {
+    drop(server);
+    let mut client: TcpStream = client.into();
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert_eq!(client.read(&mut [0]).expect("the end"), 0);
 }
 
 /// A connection from a port that no other has: ports that are picked at random, as before 5.12, are
