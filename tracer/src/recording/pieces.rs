@@ -168,8 +168,11 @@ fn cannot_open(path: &Path, error: io::Error) -> anyhow::Error {
             let older = older(path, 1);
             if older.exists() {
                 format!("an older piece of it is there: sockflow replay {}", older.display())
+            } else if folder(path).is_dir() {
+                let traces = folder(path).join("*.sockflow");
+                format!("see which traces are there: ls -t {}", traces.display())
             } else {
-                format!("ls {}", folder(path).display())
+                format!("ls -ld {}", folder(path).display())
             }
         }
         io::ErrorKind::PermissionDenied => {
