@@ -89,6 +89,8 @@ fn usage_errors_are_as_reviewed() {
         "top --port 0",
         "top --port 70000",
         "top --port http",
+        "top --port 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
+        "trace --peer-port 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
         "top --interval 0",
         "top --interval 2m",
         "top --duration soon",
