@@ -7,7 +7,8 @@
 //! * [`trend`]: growth and projection; [`quantile`]: FIN_WAIT1 times;
 //! * `anomalies`, [`verdict`]: what matters, in words;
 //! * [`checkpoint`]: the fold's state as bytes; [`json`]: the snapshot for scripts;
-//! * `history`: the last minutes; `rows`: the rows of the snapshot.
+//! * `history`: the last minutes; `rates`: what changed since the last tick; `rows`: the rows of the
+//!   snapshot.
 #![forbid(unsafe_code)]
 
 mod anomalies;
@@ -15,6 +16,7 @@ pub mod checkpoint;
 mod history;
 pub mod json;
 pub mod quantile;
+mod rates;
 mod rollup;
 mod rows;
 pub mod snapshot;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 
 use anomalies::{Log, Watched};
 use history::History;
+use rates::{rate, state_rates, total_rates};
 use rollup::Rollup;
 use snapshot::{
     BadEnd, Direction, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
@@ -33,6 +36,7 @@ use snapshot::{
 };
 use tracer_common::counters::{Counter, OrphanEnd};
 use trend::Trend;
+use verdict::Lately;
 
 use crate::event::{DiagSample, Event, EventKind, Input, Lost, Minisockets, Totals};
 use crate::gauges::Gauges;
@@ -192,8 +196,11 @@ impl Aggregator {
         let orphans = self.orphans(host_orphans, &rollup);
         let tcp_mem = self.tcp_mem(pages, &rollup);
         self.watch(time, &orphans, &tcp_mem, &rollup);
-        let killed_recently = self.log.killed_within(time, 30_000_000_000);
-        let verdict = verdict::verdict(&orphans, &tcp_mem, killed_recently);
+        let lately = Lately {
+            killed: self.log.killed_within(time, 30_000_000_000),
+            looked_s: self.history.looked_s(),
+        };
+        let verdict = verdict::verdict(&orphans, &tcp_mem, lately);
 
         let mut own_cost = self.own_cost;
         own_cost.events_per_s = previous.as_ref().map_or(0.0, |last| {
@@ -368,41 +375,6 @@ impl Aggregator {
             lost: self.totals.lost,
         };
         self.log.watch(time, now, port.map(|(_, port)| port));
-    }
-}
-
-/// Increase a second; 0 where no time has passed.
-fn rate(before: u64, now: u64, elapsed_s: f64) -> f64 {
-    if elapsed_s > 0.0 { now.saturating_sub(before) as f64 / elapsed_s } else { 0.0 }
-}
-
-/// Change a second, either way.
-fn change(before: u64, now: u64, elapsed_s: f64) -> f64 {
-    if elapsed_s > 0.0 { (now as f64 - before as f64) / elapsed_s } else { 0.0 }
-}
-
-fn state_rates(before: &States, now: &States, elapsed_s: f64) -> StateRates {
-    let change = |before, now| change(before, now, elapsed_s);
-    StateRates {
-        established: change(before.established, now.established),
-        fin_wait1: change(before.fin_wait1, now.fin_wait1),
-        fin_wait2: change(before.fin_wait2, now.fin_wait2),
-        close_wait: change(before.close_wait, now.close_wait),
-        last_ack: change(before.last_ack, now.last_ack),
-        closing: change(before.closing, now.closing),
-        time_wait: change(before.time_wait, now.time_wait),
-    }
-}
-
-fn total_rates(before: &snapshot::Totals, now: &snapshot::Totals, elapsed_s: f64) -> TotalRates {
-    let rate = |before, now| rate(before, now, elapsed_s);
-    TotalRates {
-        opened: rate(before.opened, now.opened),
-        closed: rate(before.closed, now.closed),
-        orphaned: rate(before.orphaned, now.orphaned),
-        time_wait: rate(before.time_wait, now.time_wait),
-        resets_in: rate(before.resets_in, now.resets_in),
-        resets_out: rate(before.resets_out, now.resets_out),
     }
 }
 

@@ -5,7 +5,7 @@ pub(super) const WINDOW_S: f64 = 30.0;
 const MAX_POINTS: usize = 40;
 /// Fewer samples, or a shorter time, say nothing.
 const MIN_POINTS: usize = 4;
-const MIN_SPAN_S: f64 = 1.5;
+pub(super) const MIN_SPAN_S: f64 = 1.5;
 /// A smaller fall is noise.
 const COLLAPSE: f64 = 16.0;
 

@@ -1,6 +1,7 @@
 //! The one-sentence answer: how bad, how fast, how long.
 
 use super::snapshot::{MemState, Orphans, Severity, TcpMem, Verdict};
+use super::trend::MIN_SPAN_S;
 use crate::format::{change, count, duration, percent};
 
 /// A limit this near is critical.
@@ -19,9 +20,18 @@ pub fn severity_of(limit_in_s: Option<f64>, now: u64, limit: u64) -> Severity {
     }
 }
 
-/// The verdict. `killed_recently`: the kernel killed orphans in the last half minute.
+/// What a moment's numbers do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Lately {
+    /// Whether the kernel killed orphans in the last half minute.
+    pub killed: bool,
+    /// Seconds between the first sample and the last: nothing is steady at first sight.
+    pub looked_s: f64,
+}
+
+/// The verdict.
 #[must_use]
-pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: bool) -> Verdict {
+pub fn verdict(orphans: &Orphans, memory: &TcpMem, lately: Lately) -> Verdict {
     // TCPAbortOnMemory counts both causes. With the limit out of reach, even at a quarter of it
     // (`tcp_out_of_resources`), it was memory.
     let for_memory = memory.pages >= memory.pressure
@@ -34,9 +44,9 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: bool) -> Ver
             MemState::Rising | MemState::Ok => Severity::Ok,
         });
     let mut orphan_severity = severity_of(orphans.limit_in_s, orphans.host, orphans.limit);
-    if killed_recently && for_memory {
+    if lately.killed && for_memory {
         memory_severity = Severity::Crit;
-    } else if killed_recently {
+    } else if lately.killed {
         orphan_severity = Severity::Crit;
     }
     let orphan_left = orphans.limit_in_s.unwrap_or(f64::INFINITY);
@@ -48,14 +58,14 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, killed_recently: bool) -> Ver
             && memory_left < orphan_left);
     let severity = memory_severity.max(orphan_severity);
     let text = if memory_first {
-        format!("{}; {}", memory_text(memory), orphan_text(orphans, killed_recently))
+        format!("{}; {}", memory_text(memory), orphan_text(orphans, lately))
     } else {
-        format!("{}; {}", orphan_text(orphans, killed_recently), memory_text(memory))
+        format!("{}; {}", orphan_text(orphans, lately), memory_text(memory))
     };
     Verdict { severity, text }
 }
 
-fn orphan_text(orphans: &Orphans, killed_recently: bool) -> String {
+fn orphan_text(orphans: &Orphans, lately: Lately) -> String {
     let mut text = format!(
         "orphans {} of {} ({})",
         count(orphans.host),
@@ -71,10 +81,15 @@ fn orphan_text(orphans: &Orphans, killed_recently: bool) -> String {
             duration(left)
         )),
         // What began a moment ago, or goes up and down, is neither steady nor told by one number.
-        None if !killed_recently && orphans.growth_per_s.abs() < 0.5 => text.push_str(", steady"),
+        None if !lately.killed
+            && lately.looked_s >= MIN_SPAN_S
+            && orphans.growth_per_s.abs() < 0.5 =>
+        {
+            text.push_str(", steady");
+        }
         None => {}
     }
-    if killed_recently {
+    if lately.killed {
         // It may be over by now: the last half minute counts as recent.
         text.push_str(&format!(
             ", the kernel killed some lately: {} so far",
@@ -97,6 +112,9 @@ fn memory_text(memory: &TcpMem) -> String {
 mod tests {
     use super::*;
 
+    const QUIET: Lately = Lately { killed: false, looked_s: 30.0 };
+    const KILLED: Lately = Lately { killed: true, ..QUIET };
+
     fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
         let growth_per_s = if limit_in_s.is_some() { 297.0 } else { 0.0 };
         Orphans { host, limit: 131_072, limit_in_s, growth_per_s, ..Orphans::default() }
@@ -108,14 +126,14 @@ mod tests {
 
     #[test]
     fn time_to_the_limit_decides() {
-        let crit = verdict(&orphans(118_204, Some(43.3)), &memory(MemState::Pressure), false);
+        let crit = verdict(&orphans(118_204, Some(43.3)), &memory(MemState::Pressure), QUIET);
         assert_eq!(crit.severity, Severity::Crit);
         assert_eq!(
             crit.text,
             "orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; \
              tcp_mem pressure (89% of high)"
         );
-        let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, false);
+        let calm = verdict(&orphans(12, None), &TcpMem { high: 100, ..TcpMem::default() }, QUIET);
         assert_eq!(calm.severity, Severity::Ok);
         assert_eq!(calm.text, "orphans 12 of 131,072 (<1%), steady; tcp_mem ok (0% of high)");
     }
@@ -124,7 +142,7 @@ mod tests {
     fn growth_that_is_not_projected_is_not_called_steady() {
         let text = |growth_per_s| {
             let orphans = Orphans { growth_per_s, ..orphans(12, None) };
-            verdict(&orphans, &TcpMem::default(), false).text
+            verdict(&orphans, &TcpMem::default(), QUIET).text
         };
         for growing in [20.0, -60.0] {
             let text = text(growing);
@@ -134,25 +152,40 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_steady_at_first_sight() {
+        let text = |looked_s| {
+            let lately = Lately { looked_s, ..QUIET };
+            verdict(&orphans(12, None), &TcpMem::default(), lately).text
+        };
+        for looked_s in [0.0, 1.0] {
+            assert!(!text(looked_s).contains("steady"), "{}", text(looked_s));
+        }
+        assert!(text(2.0).contains("steady"), "{}", text(2.0));
+    }
+
+    #[test]
     fn killing_is_critical_and_exhausted_memory_comes_first() {
-        let text = |now, left| verdict(&orphans(now, left), &TcpMem::default(), true).text;
+        let text = |now, left| verdict(&orphans(now, left), &TcpMem::default(), KILLED).text;
         let killed = "the kernel killed some lately: 0 so far; tcp_mem";
         let told = text(64, None);
         assert!(told.starts_with(&format!("orphans 64 of 131,072 (<1%), {killed}")), "{told}");
         let told = text(131_075, Some(0.0));
         assert!(told.contains(&format!("(100%), limit reached, {killed}")), "{told}");
-        assert_eq!(verdict(&orphans(64, None), &TcpMem::default(), true).severity, Severity::Crit);
-        let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), false).text;
+        assert_eq!(
+            verdict(&orphans(64, None), &TcpMem::default(), KILLED).severity,
+            Severity::Crit
+        );
+        let text = verdict(&orphans(64, None), &memory(MemState::Exhausted), QUIET).text;
         assert!(text.starts_with("tcp_mem exhausted"), "{text}");
     }
 
     #[test]
     fn killing_far_below_the_orphan_limit_is_for_memory() {
         let memory = TcpMem { pressure: 383_867, ..memory(MemState::Pressure) };
-        let told = verdict(&orphans(500, None), &memory, true);
+        let told = verdict(&orphans(500, None), &memory, KILLED);
         assert_eq!(told.severity, Severity::Crit);
         assert!(told.text.starts_with("tcp_mem pressure (89% of high); orphans"), "{told:?}");
-        let told = verdict(&orphans(131_000, None), &memory, true);
+        let told = verdict(&orphans(131_000, None), &memory, KILLED);
         assert!(told.text.starts_with("orphans"), "{told:?}");
     }
 }
