@@ -20,6 +20,7 @@ pub mod replay;
 pub mod report;
 pub mod screen;
 pub mod serve;
+mod signals;
 pub mod storm;
 pub mod top;
 pub mod trace;

@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::signals;
 use crate::error::{Failure, Kind};
-
-/// The exit code of what a signal ended before anything was finished.
-pub(super) const INTERRUPTED: u8 = 130;
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +118,9 @@ impl Output {
             // Through a link, what it points to is replaced.
             let target = path.canonicalize().unwrap_or_else(|_| path.clone());
             // Before there is anything that a signal could leave behind.
-            let stop = stop_on_signals()?;
+            let stop = Arc::default();
+            signals::stop_first(&stop, &[SIGINT, SIGTERM, SIGHUP])
+                .context("cannot handle signals")?;
             let temporary = Temporary::beside(&target)?;
             Place::Temporary { temporary, target, path, force: *force, stop }
         };
@@ -207,20 +208,6 @@ impl Open<'_> {
         let _ = File::open(folder(&target)).and_then(|folder| folder.sync_all());
         Ok(Some((path.to_owned(), bytes)))
     }
-}
-
-/// The first signal lets us put away what is not whole; a second one ends us at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::flag;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first one finds the flag down.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
 
 /// Counts what goes through.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
-use super::top::stop_on_signals;
+use super::signals::stop_on_signals;
 use super::units::{parse_interval, whole};
 use crate::error::Failure;
 use crate::serve::http;

@@ -1,11 +1,9 @@
 //! `sockflow top`: the live screen; a line an interval without a terminal; JSON for scripts.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::{BtfError, EbpfError};
 use jiff::tz::TimeZone;
 
@@ -15,6 +13,7 @@ use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::FilterArgs;
 use super::line;
 use super::screen::ScreenArgs;
+use super::signals::stop_on_signals;
 use super::units::{parse_duration, parse_interval};
 use crate::error::{Failure, Kind};
 use crate::playback::Mode;
@@ -151,20 +150,6 @@ fn offer_to_look(mut error: anyhow::Error) -> anyhow::Error {
         return error.context(failure.hint(format!("see why: `sockflow probes`, or {LOOK}")));
     }
     error
-}
-
-/// A flag that SIGINT, SIGTERM and SIGHUP set, also where the shell had them ignored.
-///
-/// # Errors
-///
-/// The handlers cannot be installed.
-pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
-    }
-    Ok(stop)
 }
 
 #[cfg(test)]

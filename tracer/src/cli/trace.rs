@@ -11,7 +11,7 @@ use tracer_common::config::DETAIL_ALL;
 
 use super::engine::TracingArgs;
 use super::filter::FilterArgs;
-use super::top::stop_on_signals;
+use super::signals::stop_on_signals;
 use super::units::parse_duration;
 use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};

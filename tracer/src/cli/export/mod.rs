@@ -11,7 +11,8 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::filter::SocketArgs;
-use super::output::{INTERRUPTED, Open, Output, Stream};
+use super::output::{Open, Output, Stream};
+use super::signals::INTERRUPTED;
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;

@@ -7,11 +7,9 @@ use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// The exit code of a process that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+use crate::cli::signals::stop_first;
 
-/// Flags that handlers set, also where the shell had the signal ignored (it does so for what it
-/// starts in the background).
+/// Flags that handlers raise.
 pub(super) struct Signals {
     /// SIGINT or SIGTERM: finish the file. A second one leaves at once; the file can be read as it
     /// is.
@@ -31,15 +29,7 @@ impl Signals {
                 flag::register(SIGINT, lowered())?;
                 flag::register(SIGTERM, Arc::clone(&new.terminate))?;
             } else {
-                for signal in [SIGINT, SIGTERM] {
-                    // In this order: the first one finds the flag down.
-                    flag::register_conditional_shutdown(
-                        signal,
-                        INTERRUPTED,
-                        Arc::clone(&new.stop),
-                    )?;
-                    flag::register(signal, Arc::clone(&new.stop))?;
-                }
+                stop_first(&new.stop, &[SIGINT, SIGTERM])?;
             }
             Ok(())
         };
