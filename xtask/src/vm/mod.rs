@@ -254,7 +254,13 @@ impl Guests<'_> {
             fs::write(&machine.initrd, bytes).context("cannot write the guest's files")?;
             let heard = machine.run(|step| {
                 let word = if step.code == Some(0) { "ok" } else { "FAILED" };
-                println!("{:<5} {:<70} {word} ({:.1} s)", kernel.name, step.name, step.seconds);
+                // What a failure said at once, too: whoever ends a run early shall have seen it.
+                let mut line =
+                    format!("{:<5} {:<70} {word} ({:.1} s)", kernel.name, step.name, step.seconds);
+                if step.code != Some(0) {
+                    line = format!("{line}\n{}", step.output.join("\n"));
+                }
+                println!("{line}");
             })?;
             column.cpu += heard.cpu;
             let in_step = heard.steps.iter().find(|step| step.code.is_none());
