@@ -5,28 +5,20 @@
 //! number of gaps and of places with a checkpoint.
 
 mod follow;
+mod scan;
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::frame::{CARRIED, FILE_HEADER, FRAME_HEADER, FrameHeader, Kind};
-use super::payload::{EndRecord, deliver};
-use super::pieces::{self, Found};
-use super::sample::SampleRecord;
+use super::frame::{FRAME_HEADER, FrameHeader, Kind};
+use super::payload::deliver;
+use super::pieces;
 use super::sink::{Ended, Gap, Sink, Want};
 use super::walk::{self, Item, Piece, Position};
 use super::{Run, Why};
-use crate::time::{ClockAnchor, Monotonic, Wall};
-
-/// Most ticks: 97 days at one a second, 128 MB. A longer trace is read up to there.
-const MOST_TICKS: usize = 1 << 23;
-/// Most gaps told one by one; the last then stands for all that follow.
-const MOST_GAPS: usize = 4096;
-/// Most places with a checkpoint; when there are more, every other is forgotten.
-const MOST_CHECKPOINTS: usize = 16_384;
+use crate::time::Monotonic;
 
 /// A place in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,116 +292,5 @@ impl Trace {
     fn cannot_read(&self, at: &Position) -> String {
         let path = self.pieces.get(at.piece).map_or(&self.path, |piece| &piece.path);
         format!("cannot read {}", path.display())
-    }
-
-    fn add(&mut self, found: Found) {
-        if found.headless {
-            self.push_gap(Gap {
-                piece: found.piece.path.clone(),
-                offset: 0,
-                bytes: FILE_HEADER as u64,
-                events: Some(0),
-                after: None,
-                before: None,
-                why: "the file's header is damaged",
-            });
-        }
-        self.pieces.push(found.piece);
-    }
-
-    /// Looks at the headers of what was not looked at yet.
-    fn scan(&mut self) -> Result<()> {
-        while self.ticks.len() < MOST_TICKS {
-            let next = self.scanned.next(&self.pieces, self.trace);
-            match next.with_context(|| self.cannot_read(&self.scanned))? {
-                None => break,
-                Some(Item::Gap(gap)) => self.push_gap(gap),
-                Some(Item::Frame { header, at }) => self.note(&header, at)?,
-            }
-        }
-        let newest: Option<&File> = self.pieces.last().and_then(|piece| piece.file.as_ref());
-        self.is_written = newest.is_some_and(pieces::is_written);
-        Ok(())
-    }
-
-    fn note(&mut self, header: &FrameHeader, at: Position) -> Result<()> {
-        self.first_event.get_or_insert(header.events_before);
-        self.closed = None;
-        match header.kind {
-            Kind::Sample => {
-                self.ticks.push(Monotonic(header.last_ns));
-                self.events_at.push(header.events_before);
-            }
-            Kind::Checkpoint if header.flags & CARRIED == 0 => {
-                self.checkpoints.push(Cursor {
-                    position: at,
-                    ticks: self.ticks.len(),
-                    is_fresh: true,
-                });
-                if self.checkpoints.len() > MOST_CHECKPOINTS {
-                    let mut index = 0;
-                    self.checkpoints.retain(|_| {
-                        index += 1;
-                        index % 2 == 0
-                    });
-                }
-            }
-            Kind::End => {
-                if let Ok(payload) = self.payload(header, &at)? {
-                    let end = serde_json::from_slice::<EndRecord>(&payload);
-                    self.closed = end.ok().map(|end| end.why);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn push_gap(&mut self, gap: Gap) {
-        if self.gaps.len() < MOST_GAPS {
-            self.gaps.push(gap);
-        } else if let Some(last) = self.gaps.last_mut() {
-            last.bytes = last.bytes.saturating_add(gap.bytes);
-            last.events = last.events.zip(gap.events).map(|(a, b)| a.saturating_add(b));
-            last.before = gap.before;
-        }
-    }
-
-    /// The run of the first host frame that can be read. Without one the moments are still right:
-    /// each sample tells both clocks.
-    fn read_run(&mut self) -> Result<()> {
-        let mut position = self.start.clone();
-        let mut clocks = None;
-        while let Ok(Some(item)) = position.next(&self.pieces, self.trace) {
-            let Item::Frame { header, at } = item else { continue };
-            match header.kind {
-                Kind::Host => {
-                    let payload = self.payload(&header, &at)?.ok();
-                    if let Some(run) = payload.and_then(|payload| Run::decode(&payload).ok()) {
-                        self.run = run;
-                        return Ok(());
-                    }
-                    self.push_gap(self.gap_at(
-                        &header,
-                        &at,
-                        0,
-                        "what it says of the host and the run is damaged",
-                    ));
-                }
-                Kind::Sample if clocks.is_none() => {
-                    let payload = self.payload(&header, &at)?.ok();
-                    let sample = payload
-                        .and_then(|payload| serde_json::from_slice::<SampleRecord>(&payload).ok());
-                    clocks = sample.map(|sample| ClockAnchor {
-                        monotonic: Monotonic(sample.at_ns),
-                        wall: Wall(sample.wall_ns),
-                    });
-                }
-                _ => {}
-            }
-        }
-        self.run.anchor = clocks.unwrap_or_default();
-        self.run.began = self.ticks.first().copied().unwrap_or_default();
-        Ok(())
     }
 }
