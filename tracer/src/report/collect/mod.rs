@@ -2,12 +2,14 @@
 //!
 //! * [`Collector`] is told each moment once, in order;
 //! * `series`, `times`: what the charts show; `episodes`: when something was wrong;
-//! * `marks`: the timeline; `phased`, `peers`: the tables.
+//! * `marks`: the timeline; `phased`, `peers`: the tables;
+//! * `scope`: which sockets all of them tell of.
 
 mod episodes;
 mod marks;
 mod peers;
 mod phased;
+mod scope;
 pub(super) mod series;
 mod times;
 
@@ -20,7 +22,7 @@ use super::model::{
     Doctor, Environment, Impact, Phases, Range, Report, SCHEMA, Signal, TraceFile, Trust, Worst,
 };
 use super::verdict;
-use crate::aggregate::snapshot::{Lost, MemState, OrphanEnds, PortRow, Snapshot, States};
+use crate::aggregate::snapshot::{Lost, MemState, OrphanEnds, Snapshot};
 use crate::event::{Event, Service};
 use crate::facts::Facts;
 use crate::time::Wall;
@@ -28,6 +30,7 @@ use episodes::{Episodes, Main};
 use marks::Marks;
 use peers::BadEnds;
 use phased::Bounds;
+use scope::Scope;
 use series::Points;
 use times::Times;
 
@@ -68,92 +71,6 @@ pub struct Rest {
     pub notes: Vec<String>,
     /// Moments in the whole trace.
     pub all_moments: usize,
-}
-
-/// Which sockets are told of.
-#[derive(Clone, Copy, Debug)]
-struct Scope {
-    port: Option<u16>,
-}
-
-/// Rates of a moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rates {
-    opened: f64,
-    closed: f64,
-    resets: f64,
-}
-
-impl Scope {
-    fn has(self, port: u16) -> bool {
-        self.port.is_none_or(|wanted| wanted == port)
-    }
-
-    fn ports(self, snapshot: &Snapshot) -> impl Iterator<Item = &PortRow> {
-        snapshot.ports.iter().filter(move |row| self.has(row.port))
-    }
-
-    fn orphans(self, snapshot: &Snapshot) -> u64 {
-        match self.port {
-            None => snapshot.orphans.tracked,
-            Some(_) => self.ports(snapshot).map(|row| row.orphans).sum(),
-        }
-    }
-
-    fn opened(self, snapshot: &Snapshot) -> u64 {
-        match self.port {
-            None => snapshot.totals.opened,
-            Some(_) => self.ports(snapshot).map(|row| row.totals.opened).sum(),
-        }
-    }
-
-    fn states(self, snapshot: &Snapshot) -> States {
-        if self.port.is_none() {
-            return snapshot.states;
-        }
-        self.ports(snapshot).fold(States::default(), |sum, row| States {
-            listen: sum.listen + row.states.listen,
-            syn_sent: sum.syn_sent + row.states.syn_sent,
-            syn_recv: sum.syn_recv + row.states.syn_recv,
-            established: sum.established + row.states.established,
-            fin_wait1: sum.fin_wait1 + row.states.fin_wait1,
-            fin_wait2: sum.fin_wait2 + row.states.fin_wait2,
-            close_wait: sum.close_wait + row.states.close_wait,
-            last_ack: sum.last_ack + row.states.last_ack,
-            closing: sum.closing + row.states.closing,
-            time_wait: sum.time_wait + row.states.time_wait,
-        })
-    }
-
-    fn rates(self, snapshot: &Snapshot) -> Rates {
-        if self.port.is_none() {
-            let rates = &snapshot.totals_per_s;
-            return Rates {
-                opened: rates.opened,
-                closed: rates.closed,
-                resets: rates.resets_in + rates.resets_out,
-            };
-        }
-        self.ports(snapshot).fold(Rates::default(), |sum, row| Rates {
-            opened: sum.opened + row.opened_per_s,
-            closed: sum.closed + row.closed_per_s,
-            resets: sum.resets + row.resets_per_s,
-        })
-    }
-
-    fn ends(self, snapshot: &Snapshot) -> OrphanEnds {
-        self.ports(snapshot).fold(OrphanEnds::default(), |sum, row| {
-            let ends = &row.orphan_ends;
-            OrphanEnds {
-                acked: sum.acked + ends.acked,
-                time_wait: sum.time_wait + ends.time_wait,
-                peer_reset: sum.peer_reset + ends.peer_reset,
-                timed_out: sum.timed_out + ends.timed_out,
-                killed: sum.killed + ends.killed,
-                other: sum.other + ends.other,
-            }
-        })
-    }
 }
 
 /// Seconds from one moment to another; 0 if it is earlier.
