@@ -4,21 +4,27 @@
 //! into the socket table unless it is there already. A socket that dies in between has left a
 //! tombstone there ([`tracer_common::abi::FLAG_DESTROYED`]), so that it cannot come back.
 
+mod minisockets;
+mod tombstones;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use aya::maps::MapError;
 use tracer_common::abi::{
-    DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER,
-    GROUP_OUTSIDE, GroupInfo, GroupKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,
+    DIRECTION_IN, DIRECTION_OUT, FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER, GROUP_OUTSIDE, GroupInfo,
+    GroupKey, ServiceInfo, ServiceKey, SockRecord,
 };
-use tracer_common::counters::{Counter, GroupCounters, MiniCounter, orphans_in};
+use tracer_common::counters::{Counter, GroupCounters, orphans_in};
 use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
-use super::maps::{Maps, direction, is_missing};
+use super::maps::{Maps, is_missing};
 use crate::event::{Minisockets, Service};
 use crate::filter::{Filter, SocketIdentity};
+pub use minisockets::{StandingMinisocket, merge_minisockets};
+pub(super) use minisockets::{mini_population, service_of};
+pub use tombstones::sweep_tombstones;
 
 /// `BPF_NOEXIST`.
 const NOEXIST: u64 = 1;
@@ -62,17 +68,6 @@ pub struct Base {
     pub minisockets: BTreeMap<Service, Minisockets>,
 }
 
-/// A minisocket that the dump found.
-#[derive(Clone, Debug)]
-pub struct StandingMinisocket {
-    /// Its cookie.
-    pub cookie: u64,
-    /// TIME_WAIT or FIN_WAIT2.
-    pub substate: TcpState,
-    /// Ports, peer, family, namespace.
-    pub identity: SocketIdentity,
-}
-
 impl Base {
     /// One more in a word of a group's counters.
     pub fn add(&mut self, group: u32, word: usize) {
@@ -87,70 +82,6 @@ impl Base {
     fn change(&mut self, group: u32, word: usize, by: u64) {
         let counters = self.groups.entry(group).or_default();
         counters.words[word] = counters.words[word].wrapping_add(by);
-    }
-}
-
-/// Merges the minisockets of a dump into their table; whose they were nobody knows any more.
-///
-/// # Errors
-///
-/// The kernel refuses an access to a map for another reason than that it is full.
-pub fn merge_minisockets(
-    maps: &mut Maps,
-    base: &mut Base,
-    filter: &Filter,
-    minisockets: &[StandingMinisocket],
-) -> Result<()> {
-    if !filter.passes_owner(None, "", 0) {
-        return Ok(());
-    }
-    let mut listening = HashSet::new();
-    for entry in &maps.services {
-        match entry {
-            Ok((key, _)) => listening.insert((key.netns, key.port)),
-            Err(error) if is_missing(&error) => continue,
-            Err(error) => return Err(error.into()),
-        };
-    }
-    for minisocket in minisockets {
-        let identity = &minisocket.identity;
-        if !filter.passes_socket(identity) {
-            continue;
-        }
-        let accepted = was_accepted(&listening, identity);
-        let record = MiniRecord {
-            group: GROUP_OTHER,
-            netns: identity.netns,
-            service_port: if accepted { identity.local_port } else { identity.peer_port },
-            direction: if accepted { DIRECTION_IN } else { DIRECTION_OUT },
-            substate: minisocket.substate.number(),
-            ..MiniRecord::default()
-        };
-        match maps.minisockets.insert(minisocket.cookie, record, NOEXIST) {
-            Ok(()) => {
-                let seen = base.minisockets.entry(service_of(&record)).or_default();
-                seen.standing += 1;
-                seen.counters.words[mini_population(record.substate) as usize] += 1;
-            }
-            Err(error) if is_there(&error) => {}
-            Err(error) if is_full(&error) => base.untracked += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The service that a minisocket is counted for.
-pub(super) fn service_of(record: &MiniRecord) -> Service {
-    Service { port: record.service_port, direction: direction(record.direction) }
-}
-
-/// The population of minisockets in a substate.
-pub(super) const fn mini_population(substate: u8) -> MiniCounter {
-    if substate == TcpState::TimeWait.number() {
-        MiniCounter::TimeWait
-    } else {
-        MiniCounter::FinWait2
     }
 }
 
@@ -345,43 +276,6 @@ fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Re
     };
     maps.services.insert(key, info, 0)?;
     Ok(())
-}
-
-/// Removes the tombstones, after merging has ended. Cookies are never used twice, so this may
-/// take its time.
-///
-/// # Errors
-///
-/// The kernel refuses to walk the table.
-pub fn sweep_tombstones(maps: &mut Maps) -> Result<usize, MapError> {
-    let mut dead = Vec::new();
-    let sockets = maps.sockets.iter();
-    for entry in sockets {
-        match entry {
-            Ok((cookie, record)) if record.flags & FLAG_DESTROYED != 0 => dead.push(cookie),
-            Ok(_) => {}
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for cookie in &dead {
-        let _ = maps.sockets.remove(cookie);
-    }
-    let mut swept = dead.len();
-    dead.clear();
-    for entry in &maps.minisockets {
-        match entry {
-            Ok((cookie, record)) if record.substate == 0 => dead.push(cookie),
-            Ok(_) => {}
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    for cookie in &dead {
-        let _ = maps.minisockets.remove(cookie);
-    }
-    swept += dead.len();
-    Ok(swept)
 }
 
 fn os_error(error: &MapError) -> Option<i32> {
