@@ -55,7 +55,8 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Main {
     pub(super) listed: Vec<Episode>,
-    pub(super) main: Option<usize>,
+    /// Which of those it is; `None`: nothing was ever wrong.
+    pub(super) index: Option<usize>,
     pub(super) more: u64,
     pub(super) before: Arc<Snapshot>,
     pub(super) worst: Arc<Snapshot>,
@@ -167,7 +168,7 @@ impl Episodes {
             Some((index, main)) => Main {
                 listed,
                 more,
-                main: Some(index),
+                index: Some(index),
                 before: main.before,
                 worst: main.worst.1,
                 over: main.last,
@@ -178,7 +179,7 @@ impl Episodes {
                 Main {
                     listed,
                     more,
-                    main: None,
+                    index: None,
                     before: Arc::clone(first),
                     over: Arc::clone(&worst),
                     worst,

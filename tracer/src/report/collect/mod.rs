@@ -2,10 +2,13 @@
 //!
 //! * [`Collector`] is told each moment once, in order;
 //! * `series`, `times`: what the charts show; `episodes`: when something was wrong;
-//! * `marks`: the timeline; `phased`, `peers`: the tables;
+//! * `marks`: the timeline; `impact`: what it did; `phased`, `peers`: the tables;
+//! * `bounds`: the moments between which the phases lie, and what grew from one to the other;
 //! * `scope`: which sockets all of them tell of.
 
+mod bounds;
 mod episodes;
+mod impact;
 mod marks;
 mod peers;
 mod phased;
@@ -18,18 +21,16 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::model::{
-    Doctor, Environment, Impact, Phases, Range, Report, SCHEMA, Signal, TraceFile, Trust, Worst,
-};
+use super::model::{Doctor, Environment, Phases, Range, Report, SCHEMA, Signal, TraceFile, Trust};
 use super::verdict;
-use crate::aggregate::snapshot::{Lost, MemState, OrphanEnds, Snapshot};
+use crate::aggregate::snapshot::{MemState, Snapshot};
 use crate::event::{Event, Service};
 use crate::facts::Facts;
 use crate::time::Wall;
-use episodes::{Episodes, Main};
+use bounds::Bounds;
+use episodes::Episodes;
 use marks::Marks;
 use peers::BadEnds;
-use phased::Bounds;
 use scope::Scope;
 use series::Points;
 use times::Times;
@@ -186,52 +187,19 @@ impl Collector {
     #[must_use]
     pub fn finish(self, rest: Rest) -> Option<Report> {
         let (first, last) = (self.first?, self.last?);
-        let Main { listed, main, more, before, worst, over, calm } =
-            self.episodes.finish(&first, &last);
+        let main = self.episodes.finish(&first, &last);
+        let worst = &main.worst;
         let bounds = Bounds {
             begin: self.begin.before.as_deref(),
             from: first.time,
-            before: &before,
-            worst: &worst,
-            over: &over,
+            before: &main.before,
+            worst,
+            over: &main.over,
             after: &last,
         };
         let replay = |at: Wall| format!("{} --at {}", self.begin.replay, at.rfc3339());
         let (ports, processes, more_rows) = phased::tables(self.scope, &bounds);
-        let counters = last
-            .counters
-            .keys()
-            .map(|name| {
-                let at = |it: &Snapshot| it.counters.get(name).copied().unwrap_or(0);
-                (*name, bounds.increase(at))
-            })
-            .filter(|(_, increase)| *increase > 0)
-            .collect::<BTreeMap<_, _>>();
-        let counted = |name: &str| counters.get(name).copied().unwrap_or(0);
-        let impact = Impact {
-            killed: bounds.increase(|it| it.orphans.killed),
-            listen_overflows: counted("ListenOverflows"),
-            listen_drops: counted("ListenDrops"),
-            time_wait_overflows: counted("TCPTimeWaitOverflow"),
-            timed_out: counted("TCPAbortOnTimeout"),
-            pressure_s: self.pressure_s,
-            opened: bounds.increase(|it| self.scope.opened(it)),
-            worst: Worst {
-                time: worst.time,
-                replay: replay(worst.time),
-                orphans: worst.orphans.host,
-                limit: worst.orphans.limit,
-                orphan_bytes: worst.orphans.bytes,
-                tcp_mem_pages: worst.tcp_mem.pages,
-                tcp_mem_high: worst.tcp_mem.high,
-                page_bytes: worst.tcp_mem.page_bytes,
-                verdict: worst.verdict.text.clone(),
-            },
-            episodes: listed,
-            main_episode: main,
-            more_episodes: more,
-            counters,
-        };
+        let impact = impact::impact(self.scope, &bounds, &main, self.pressure_s, replay);
         let range = Range {
             from: first.time,
             to: last.time,
@@ -241,7 +209,7 @@ impl Collector {
         };
         let verdict = verdict::verdict(&verdict::Facts {
             impact: &impact,
-            worst: &worst,
+            worst,
             first_kill: self.first_kill.as_ref().map(|(before, now)| (&**before, &**now)),
             ports: &ports,
             range,
@@ -251,24 +219,15 @@ impl Collector {
             range,
             first: &first,
             last: &last,
-            worst: &worst,
-            why: main.and_then(|main| impact.episodes.get(main)).map(|main| main.why.as_slice()),
-            calm,
+            worst,
+            why: main.index.and_then(|at| main.listed.get(at)).map(|it| it.why.as_slice()),
+            calm: main.calm,
             gaps: &rest.gaps,
             ended: &rest.trace.ended,
             ended_cleanly: rest.trace.ended_cleanly,
             replay: &replay,
         });
-        let ends = |now: &OrphanEnds, then: &OrphanEnds| OrphanEnds {
-            acked: now.acked.saturating_sub(then.acked),
-            time_wait: now.time_wait.saturating_sub(then.time_wait),
-            peer_reset: now.peer_reset.saturating_sub(then.peer_reset),
-            timed_out: now.timed_out.saturating_sub(then.timed_out),
-            killed: now.killed.saturating_sub(then.killed),
-            other: now.other.saturating_sub(then.other),
-        };
-        let then = bounds.begin.map_or_else(OrphanEnds::default, |it| self.scope.ends(it));
-        let lost = lost(&last.lost, bounds.begin.map(|it| it.lost).unwrap_or_default());
+        let lost = bounds.lost();
         let series = self.points.finish();
         let has_queues = series.points.iter().any(|point| point.accept_queue.is_some());
         let trust = Trust {
@@ -295,17 +254,17 @@ impl Collector {
             series,
             fin_wait1: self.times.finish(),
             phases: Phases {
-                incident: main.is_some(),
-                before: before.time,
+                incident: main.index.is_some(),
+                before: main.before.time,
                 worst: worst.time,
-                over: over.time,
+                over: main.over.time,
                 after: last.time,
             },
             peers: self.ends.finish(self.scope, bounds.moments()),
             ports,
             processes,
             more: more_rows,
-            orphan_ends: ends(&self.scope.ends(&last), &then),
+            orphan_ends: bounds.ends(self.scope),
             orphans_left: self.scope.orphans(&last),
             impact,
             doctor: Doctor::default(),
@@ -313,14 +272,5 @@ impl Collector {
             environment: rest.environment,
             trace: rest.trace,
         })
-    }
-}
-
-fn lost(now: &Lost, then: Lost) -> Lost {
-    Lost {
-        detail: now.detail.saturating_sub(then.detail),
-        untracked: now.untracked.saturating_sub(then.untracked),
-        missed: now.missed.saturating_sub(then.missed),
-        ungrouped: now.ungrouped.saturating_sub(then.ungrouped),
     }
 }

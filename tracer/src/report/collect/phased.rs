@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Scope, seconds};
+use super::Scope;
+use super::bounds::Bounds;
 use crate::aggregate::snapshot::{self, Direction, Snapshot};
 use crate::report::model::{More, Phased, PortRow, ProcessRow};
 
@@ -22,46 +23,6 @@ pub(super) const PLACES: [Place<u64>; 3] = [
     (|moments| moments.during, |value| &mut value.during),
     (|moments| moments.after, |value| &mut value.after),
 ];
-
-/// The moments that bound the phases.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds<'a> {
-    /// What was counted before the range; `None`: nothing was.
-    pub(super) begin: Option<&'a Snapshot>,
-    /// When the range begins.
-    pub(super) from: crate::time::Wall,
-    pub(super) before: &'a Snapshot,
-    pub(super) worst: &'a Snapshot,
-    pub(super) over: &'a Snapshot,
-    pub(super) after: &'a Snapshot,
-}
-
-impl<'a> Bounds<'a> {
-    /// The moments whose populations are told.
-    pub(super) const fn moments(&self) -> Phased<&'a Snapshot> {
-        Phased { before: self.before, during: self.worst, after: self.after }
-    }
-
-    /// A total's increase a second in each phase.
-    fn rates(&self, total: impl Fn(&Snapshot) -> u64) -> Phased<f64> {
-        let begin = self.begin.map_or(0, &total);
-        let began = self.begin.map_or(self.from, |it| it.time);
-        let rate = |from: u64, since: crate::time::Wall, to: &Snapshot| {
-            let elapsed = seconds(since, to.time);
-            if elapsed > 0.0 { total(to).saturating_sub(from) as f64 / elapsed } else { 0.0 }
-        };
-        Phased {
-            before: rate(begin, began, self.before),
-            during: rate(total(self.before), self.before.time, self.over),
-            after: rate(total(self.over), self.over.time, self.after),
-        }
-    }
-
-    /// A total's increase in the whole range.
-    pub(super) fn increase(&self, total: impl Fn(&Snapshot) -> u64) -> u64 {
-        total(self.after).saturating_sub(self.begin.map_or(0, &total))
-    }
-}
 
 type PortKey = (u16, Direction);
 
