@@ -199,13 +199,14 @@ impl Kernel {
 
     /// Program runs that the kernel skipped so far because the program was already running on
     /// that CPU; those that a twin made up for are among them. A twin's own skipped runs are not:
-    /// the first has done that work, or was counted itself.
+    /// the first has done that work, or was counted itself; nor are those of a program whose next run
+    /// tells the same ([`Rung::repeating`]).
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
-        let is_twin = |name: &str| PROBES.iter().any(|rung| rung.twin == Some(name));
+        let can_skip = |name: &str| PROBES.iter().any(|rung| rung.can_skip(name));
         self.programs
             .iter()
-            .filter(|name| !is_twin(name))
+            .filter(|name| !can_skip(name))
             .filter_map(|name| self.ebpf.program(name)?.fd().ok())
             .filter_map(|fd| {
                 std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))

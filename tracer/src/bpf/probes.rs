@@ -25,6 +25,8 @@ pub struct Rung {
     pub params: Option<usize>,
     /// The program that makes up for its skipped runs, where each counts.
     pub twin: Option<&'static str>,
+    /// The program of [`Self::also`] whose next run tells what a skipped one would have.
+    pub repeating: Option<&'static str>,
     /// How far it can be trusted.
     pub fidelity: Fidelity,
     /// What can't be seen with it; empty when nothing.
@@ -38,12 +40,26 @@ const fn rung(
     fidelity: Fidelity,
     blind: &'static str,
 ) -> Rung {
-    Rung { signal, hook, program, twin: None, also: &[], params: None, fidelity, blind }
+    Rung {
+        signal,
+        hook,
+        program,
+        twin: None,
+        repeating: None,
+        also: &[],
+        params: None,
+        fidelity,
+        blind,
+    }
 }
 
 impl Rung {
     const fn with_twin(self, twin: &'static str) -> Self {
         Self { twin: Some(twin), ..self }
+    }
+
+    const fn repeating(self, repeating: &'static str) -> Self {
+        Self { repeating: Some(repeating), ..self }
     }
 
     const fn also(self, also: &'static [(Hook, &'static str)]) -> Self {
@@ -59,6 +75,11 @@ impl Rung {
     pub fn parts(&self) -> impl Iterator<Item = (Hook, &'static str)> {
         let main = self.program.map(|program| (self.hook, program));
         self.also.iter().copied().chain(main)
+    }
+
+    /// Whether it is no loss that the kernel skips runs of this program.
+    pub fn can_skip(&self, program: &str) -> bool {
+        self.twin == Some(program) || self.repeating == Some(program)
     }
 
     /// [`Self::parts`] and the twin.
@@ -238,7 +259,8 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "",
     )
-    .also(&[(Hook::Fentry("tcp_leave_memory_pressure"), "sf_pressure_leave")]),
+    .also(&[(Hook::Fentry("tcp_leave_memory_pressure"), "sf_pressure_leave")])
+    .repeating("sf_pressure_leave"),
     rung(
         Signal::MemPressure,
         Hook::Kprobe("tcp_enter_memory_pressure"),
@@ -246,7 +268,8 @@ pub const PROBES: &[Rung] = &[
         Fidelity::Exact,
         "",
     )
-    .also(&[(Hook::Kprobe("tcp_leave_memory_pressure"), "sf_pressure_leave_kprobe")]),
+    .also(&[(Hook::Kprobe("tcp_leave_memory_pressure"), "sf_pressure_leave_kprobe")])
+    .repeating("sf_pressure_leave_kprobe"),
     rung(
         Signal::MemPressure,
         Hook::Sampler("/proc/net/protocols"),
@@ -307,3 +330,22 @@ pub const PROBES: &[Rung] = &[
         "the listener's process stands for the one that accepts, until close()",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_main_program_may_be_skipped() {
+        for rung in PROBES {
+            for program in [rung.twin, rung.repeating].into_iter().flatten() {
+                assert!(rung.all_parts().any(|(_, part)| part == program), "{program}");
+                assert!(rung.can_skip(program), "{program}");
+                assert_ne!(rung.program, Some(program));
+            }
+            if let Some(main) = rung.program {
+                assert!(!PROBES.iter().any(|rung| rung.can_skip(main)), "{main}");
+            }
+        }
+    }
+}
