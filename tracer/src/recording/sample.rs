@@ -116,6 +116,14 @@ impl SampleRecord {
     }
 }
 
+/// Who holds sockets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct OwnerRecord {
+    pid: u32,
+    comm: String,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct OwnCostRecord {

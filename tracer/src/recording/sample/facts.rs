@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use sockets::SocketsRecord;
 
-use super::is_default;
+use super::{OwnerRecord, is_default};
 use crate::facts::{
     CgroupMemory, Conntrack, Facts, FileNr, Known, Listener, ProcessFds, Processes, SettingLine,
     Settings, Softnet, Udp, Unknown,
@@ -86,13 +86,6 @@ struct ListenerRecord {
     inode: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<OwnerRecord>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct OwnerRecord {
-    pid: u32,
-    comm: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::reset::ResetReason;
 
 use super::super::names::{self, Number};
-use super::{is_default, service};
+use super::{OwnerRecord, is_default, service};
 use crate::event::{Group, Lost, Minisockets, Owner, Service, Totals};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -59,13 +59,6 @@ struct GroupRecord {
     cgroup: Option<String>,
     alive: bool,
     counters: BTreeMap<String, Number>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct OwnerRecord {
-    pid: u32,
-    comm: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
