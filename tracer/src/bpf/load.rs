@@ -200,7 +200,7 @@ impl Kernel {
     /// Program runs that the kernel skipped so far because the program was already running on
     /// that CPU; those that a twin made up for are among them. A twin's own skipped runs are not:
     /// the first has done that work, or was counted itself; nor are those of a program whose next run
-    /// tells the same ([`Rung::repeating`]).
+    /// tells the same ([`repeating`](field@Rung::repeating)).
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
         let can_skip = |name: &str| PROBES.iter().any(|rung| rung.can_skip(name));

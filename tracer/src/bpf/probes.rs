@@ -25,7 +25,7 @@ pub struct Rung {
     pub params: Option<usize>,
     /// The program that makes up for its skipped runs, where each counts.
     pub twin: Option<&'static str>,
-    /// The program of [`Self::also`] whose next run tells what a skipped one would have.
+    /// The program of [`also`](field@Self::also) whose next run tells what a skipped one would have.
     pub repeating: Option<&'static str>,
     /// How far it can be trusted.
     pub fidelity: Fidelity,
