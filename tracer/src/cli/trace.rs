@@ -192,21 +192,7 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Owner;
-    use std::sync::Arc;
-
-    fn event(kind: EventKind) -> Event {
-        Event {
-            at: Monotonic(2_000_000),
-            kind,
-            socket: 77,
-            local: ([127, 0, 0, 1].into(), 9981),
-            peer: ([127, 0, 0, 1].into(), 40_000),
-            owner: Some(Arc::new(Owner { pid: 7, comm: "\x1b]0;evil\x07".into() })),
-            netns: 1,
-            born: Some(Monotonic(500_000)),
-        }
-    }
+    use crate::export::tests::event;
 
     #[test]
     fn a_hostile_name_is_harmless() {

@@ -16,7 +16,7 @@ pub mod parquet;
 pub mod schema;
 mod stamp;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 

@@ -15,7 +15,8 @@ use super::{About, Account, Writer};
 use crate::event::{Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
-fn event(kind: EventKind) -> Event {
+/// What happened to a socket whose owner chose a hostile name.
+pub(crate) fn event(kind: EventKind) -> Event {
     Event {
         at: Monotonic(2_000_000),
         kind,

@@ -20,6 +20,8 @@ use super::{update, view};
 use crate::aggregate::snapshot::Snapshot;
 use crate::playback::Frame;
 
+const SIZES: [(u16, u16); 5] = [(40, 8), (60, 15), (80, 24), (120, 40), (200, 50)];
+
 /// UTF-8, in colour, eight hours east.
 pub(crate) fn looks() -> Looks {
     Looks {
@@ -87,6 +89,35 @@ fn picture(model: &Model) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Nothing on screen is acted on by a terminal, whatever strangers chose as names.
+fn assert_harmless(model: &Model) {
+    let picture = picture(model);
+    let acted_on = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
+    assert!(!picture.contains(acted_on), "{}x{}: {picture:?}", model.width, model.height);
+}
+
+/// One picture for each size and glyph set, by its name.
+fn pictures_of(
+    name: &str,
+    begin: impl Fn((u16, u16), Symbols) -> Model,
+    messages: &[Message],
+) -> Vec<(String, String)> {
+    let mut pictures = Vec::new();
+    for size in SIZES {
+        for (set, symbols) in [("utf8", Symbols::UTF8), ("ascii", Symbols::ASCII)] {
+            let mut model = begin(size, symbols);
+            tell(&mut model, messages.iter().cloned());
+            let name = format!("{name}_{}x{}_{set}", size.0, size.1);
+            let picture = picture(&model);
+            if set == "ascii" {
+                assert!(picture.is_ascii(), "{name}:\n{picture}");
+            }
+            pictures.push((name, picture));
+        }
+    }
+    pictures
 }
 
 /// `cargo test -p tracer --lib -- --ignored --nocapture preview` shows the crisis live.
