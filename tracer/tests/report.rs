@@ -1,6 +1,6 @@
 //! `report` as people and scripts meet it: the three formats of the story's recording, what its
 //! timeline leads to, and what is said about mistakes and damage. Nothing here needs privilege or a
-//! browser; `live_report` opens the page in one.
+//! browser; `live/report.rs` opens the page in one.
 
 #![allow(
     clippy::expect_used,

@@ -1,6 +1,6 @@
-//! The live tests: built once, linked statically, and run here; `vm` runs the same files in guests.
+//! The live tests: built once, linked statically, and run here; `vm` runs the same file in guests.
 //!
-//! One test is one scenario: [`Program::scenarios`] are the rows of the table that `vm` prints.
+//! One test is one scenario: [`Programs::scenarios`] are the rows of the table that `vm` prints.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,20 +20,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(crate) struct Programs {
     /// The tests look for it where cargo left it.
     pub(crate) sockflow: PathBuf,
-    pub(crate) tests: Vec<Program>,
-}
-
-/// A file of live tests.
-pub(crate) struct Program {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    /// The names of its tests.
+    /// `tracer/tests/live`: all live tests in one program.
+    pub(crate) live: PathBuf,
+    /// The names of its tests, such as `totals::client_closes`.
     pub(crate) scenarios: Vec<String>,
 }
 
 /// How one scenario ended here.
 pub(crate) struct Ran {
-    pub(crate) program: String,
     pub(crate) scenario: String,
     /// libtest's word: `ok`, `FAILED`, `ignored`.
     pub(crate) word: String,
@@ -46,14 +40,14 @@ pub(crate) struct Ran {
 /// machine's, and so that what is tested here and there is the same file.
 pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
     let mut cargo = cargo(workspace);
-    cargo.args(["--bins", "--test", "live_*"]);
+    cargo.args(["--bins", "--test", "live"]);
     // Once for people to watch, once for the paths.
     shell::run(&mut cargo)?;
     let output = cargo.arg("--message-format=json").stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("cargo built, and then did not tell what");
     }
-    let (mut sockflow, mut tests) = (None, Vec::new());
+    let (mut sockflow, mut live) = (None, None);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: Value = serde_json::from_str(line).context("cargo's messages")?;
         let (Some(path), Some(name)) =
@@ -61,16 +55,15 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Programs> {
         else {
             continue;
         };
-        let path = PathBuf::from(path);
-        if name.starts_with("live_") {
-            let scenarios = scenarios(&path)?;
-            tests.push(Program { name: name.to_owned(), path, scenarios });
-        } else if name == "sockflow" {
-            sockflow = Some(path);
+        match name {
+            "live" => live = Some(PathBuf::from(path)),
+            "sockflow" => sockflow = Some(PathBuf::from(path)),
+            _ => {}
         }
     }
-    tests.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Programs { sockflow: sockflow.context("cargo built no sockflow")?, tests })
+    let live = live.context("cargo built no live tests")?;
+    let scenarios = scenarios(&live)?;
+    Ok(Programs { sockflow: sockflow.context("cargo built no sockflow")?, live, scenarios })
 }
 
 /// Builds an example as the tests are built, of what was compiled for them.
@@ -111,17 +104,14 @@ pub(crate) fn run(
     let wanted =
         |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
     let mut all = Vec::new();
-    for program in &programs.tests {
-        for scenario in program.scenarios.iter().filter(|name| wanted(name)) {
-            let ran = scenario_until_seen(workspace, program, scenario, tally)?;
-            all.push(ran);
-        }
+    for scenario in programs.scenarios.iter().filter(|name| wanted(name)) {
+        all.push(scenario_until_seen(workspace, &programs.live, scenario, tally)?);
     }
     print!("{}", slowest(&all));
-    let failed: Vec<String> = all
+    let failed: Vec<&str> = all
         .iter()
         .filter(|ran| !matches!(ran.word.as_str(), "ok" | "ignored"))
-        .map(|ran| format!("{}::{}", ran.program, ran.scenario))
+        .map(|ran| ran.scenario.as_str())
         .collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
@@ -134,36 +124,34 @@ pub(crate) fn run(
 /// exact numbers can't be.
 fn scenario_until_seen(
     workspace: &Workspace,
-    program: &Program,
+    live: &Path,
     scenario: &str,
     tally: &mut Tally,
 ) -> Result<Ran> {
     let mut tries = 1;
     loop {
-        let mut test = Command::new(&program.path);
+        let mut test = Command::new(live);
         // As cargo would run it.
         test.current_dir(workspace.path("tracer")).args(["--exact", scenario]);
         let began = Instant::now();
-        let output = test.output().with_context(|| format!("cannot run {}", program.name))?;
+        let output = test.output().context("cannot run the live tests")?;
         let took = began.elapsed();
         let text = String::from_utf8_lossy(&output.stdout);
         let word = text.lines().find_map(outcome).map_or("FAILED", |(_, word)| word).to_owned();
-        let name = format!("{}::{scenario}", program.name);
         let skipped = text.lines().any(|line| line.starts_with(SKIPPED_RUNS));
         if output.status.success() {
             let again = if tries > 1 { format!(", try {tries}") } else { String::new() };
-            println!("{name} {word} ({:.1} s{again})", took.as_secs_f64());
+            println!("{scenario} {word} ({:.1} s{again})", took.as_secs_f64());
         } else {
-            println!("{name} {word}\n{text}{}", String::from_utf8_lossy(&output.stderr));
+            println!("{scenario} {word}\n{text}{}", String::from_utf8_lossy(&output.stderr));
             if skipped && tries < TRIES {
-                println!("{name}: the kernel skipped runs, which it says; trying it again");
+                println!("{scenario}: the kernel skipped runs, which it says; trying it again");
                 tries += 1;
                 continue;
             }
         }
         text.lines().for_each(|line| tally.add(line));
-        let program = program.name.clone();
-        return Ok(Ran { program, scenario: scenario.to_owned(), word, took, tries });
+        return Ok(Ran { scenario: scenario.to_owned(), word, took, tries });
     }
 }
 
@@ -172,8 +160,9 @@ fn slowest(ran: &[Ran]) -> String {
     const SHOWN: usize = 10;
     let mut by_time: Vec<&Ran> = ran.iter().collect();
     by_time.sort_by_key(|ran| std::cmp::Reverse(ran.took));
-    let rows = by_time.iter().take(SHOWN).map(|ran| {
-        format!("{:>7.1} s  {}::{}\n", ran.took.as_secs_f64(), ran.program, ran.scenario)
-    });
+    let rows = by_time
+        .iter()
+        .take(SHOWN)
+        .map(|ran| format!("{:>7.1} s  {}\n", ran.took.as_secs_f64(), ran.scenario));
     rows.collect()
 }

@@ -4,7 +4,6 @@ pub(crate) mod live;
 mod steps;
 pub(crate) mod tally;
 
-use std::fs;
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -120,20 +119,6 @@ fn docs(workspace: &Workspace) -> Result<()> {
     let mut doc = cargo(workspace);
     doc.arg("doc").args(USER_SIDE).arg("--no-deps");
     shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// The names, without extension, of the live tests' files.
-pub(crate) fn live_tests(workspace: &Workspace) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(workspace.path("tracer/tests")) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
-        .filter(|name| name.starts_with("live_"))
-        .collect();
-    names.sort();
-    names
 }
 
 /// Runs a `cargo test` and adds up what each of its test programs reports.

@@ -1,36 +1,35 @@
-//! Live tests must be declared: cargo finds the files by itself, and would then run them in every
-//! `cargo test`, without root and on whatever kernel is there.
+//! Live tests are in `tracer/tests/live`, one program of cargo's. A file beside that folder would be a
+//! program of its own, which each `cargo test` runs, without root and on whatever kernel is there; a
+//! file in the folder that no `mod` names would run nowhere.
 
 use std::fs;
 
 use super::Finding;
-use crate::test::live_tests;
 use crate::workspace::Workspace;
 
-const MANIFEST: &str = "tracer/Cargo.toml";
+const FOLDER: &str = "tracer/tests/live/";
+const MAIN: &str = "tracer/tests/live/main.rs";
 
-pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
-    let manifest = fs::read_to_string(workspace.path(MANIFEST)).unwrap_or_default();
-    live_tests(workspace)
+pub(super) fn check(workspace: &Workspace, files: &[String]) -> Vec<Finding> {
+    let main = fs::read_to_string(workspace.path(MAIN)).unwrap_or_default();
+    files
         .iter()
-        .filter(|name| !is_declared(&manifest, name))
-        .map(|name| {
-            let message = format!(
-                "tests/{name}.rs is not declared: add a [[test]] with name = \"{name}\" and \
-                 required-features = [\"live\"]"
-            );
-            Finding::error(MANIFEST, 0, message)
-        })
+        // Listed but deleted in the checkout: nothing to check.
+        .filter(|file| workspace.path(file).exists())
+        .filter_map(|file| Some(Finding::error(file, 0, misplaced(file, &main)?)))
         .collect()
 }
 
-/// Whether the manifest has a `[[test]]` of that name which needs the feature `live`.
-fn is_declared(manifest: &str, name: &str) -> bool {
-    manifest.split("[[test]]").skip(1).any(|section| {
-        let section = section.split("\n[").next().unwrap_or_default();
-        let has = |wanted: String| section.lines().any(|line| line.replace(' ', "") == wanted);
-        has(format!("name=\"{name}\"")) && has("required-features=[\"live\"]".to_owned())
-    })
+/// What is wrong about where a file is, if it is a live test's.
+fn misplaced(file: &str, main: &str) -> Option<String> {
+    if let Some(name) = file.strip_prefix("tracer/tests/live_") {
+        return Some(format!("a live test: move it to {FOLDER}{name}, with its `mod` in main.rs"));
+    }
+    let name = file.strip_prefix(FOLDER)?.strip_suffix(".rs")?;
+    let is_module = name != "main" && !name.contains('/');
+    let is_declared = main.lines().any(|line| line == format!("mod {name};"));
+    (is_module && !is_declared)
+        .then(|| format!("not part of the live tests: `mod {name};` in {MAIN}"))
 }
 
 #[cfg(test)]
@@ -38,15 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_declaration_needs_name_and_feature_in_one_section() {
-        let manifest = "[package]\nname = \"x\"\n\
-                        [[test]]\nname = \"live_a\"\nrequired-features = [\"live\"]\n\
-                        [[test]]\nname = \"live_b\"\n\
-                        [[test]]\nname = \"other\"\nrequired-features = [\"live\"]\n\
-                        [lints]\nworkspace = true\n";
-        assert!(is_declared(manifest, "live_a"));
-        assert!(!is_declared(manifest, "live_b"));
-        assert!(!is_declared(manifest, "live_c"));
-        assert!(!is_declared(manifest, "x"));
+    fn a_live_test_has_one_place_and_a_declaration() {
+        let main = "mod support;\nmod totals;\n";
+        let complains = |file: &str| misplaced(&format!("tracer/tests/{file}"), main).is_some();
+        assert!(complains("live_totals.rs"));
+        assert!(complains("live/edges.rs"));
+        for fine in ["live/totals.rs", "live/main.rs", "live/support/top.rs", "report.rs"] {
+            assert!(!complains(fine), "{fine}");
+        }
     }
 }

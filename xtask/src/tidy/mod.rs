@@ -3,7 +3,7 @@
 //! * [`rules`]: module docs, length, `unsafe`, reasons, promises without a number;
 //! * [`imports`]: which top module of `tracer` may name which;
 //! * [`hosts`]: names of this machine's package registries, which belong in no file;
-//! * [`live`]: live tests are declared so that a plain `cargo test` leaves them out;
+//! * [`live`]: live tests are where a plain `cargo test` leaves them out;
 //! * [`source`]: a file as the rules see it, with comments and strings blanked.
 
 mod hosts;
@@ -67,9 +67,9 @@ impl fmt::Display for Finding {
 /// `cargo xtask tidy`: prints all findings and fails if one is an error.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let hosts = hosts::Hosts::of_this_machine();
-    let mut findings = live::check(workspace);
-    findings.extend(stale_docs(workspace));
     let files = files(workspace)?;
+    let mut findings = live::check(workspace, &files);
+    findings.extend(stale_docs(workspace));
     for file in &files {
         // Listed but deleted in the checkout: nothing to check.
         let Ok(bytes) = fs::read(workspace.path(file)) else {

@@ -55,9 +55,8 @@ impl Column {
                 "ignored" => Cell::NotThere("ignored".to_owned()),
                 _ => Cell::Failed,
             };
-            let name = format!("{}::{}", ran.program, ran.scenario);
-            column.seconds.insert(name.clone(), ran.took.as_secs_f64());
-            column.cells.insert(name, cell);
+            column.seconds.insert(ran.scenario.clone(), ran.took.as_secs_f64());
+            column.cells.insert(ran.scenario.clone(), cell);
         }
         column
     }

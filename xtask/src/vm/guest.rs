@@ -225,10 +225,10 @@ mod tests {
         for line in [
             "noise",
             "@@ ready 6.12.107+deb13-cloud-amd64",
-            "@@ begin live_totals",
+            "@@ begin totals::client_closes",
             "test result: ok. 1 passed",
-            "@@ end live_totals 0 2.50 4.00 2",
-            "@@ begin live_edges",
+            "@@ end totals::client_closes 0 2.50 4.00 2",
+            "@@ begin edges::refused",
             "panicked",
         ] {
             heard.hear(line);

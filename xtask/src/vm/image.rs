@@ -24,7 +24,7 @@ const BORROWED: [&str; 2] = ["ss", "bash"];
 pub(super) fn common(folder: &Path, programs: &Programs) -> Result<Vec<u8>> {
     let root = folder.join("common");
     let _ = fs::remove_dir_all(&root);
-    for inner in ["bin", "dev", "proc", "sys", "tmp", "run", "root", "tests", "modules", "etc"] {
+    for inner in ["bin", "dev", "proc", "sys", "tmp", "run", "root", "modules", "etc"] {
         fs::create_dir_all(root.join(inner))?;
     }
     let busybox = find_program("busybox").context("busybox is missing: run `cargo xtask deps`")?;
@@ -36,11 +36,7 @@ pub(super) fn common(folder: &Path, programs: &Programs) -> Result<Vec<u8>> {
     let sockflow = inside(&root, &programs.sockflow);
     strip(&programs.sockflow, &sockflow)?;
     symlink(&programs.sockflow, root.join("bin/sockflow"))?;
-    for program in &programs.tests {
-        if plan::left_out(&program.name).is_none() {
-            strip(&program.path, &root.join("tests").join(&program.name))?;
-        }
-    }
+    strip(&programs.live, &root.join(plan::LIVE.trim_start_matches('/')))?;
     for name in BORROWED {
         let path = find_program(name)
             .with_context(|| format!("{name} is missing: run `cargo xtask deps`"))?;

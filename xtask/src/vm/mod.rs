@@ -152,6 +152,7 @@ pub(crate) fn run_counted(
     fs::create_dir_all(&folder)?;
     let _turn = turn(&folder)?;
     let common = image::common(&folder, programs)?;
+    plan::all_are_there(programs, &matrix.kernels)?;
     let scenarios = plan::scenarios(programs, &args.filter);
 
     let column = |kernel: &Kernel| Column {

@@ -3,32 +3,35 @@
 
 use std::fmt::Write as _;
 
-use crate::test::live::{Program, Programs};
+use anyhow::{Result, bail};
+
+use super::matrix::Kernel;
+use crate::test::live::Programs;
 
 const LIMITS: &str = "reads the host's limits, the same on every kernel";
 const SAME: &str = "the same on every kernel";
 const SINGLY: &str = "singly on this machine's kernel; in guests one of each kind at a time";
-/// Test programs and single tests that are left out, and why.
+/// Files of `tracer/tests/live` and single tests that are left out, and why.
 const NOT_IN_A_GUEST: [(&str, &str); 19] = [
-    ("live_terminal", "needs tmux"),
-    ("live_record", "files and Python, the same on every kernel"),
-    ("live_serve", "needs Prometheus"),
-    ("live_report", "needs Chromium"),
-    ("live_doctor", LIMITS),
-    ("live_doctor_memory", LIMITS),
-    ("live_doctor_queues", LIMITS),
-    ("live_doctor_trace", LIMITS),
-    ("live_commands::a_hostile_name_is_spelt_out", SAME),
-    ("live_commands::a_reader_that_goes_away_is_no_error", SAME),
-    ("live_commands::what_cannot_be_is_refused", SAME),
-    ("live_degraded::what_tells_why_orphans_end", SINGLY),
-    ("live_degraded::what_tells_that_orphans_begin_and_whose_they_are", SINGLY),
-    ("live_degraded::what_tells_of_minisockets", SINGLY),
-    ("live_degraded::what_tells_of_resets", SINGLY),
-    ("live_degraded::what_tells_of_memory", SINGLY),
-    ("live_degraded::what_tells_of_listeners", SINGLY),
-    ("live_degraded::several_at_once", SINGLY),
-    ("live_degraded::without_what_all_need_it_stops_and_names_it", SAME),
+    ("terminal", "needs tmux"),
+    ("record", "files and Python, the same on every kernel"),
+    ("serve", "needs Prometheus"),
+    ("report", "needs Chromium"),
+    ("doctor", LIMITS),
+    ("doctor_memory", LIMITS),
+    ("doctor_queues", LIMITS),
+    ("doctor_trace", LIMITS),
+    ("commands::a_hostile_name_is_spelt_out", SAME),
+    ("commands::a_reader_that_goes_away_is_no_error", SAME),
+    ("commands::what_cannot_be_is_refused", SAME),
+    ("degraded::what_tells_why_orphans_end", SINGLY),
+    ("degraded::what_tells_that_orphans_begin_and_whose_they_are", SINGLY),
+    ("degraded::what_tells_of_minisockets", SINGLY),
+    ("degraded::what_tells_of_resets", SINGLY),
+    ("degraded::what_tells_of_memory", SINGLY),
+    ("degraded::what_tells_of_listeners", SINGLY),
+    ("degraded::several_at_once", SINGLY),
+    ("degraded::without_what_all_need_it_stops_and_names_it", SAME),
 ];
 
 /// An emulated CPU makes a few hundred connections a second: large runs are divided by this.
@@ -36,14 +39,14 @@ const SCALE: u32 = 100;
 
 /// The hooks on `close()` below the best: what they must do as well is tested on each.
 const RUNGS: [&str; 2] = ["kprobe", "cgroup"];
-/// Test programs and, of each, the tests that depend on how `close()` is seen.
+/// Files of `tracer/tests/live` and, of each, the tests that depend on how `close()` is seen.
 const ON_EACH_RUNG: [(&str, &str); 2] = [
     (
-        "live_edges",
+        "edges",
         "half_closed shut_down_both killed_with_a_linger a_child_that_inherits data_unread \
          used_up queue_full",
     ),
-    ("live_standing", "orphans_outside"),
+    ("standing", "orphans_outside"),
 ];
 
 /// The most one scenario may take, seconds: thrice the slowest, beside other guests and a build.
@@ -54,28 +57,63 @@ pub(super) const PROBES: &str = "probes";
 /// The step whose output is held against `verifier.toml`.
 pub(super) const VERIFIER: &str = "verifier";
 
-/// Why a test program (`live_serve`), or one of its tests (`live_serve::name`), does not run in
-/// guests, if it does not.
+/// The live tests' program in a guest.
+pub(super) const LIVE: &str = "/live";
+
+/// The file of `tracer/tests/live` that a test is in: `serve` of `serve::name`.
+pub(super) fn file_of(test: &str) -> &str {
+    test.split_once("::").map_or(test, |(file, _)| file)
+}
+
+/// Why a file of live tests (`serve`), or one of its tests (`serve::name`), does not run in guests,
+/// if it does not.
 pub(super) fn left_out(name: &str) -> Option<&'static str> {
-    let program = name.split_once("::").map_or(name, |(program, _)| program);
-    let is_left_out = |(left_out, _): &&(&str, &str)| *left_out == program || *left_out == name;
+    let is_left_out =
+        |(left_out, _): &&(&str, &str)| *left_out == file_of(name) || *left_out == name;
     NOT_IN_A_GUEST.iter().find(is_left_out).map(|(_, why)| *why)
+}
+
+/// Fails where a table names a test, or a file of them, that is not there: renamed, it would run
+/// where it must not, or no longer on each rung.
+pub(super) fn all_are_there(programs: &Programs, kernels: &[Kernel]) -> Result<()> {
+    let tests = &programs.scenarios;
+    let is_there = |name: &str| tests.iter().any(|test| test == name || file_of(test) == name);
+    let words = ON_EACH_RUNG
+        .iter()
+        .flat_map(|(file, words)| words.split(' ').map(move |word| (*file, word)));
+    let has_none = |(file, word): &(&str, &str)| {
+        !tests.iter().any(|test| file_of(test) == *file && test.contains(word))
+    };
+    let left_out = NOT_IN_A_GUEST.iter().map(|(name, _)| *name).filter(|name| !is_there(name));
+    let absent = kernels.iter().flat_map(|kernel| kernel.absent.keys());
+    let absent = absent.map(String::as_str).filter(|name| !tests.iter().any(|test| test == name));
+    let missing: Vec<String> = left_out
+        .chain(absent)
+        .map(str::to_owned)
+        .chain(words.filter(has_none).map(|(file, word)| format!("{file}::…{word}…")))
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "no live test is called {}, which kernels.toml or xtask/src/vm/plan.rs names",
+            missing.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// One run of a test in a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scenario {
-    pub(super) program: String,
     pub(super) test: String,
     /// The rung on which `close()` is seen, where it is not the best.
     pub(super) rung: Option<&'static str>,
 }
 
 impl Scenario {
-    /// `live_edges::both_close_at_once`, on a rung of its own followed by `/kprobe`.
+    /// `edges::both_close_at_once`, on a rung of its own followed by `/kprobe`.
     pub(super) fn name(&self) -> String {
         let rung = self.rung.map_or(String::new(), |rung| format!("/{rung}"));
-        format!("{}::{}{rung}", self.program, self.test)
+        format!("{}{rung}", self.test)
     }
 }
 
@@ -83,28 +121,18 @@ impl Scenario {
 pub(super) fn scenarios(programs: &Programs, filter: &[String]) -> Vec<Scenario> {
     let passes =
         |test: &str| filter.is_empty() || filter.iter().any(|word| test.contains(word.as_str()));
-    let of = |program: &Program, rung: Option<&'static str>, among: Option<&str>| {
-        let is_wanted = |test: &&String| {
-            passes(test)
-                && left_out(&format!("{}::{test}", program.name)).is_none()
-                && among.is_none_or(|words| words.split(' ').any(|word| test.contains(word)))
-        };
-        let tests: Vec<Scenario> = program
-            .scenarios
-            .iter()
-            .filter(is_wanted)
-            .map(|test| Scenario { program: program.name.clone(), test: test.clone(), rung })
-            .collect();
-        tests
+    let guests = || {
+        let tests = programs.scenarios.iter();
+        tests.filter(|test| passes(test) && left_out(test).is_none())
     };
-    let guests = || programs.tests.iter().filter(|program| left_out(&program.name).is_none());
-    let mut all: Vec<Scenario> = guests().flat_map(|program| of(program, None, None)).collect();
+    let scenario = |test: &String, rung| Scenario { test: test.clone(), rung };
+    let mut all: Vec<Scenario> = guests().map(|test| scenario(test, None)).collect();
     for rung in RUNGS {
-        for (name, among) in ON_EACH_RUNG {
-            let program = guests().find(|program| program.name == name);
-            all.extend(
-                program.into_iter().flat_map(|program| of(program, Some(rung), Some(among))),
-            );
+        for (file, among) in ON_EACH_RUNG {
+            let depends = |test: &&String| {
+                file_of(test) == file && among.split(' ').any(|word| test.contains(word))
+            };
+            all.extend(guests().filter(depends).map(|test| scenario(test, Some(rung))));
         }
     }
     all
@@ -128,11 +156,11 @@ pub(super) fn script(scenarios: &[Scenario], with_probes: bool) -> String {
     }
     for scenario in scenarios {
         let rung = scenario.rung.map_or(String::new(), |rung| format!("orphan_begin={rung}"));
-        let Scenario { program, test, .. } = scenario;
+        let test = &scenario.test;
         let _ = writeln!(script, "export SOCKFLOW_RUNGS={rung}");
         let _ = writeln!(
             script,
-            "run {} {LIMIT} /tests/{program} --test-threads=1 --show-output --exact {test}",
+            "run {} {LIMIT} {LIVE} --test-threads=1 --show-output --exact {test}",
             scenario.name()
         );
     }
@@ -144,27 +172,21 @@ mod tests {
     use super::*;
 
     fn programs() -> Programs {
-        let program = |name: &str, tests: &[&str]| Program {
-            name: name.into(),
-            path: name.into(),
-            scenarios: tests.iter().map(|test| (*test).to_owned()).collect(),
-        };
+        let tests = ["edges::half_closed_then_closed", "edges::refused", "terminal::draws"];
         Programs {
             sockflow: "sockflow".into(),
-            tests: vec![
-                program("live_edges", &["half_closed_then_closed", "refused"]),
-                program("live_terminal", &["draws"]),
-            ],
+            live: "live".into(),
+            scenarios: tests.iter().map(|test| (*test).to_owned()).collect(),
         }
     }
 
     #[test]
     fn each_scenario_is_a_step_and_what_depends_on_the_hook_is_one_on_each() {
         let names: Vec<String> = scenarios(&programs(), &[]).iter().map(Scenario::name).collect();
-        let half = "live_edges::half_closed_then_closed";
+        let half = "edges::half_closed_then_closed";
         let expected = [
             half.to_owned(),
-            "live_edges::refused".to_owned(),
+            "edges::refused".to_owned(),
             format!("{half}/kprobe"),
             format!("{half}/cgroup"),
         ];
@@ -186,13 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_a_test_is_found() {
+        let error = all_are_there(&programs(), &[]).unwrap_err().to_string();
+        for name in ["serve", "degraded::several_at_once", "edges::…shut_down_both…"] {
+            assert!(error.contains(name), "{name}: {error}");
+        }
+        for name in ["terminal", "edges::…half_closed…"] {
+            assert!(!error.contains(name), "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_left_out_has_a_reason() {
-        assert!(left_out("live_terminal").is_some());
-        assert_eq!(left_out("live_doctor_queues"), left_out("live_doctor"));
-        assert_eq!(left_out("live_doctor_cgroup"), None);
-        assert_eq!(left_out("live_edges"), None);
-        assert!(left_out("live_terminal::any").is_some());
-        assert!(left_out("live_degraded::what_tells_of_resets").is_some());
-        assert_eq!(left_out("live_degraded"), None);
+        assert!(left_out("terminal").is_some());
+        assert_eq!(left_out("doctor_queues"), left_out("doctor"));
+        assert_eq!(left_out("doctor_cgroup"), None);
+        assert_eq!(left_out("edges"), None);
+        assert!(left_out("terminal::any").is_some());
+        assert!(left_out("degraded::what_tells_of_resets").is_some());
+        assert_eq!(left_out("degraded"), None);
     }
 }

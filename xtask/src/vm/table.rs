@@ -85,19 +85,17 @@ pub(super) fn scenarios(columns: &[Column], programs: &Programs) -> String {
         rows.push(row);
     }
     let mut text = grid(&rows);
-    for program in &programs.tests {
-        if let Some(why) = plan::left_out(&program.name) {
-            let count = program.scenarios.len();
-            let name = &program.name;
-            let _ = writeln!(text, "{name} ({count} scenarios) in guests: n/a: {why}");
-            continue;
+    let mut left_out: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for test in &programs.scenarios {
+        let file = plan::file_of(test);
+        if let Some(why) = plan::left_out(file) {
+            *left_out.entry((file, why)).or_default() += 1;
+        } else if let Some(why) = plan::left_out(test) {
+            let _ = writeln!(text, "{test} in guests: n/a: {why}");
         }
-        for test in &program.scenarios {
-            let name = format!("{}::{test}", program.name);
-            if let Some(why) = plan::left_out(&name) {
-                let _ = writeln!(text, "{name} in guests: n/a: {why}");
-            }
-        }
+    }
+    for ((file, why), count) in left_out {
+        let _ = writeln!(text, "{file} ({count} scenarios) in guests: n/a: {why}");
     }
     text + &notes
 }
@@ -123,7 +121,6 @@ pub(super) fn kernels(columns: &[Column]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test::live::Program;
 
     fn rung(signal: &str, fidelity: &str, hook: &str) -> (String, (String, String)) {
         (signal.to_owned(), (fidelity.to_owned(), hook.to_owned()))
@@ -156,34 +153,31 @@ state   exact     tp x    ok   MISSING
         let guest = Column {
             name: "7.3".into(),
             cells: cells(&[
-                ("live_a::x", Cell::Ok(2)),
-                ("live_a::y", Cell::Failed),
-                ("live_a::z", Cell::NotThere("no MPTCP".into())),
+                ("a::x", Cell::Ok(2)),
+                ("a::y", Cell::Failed),
+                ("a::z", Cell::NotThere("no MPTCP".into())),
             ]),
-            seconds: BTreeMap::from([("live_a::x".to_owned(), 2.5)]),
+            seconds: BTreeMap::from([("a::x".to_owned(), 2.5)]),
             ..Column::default()
         };
         let native = Column {
             name: "6.18".into(),
-            cells: cells(&[("live_a::x", Cell::Ok(1)), ("live_terminal::t", Cell::Ok(1))]),
+            cells: cells(&[("a::x", Cell::Ok(1)), ("terminal::t", Cell::Ok(1))]),
             ..Column::default()
         };
         let programs = Programs {
             sockflow: "sockflow".into(),
-            tests: vec![Program {
-                name: "live_terminal".into(),
-                path: "t".into(),
-                scenarios: vec!["t".into()],
-            }],
+            live: "live".into(),
+            scenarios: vec!["terminal::t".into()],
         };
         let expected = "\
-scenario          7.3        6.18  longest
-live_a::x         ok, try 2  ok    2.5 s
-live_a::y         FAILED     -     0.0 s
-live_a::z         n/a        -     0.0 s
-live_terminal::t  n/a        ok    0.0 s
-live_terminal (1 scenarios) in guests: n/a: needs tmux
-live_a::z on 7.3: n/a: no MPTCP
+scenario     7.3        6.18  longest
+a::x         ok, try 2  ok    2.5 s
+a::y         FAILED     -     0.0 s
+a::z         n/a        -     0.0 s
+terminal::t  n/a        ok    0.0 s
+terminal (1 scenarios) in guests: n/a: needs tmux
+a::z on 7.3: n/a: no MPTCP
 ";
         assert_eq!(scenarios(&[guest, native], &programs), expected);
     }

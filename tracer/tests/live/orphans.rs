@@ -1,12 +1,7 @@
 //! Orphans on demand: counted one by one as the kernel does, owned by a process that is gone, with
 //! the memory they hold, and with the reason why each ended.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use serde_json::Value;
 use support::{

@@ -1,11 +1,6 @@
 //! Kinds of connections: IPv4 on an IPv6 socket, MPTCP, the same port in two namespaces.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,12 +1,7 @@
 //! TCP's memory: every time the kernel's pressure begins and ends, and memory that it refuses.
 //! `tcp_mem` is the host's; the guards put it back.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};

@@ -1,12 +1,7 @@
 //! The edges of a connection's life, one socket at a time: every way to let go of one, sockets
 //! with two holders, sockets nobody accepted, connects that fail.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};

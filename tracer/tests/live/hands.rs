@@ -1,12 +1,7 @@
 //! Whose hands a socket is in: on its way between processes, collected as garbage, let go of by a
 //! process that is killed.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

@@ -5,12 +5,6 @@
 //! Every wait is bounded. No test sleeps to let tracing begin: `top` prints its first snapshot as
 //! soon as it traces, and that line is awaited.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
 pub(crate) mod books;
 pub(crate) mod doctor;
 pub(crate) mod edge;
@@ -35,7 +29,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-#[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use self::{
     kernel::{host_orphans, sockstat, tcp_ext, under_pressure},
     namespace::Namespace,

@@ -1,11 +1,6 @@
 //! Which numbers are the host's and which those of the namespace that is watched.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};

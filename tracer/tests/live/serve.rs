@@ -5,12 +5,7 @@
 //! Prometheus and promtool are Debian's, installed by `cargo xtask deps`; without them these tests
 //! fail and say so.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

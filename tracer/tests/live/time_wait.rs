@@ -2,12 +2,7 @@
 //! count of them (sockstat's `tw`), its counters and sock_diag. Where no hook sees them, that this
 //! is said, and that the sampled numbers still agree.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

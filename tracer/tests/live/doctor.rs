@@ -1,12 +1,7 @@
 //! `sockflow doctor` on descriptors, open files, the packet backlog and sysctl files, each driven to
 //! warn and crit and back, and on hosts where it may see little.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,11 +1,6 @@
 //! `sockflow doctor --trace`: what it says of a moment of a recording is what it said then.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;

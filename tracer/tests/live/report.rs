@@ -5,11 +5,6 @@
 //! Chromium is Debian's, installed by `cargo xtask deps`; without it these tests fail and say so.
 //! The pictures stay in `target/tmp/report-pictures`, to be looked at.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;

@@ -2,12 +2,7 @@
 //! TIME_WAIT buckets, tracked connections. Each is driven to warn and crit and back, and the verdict
 //! names it first.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};

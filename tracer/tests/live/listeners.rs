@@ -1,12 +1,7 @@
 //! Listeners whose accept queue is full: what is refused and dropped at each, against the kernel's
 //! counters, which know the namespace only.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,12 +1,7 @@
 //! The commands around the numbers: filters let through exactly what they name, `trace` prints
 //! exactly the events there were, hostile names are harmless, errors say what to do.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -1,12 +1,7 @@
 //! The totals are exact: as many connections as this machine can make, ended in every way, are
 //! counted one by one on both sides, and agree with the kernel's own account.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;

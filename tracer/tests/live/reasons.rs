@@ -1,12 +1,7 @@
 //! Why: the kernel's own reasons for the resets it sends, and what more is known of orphans that
 //! it killed or did not wait for.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,12 +1,7 @@
 //! `top --sampled`: what sock_diag and /proc show, without BPF and without privilege. What it says is
 //! what the kernel says; what it cannot know it does not say.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

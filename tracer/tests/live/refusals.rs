@@ -1,12 +1,7 @@
 //! What the kernel refuses: a TIME_WAIT beyond `tcp_max_tw_buckets`, a connection beyond the accept
 //! queue, memory beyond `tcp_mem`.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,12 +1,7 @@
 //! `sockflow doctor` on what the whole host runs out of by its sockets: orphans, TCP's memory, UDP's;
 //! and the story from end to end.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};

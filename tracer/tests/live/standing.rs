@@ -1,11 +1,6 @@
 //! What stood before tracing began: found at once, put down to its owner, and counted to its end.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

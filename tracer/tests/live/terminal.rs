@@ -4,11 +4,6 @@
 //! Each test has a tmux server of its own, which ends with it. Nothing sleeps for a fixed time:
 //! every wait looks until a deadline.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

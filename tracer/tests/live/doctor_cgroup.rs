@@ -3,12 +3,7 @@
 //! Needs cgroup2 with the memory controller; where cgroup1 has it the test says so, and runs on
 //! other kernels (`cargo xtask vm`).
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::PathBuf;

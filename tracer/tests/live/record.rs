@@ -1,11 +1,6 @@
 //! Recording: what is in the file is what was watched, whatever ends the recording.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -2,12 +2,7 @@
 //! memory on its way through pressure and back. Settings are those of the host; storm puts them
 //! back, and so do the guards here.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

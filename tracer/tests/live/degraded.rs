@@ -5,12 +5,7 @@
 //! `probes` and `top` say of each signal, and what each `top` counts of one small storm that all of
 //! them watch.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
-)]
-
-mod support;
+use crate::support;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

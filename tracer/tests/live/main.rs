@@ -1,0 +1,39 @@
+//! The live tests: they load the programs into the running kernel, make real connections and hold
+//! what sockflow says against the kernel's own numbers. Root only, one test at a time.
+//!
+//! One program, so that it is compiled, linked and carried into guests once. A file below is a theme;
+//! a test in it is a scenario, `totals::client_closes`, by which `kernels.toml` and the tables of
+//! `cargo xtask vm` name it.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test's steps must succeed; clippy knows only functions marked as tests"
+)]
+
+mod support;
+
+mod commands;
+mod degraded;
+mod doctor;
+mod doctor_cgroup;
+mod doctor_memory;
+mod doctor_queues;
+mod doctor_trace;
+mod edges;
+mod hands;
+mod kinds;
+mod limits;
+mod listeners;
+mod memory;
+mod namespaces;
+mod orphans;
+mod reasons;
+mod record;
+mod refusals;
+mod report;
+mod sampled;
+mod serve;
+mod standing;
+mod terminal;
+mod time_wait;
+mod totals;
