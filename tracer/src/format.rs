@@ -116,15 +116,6 @@ pub fn day(time: Wall, zone: &jiff::tz::TimeZone) -> String {
         .to_string()
 }
 
-/// `+08:00`, the zone's offset at `time`.
-pub fn offset(time: Wall, zone: &jiff::tz::TimeZone) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(time.0))
-        .unwrap_or_default()
-        .to_zoned(zone.clone())
-        .strftime("%:z")
-        .to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

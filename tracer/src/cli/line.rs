@@ -36,7 +36,7 @@ pub fn print(
 pub fn line(snapshot: &Snapshot, zone: &TimeZone) -> String {
     let mut out = format!(
         "{} {} {}",
-        snapshot.time.clock(zone),
+        snapshot.time.distinct_clock(zone),
         match snapshot.verdict.severity {
             Severity::Ok => "ok  ",
             other => other.word(),

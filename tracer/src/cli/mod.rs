@@ -25,6 +25,7 @@ pub mod storm;
 pub mod top;
 pub mod trace;
 pub mod units;
+mod zone;
 
 use std::io::Write as _;
 use std::process::ExitCode;

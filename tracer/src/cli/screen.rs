@@ -1,7 +1,6 @@
 //! Options of everything that has a screen.
 
-use jiff::tz::TimeZone;
-
+use super::zone;
 use crate::tui;
 
 /// How the screen looks.
@@ -57,7 +56,7 @@ impl ScreenArgs {
                 Symbols::Utf8 => tui::SymbolChoice::Utf8,
                 Symbols::Ascii => tui::SymbolChoice::Ascii,
             },
-            zone: TimeZone::system(),
+            zone: zone::reader(),
             ..tui::Options::default()
         }
     }

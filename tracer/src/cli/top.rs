@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use aya::{BtfError, EbpfError};
-use jiff::tz::TimeZone;
 
 use super::attending::Attending;
 use super::driver;
@@ -15,6 +14,7 @@ use super::line;
 use super::screen::ScreenArgs;
 use super::signals::stop_on_signals;
 use super::units::{parse_duration, parse_interval};
+use super::zone;
 use crate::error::{Failure, Kind};
 use crate::playback::Mode;
 use crate::playback::live::LiveTape;
@@ -98,7 +98,7 @@ impl TopArgs {
             eprintln!("sockflow: note: {note}");
         }
         let stop = stop_on_signals()?;
-        let zone = TimeZone::system();
+        let zone = zone::reader();
         let mut out = std::io::stdout().lock();
         while let Some(snapshot) = engine.next(&stop)? {
             line::print(&mut out, &snapshot, self.json, &zone)?;

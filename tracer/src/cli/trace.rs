@@ -13,6 +13,7 @@ use super::engine::TracingArgs;
 use super::filter::FilterArgs;
 use super::signals::stop_on_signals;
 use super::units::parse_duration;
+use super::zone;
 use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};
 use crate::export::jsonl::{Lines, pressure_name};
@@ -71,7 +72,7 @@ impl TraceArgs {
         let mut printer = Printer {
             out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
             anchor,
-            zone: TimeZone::system(),
+            zone: zone::reader(),
             lines: self.json.then(|| Lines::new(anchor)),
             failed: None,
         };
@@ -145,7 +146,7 @@ impl<W: Write> Printer<W> {
         match &mut self.lines {
             Some(lines) => self.out.write_all(lines.pressure(at, now)?),
             None => {
-                let clock = self.anchor.wall(at).clock_micros(&self.zone);
+                let clock = self.anchor.wall(at).distinct_clock_micros(&self.zone);
                 writeln!(self.out, "{clock} tcp_mem pressure {}", pressure_name(now))
             }
         }
@@ -183,7 +184,7 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
     };
     format!(
         "{} {:<24} {:<24} {what:<28} {owner}",
-        time.clock_micros(zone),
+        time.distinct_clock_micros(zone),
         end(event.local),
         end(event.peer)
     )

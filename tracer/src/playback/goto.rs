@@ -2,6 +2,8 @@
 //!
 //! Pure: a place is understood without a tape, and found on one without a clock.
 
+mod civil;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +12,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp, Zoned};
 
 use super::Timeline;
-use crate::time::Wall;
+use crate::time::{Wall, clocks};
+use civil::TimeSpan;
 
 /// The forms of a place, for prompts and messages; the most useful first.
 pub const FORMS: [&str; 7] = ["16:41:52", "+30s", "-5m", "!3", "@12345", "max", "start"];
@@ -142,19 +145,19 @@ impl Goto {
                 };
                 Found::Moment(timeline.nearest(plus(*from, by)))
             }
-            Self::Clock(time, precision) => {
+            Self::Clock(..) | Self::Date(..) | Self::At(..) => {
                 let near = match base {
                     Base::Moment(moment) => moments.get(moment).unwrap_or(last),
                     Base::Edges => first,
                 };
-                let wanted = on_the_day(time, precision, timeline, *near, zone);
-                timeline.find_time(wanted, precision, zone)
+                let (meant, skipped) = self.times(timeline, *near, zone);
+                match (meant, skipped) {
+                    (Some(span), _) if timeline.overlaps(span) => timeline.find_time(span, zone),
+                    (_, Some(skipped)) => Found::Nowhere(skipped),
+                    (Some(span), None) => timeline.find_time(span, zone),
+                    (None, None) => Found::Nowhere("there is no such time".into()),
+                }
             }
-            Self::Date(date, precision) => match wall(date, zone) {
-                Some(wanted) => timeline.find_time(wanted, precision, zone),
-                None => Found::Nowhere("there was no such time".into()),
-            },
-            Self::At(wanted, precision) => timeline.find_time(wanted, precision, zone),
         }
     }
 }
@@ -172,11 +175,11 @@ impl Goto {
             Self::Start => Some(first),
             Self::End => Some(last),
             Self::Relative(by) => Some(plus(if by.is_negative() { last } else { first }, by)),
-            Self::Clock(time, precision) => {
-                Some(on_the_day(time, precision, timeline, first, zone))
+            Self::Clock(..) | Self::Date(..) | Self::At(..) => {
+                let (meant, skipped) = self.times(timeline, first, zone);
+                let is_there = |span: &TimeSpan| skipped.is_none() || timeline.overlaps(*span);
+                meant.filter(is_there).map(|span| span.from)
             }
-            Self::Date(date, _) => wall(date, zone),
-            Self::At(at, _) => Some(at),
             Self::Max | Self::Anomaly(_) | Self::Event(_) => None,
         }
     }
@@ -249,23 +252,25 @@ impl Timeline {
         self.points.iter().position(|point| point.orphans == most)
     }
 
-    fn find_time(&self, wanted: Wall, precision: Precision, zone: &TimeZone) -> Found {
+    /// Whether a moment of it may be meant by `span`.
+    fn overlaps(&self, span: TimeSpan) -> bool {
+        match (self.moments.first(), self.moments.last()) {
+            (Some(first), Some(last)) => span.until > *first && span.from <= *last,
+            _ => false,
+        }
+    }
+
+    fn find_time(&self, span: TimeSpan, zone: &TimeZone) -> Found {
         let (Some(first), Some(last)) = (self.moments.first(), self.moments.last()) else {
             return Found::NotYet;
         };
-        let until = plus(wanted, precision.0);
-        if until <= *first || wanted > *last {
-            let (first, last) = (*first, *last);
-            return Found::Nowhere(format!(
-                "{} is outside: {} to {}",
-                wanted.clock(zone),
-                first.clock(zone),
-                last.clock(zone)
-            ));
+        if !self.overlaps(span) {
+            let [wanted, first, last] = clocks([span.from, *first, *last], zone);
+            return Found::Nowhere(format!("{wanted} is outside: {first} to {last}"));
         }
-        let within = self.at_or_after(wanted);
-        let is_within = self.moments.get(within).is_some_and(|moment| *moment < until);
-        Found::Moment(if is_within { within } else { self.at_or_before(wanted) })
+        let within = self.at_or_after(span.from);
+        let is_within = self.moments.get(within).is_some_and(|moment| *moment < span.until);
+        Found::Moment(if is_within { within } else { self.at_or_before(span.from) })
     }
 }
 
@@ -323,37 +328,12 @@ fn precision(clock: &str) -> Precision {
     })
 }
 
-/// A time of day as a moment: on a day of the tape if it can be, the one nearest to `near`.
-fn on_the_day(
-    time: Time,
-    precision: Precision,
-    timeline: &Timeline,
-    near: Wall,
-    zone: &TimeZone,
-) -> Wall {
-    let ends = [timeline.moments.first(), timeline.moments.last()];
-    let [first, last] = ends.map(|end| end.copied().unwrap_or(near));
-    let day = |at: Wall| timestamp(at).to_zoned(zone.clone()).date();
-    let here = day(near);
-    let candidates = [here.yesterday().unwrap_or(here), here, here.tomorrow().unwrap_or(here)]
-        .into_iter()
-        .chain([day(first), day(last)])
-        .filter_map(|day| wall(day.to_datetime(time), zone));
-    let outside = |at: &Wall| *at > last || plus(*at, precision.0) <= first;
-    let best = candidates.min_by_key(|at| (outside(at), at.0.abs_diff(near.0)));
-    best.unwrap_or(near)
-}
-
 fn timestamp(at: Wall) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default()
 }
 
 fn from_timestamp(at: Timestamp) -> Option<Wall> {
     i64::try_from(at.as_nanosecond()).ok().map(Wall)
-}
-
-fn wall(at: DateTime, zone: &TimeZone) -> Option<Wall> {
-    from_timestamp(at.to_zoned(zone.clone()).ok()?.timestamp())
 }
 
 /// `by` later; stays within what a [`Wall`] can say.
@@ -364,193 +344,4 @@ pub(super) fn plus(at: Wall, by: SignedDuration) -> Wall {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aggregate::snapshot::{Anomaly, Severity};
-    use crate::playback::Point;
-    use jiff::tz::Offset;
-
-    fn zone() -> TimeZone {
-        TimeZone::fixed(Offset::constant(8))
-    }
-
-    /// 16:40:00.250 to 16:44:59.250 in the zone, a moment a second; the peak at 16:42:40.
-    fn tape() -> Timeline {
-        let start = "2026-11-22T16:40:00.250+08:00".parse::<Timestamp>().unwrap();
-        let start = from_timestamp(start).unwrap();
-        let moments: Vec<Wall> =
-            (0..300).map(|second| plus(start, SignedDuration::from_secs(second))).collect();
-        let mark = |second: usize| Anomaly {
-            time: moments[second],
-            severity: Severity::Crit,
-            kind: "tcp_mem",
-            port: None,
-            text: String::new(),
-        };
-        Timeline {
-            points: (0..300u64)
-                .map(|at| Point { orphans: 1_000 - at.abs_diff(160), severity: Severity::Ok })
-                .collect(),
-            marks: vec![mark(10), mark(70), mark(200)],
-            moments,
-            ..Timeline::default()
-        }
-    }
-
-    fn found(text: &str, base: Base) -> Found {
-        let place = Goto::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let event = |number: u64| (number <= 500).then_some(7);
-        place.find(&tape(), base, &zone(), event)
-    }
-
-    #[test]
-    fn every_form_finds_its_moment() {
-        let here = Base::Moment(100);
-        for (text, moment) in [
-            ("start", 0),
-            ("END", 299),
-            (" max ", 160),
-            ("!1", 10),
-            ("!3", 200),
-            ("@500", 7),
-            ("@0", 7),
-            ("+30s", 130),
-            ("-1m", 40),
-            ("+1m30s", 190),
-            ("+1h30m", 299),
-            ("-1d", 0),
-            ("+0s", 100),
-            ("+250ms", 100),
-            ("16:41", 60),
-            ("16:41:52", 112),
-            ("16:41:52.250", 112),
-            ("16:41:52.249", 111),
-            ("2026-11-22 16:41", 60),
-            ("2026-11-22 16:41:52", 112),
-            ("2026-11-22T16:41:52", 112),
-            ("2026-11-22T16:41:52+08:00", 112),
-            ("2026-11-22T08:41:52Z", 112),
-            ("2026-11-22T08:41:52.25Z", 112),
-            ("2026-11-22T16:41:52+08:00[Asia/Shanghai]", 112),
-            ("2026-11-22", 0),
-        ] {
-            assert_eq!(found(text, here), Found::Moment(moment), "{text}");
-        }
-    }
-
-    #[test]
-    fn on_the_command_line_signs_count_from_the_edges() {
-        assert_eq!(found("+30s", Base::Edges), Found::Moment(30));
-        assert_eq!(found("-30s", Base::Edges), Found::Moment(269));
-    }
-
-    #[test]
-    fn what_is_not_on_the_tape_says_what_is() {
-        let nowhere = |text| match found(text, Base::Edges) {
-            Found::Nowhere(why) => why,
-            other => panic!("{text}: {other:?}"),
-        };
-        assert_eq!(nowhere("16:39:59"), "16:39:59 is outside: 16:40:00 to 16:44:59");
-        assert_eq!(nowhere("16:45"), "16:45:00 is outside: 16:40:00 to 16:44:59");
-        assert_eq!(nowhere("!4"), "there are 3 anomalies: !1 to !3");
-        assert_eq!(nowhere("@501"), "event @501 is not here");
-    }
-
-    #[test]
-    fn a_time_is_itself_and_not_the_moment_it_falls_in() {
-        let time = |text: &str| {
-            let time = Goto::parse(text).unwrap().time(&tape(), &zone());
-            time.map(|time| time.rfc3339()[11..].to_owned())
-        };
-        for (text, expected) in [
-            ("start", "08:40:00.250Z"),
-            ("end", "08:44:59.250Z"),
-            ("+30s", "08:40:30.250Z"),
-            ("-1m", "08:43:59.250Z"),
-            ("16:41", "08:41:00.000Z"),
-            ("16:41:52.1", "08:41:52.100Z"),
-            ("2026-11-22", "16:00:00.000Z"),
-            ("2026-11-22 16:41", "08:41:00.000Z"),
-            ("2026-11-22T08:41:52Z", "08:41:52.000Z"),
-            // Outside of the tape: it is a time all the same.
-            ("16:00", "08:00:00.000Z"),
-        ] {
-            assert_eq!(time(text).as_deref(), Some(expected), "{text}");
-        }
-        for text in ["max", "!1", "@12"] {
-            assert_eq!(time(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_read_yet_may_still_come() {
-        let mut tape = tape();
-        tape.points.truncate(50);
-        let find = |place: Goto| place.find(&tape, Base::Edges, &zone(), |_| None);
-        assert_eq!(find(Goto::Max), Found::NotYet);
-        assert_eq!(find(Goto::Anomaly(4)), Found::NotYet);
-        assert_eq!(find(Goto::Anomaly(1)), Found::Moment(10));
-        let empty = Timeline::default();
-        assert_eq!(Goto::End.find(&empty, Base::Edges, &zone(), |_| None), Found::NotYet);
-    }
-
-    #[test]
-    fn a_time_of_day_is_one_of_the_tapes_own_days() {
-        let start = from_timestamp("2026-11-22T23:59:00+08:00".parse().unwrap()).unwrap();
-        let moments =
-            (0..200).map(|second| plus(start, SignedDuration::from_secs(second))).collect();
-        let tape = Timeline { moments, ..Timeline::default() };
-        let find =
-            |text: &str, base| Goto::parse(text).unwrap().find(&tape, base, &zone(), |_| None);
-        for base in [Base::Edges, Base::Moment(0), Base::Moment(199)] {
-            assert_eq!(find("23:59:30", base), Found::Moment(30));
-            assert_eq!(find("0:01", base), Found::Moment(120));
-        }
-    }
-
-    #[test]
-    fn mistakes_are_named_with_what_would_be_right() {
-        for (text, what) in [
-            ("", "nothing to go to"),
-            ("noon", "`noon` is no time"),
-            ("1641", "`1641` is no time"),
-            ("16:61", "`16:61` is no time"),
-            ("25:00", "`25:00` is no time"),
-            ("+", "`` is no duration such as 30s or 1h30m"),
-            ("+30", "`30` is no duration such as 30s or 1h30m"),
-            ("--5m", "`-5m` is no duration such as 30s or 1h30m"),
-            ("+1 month", "`1 month` is no duration such as 30s or 1h30m"),
-            ("@x", "`@x` is no event number"),
-            ("!0", "the first anomaly is !1"),
-            ("!three", "`!three` is no anomaly number"),
-        ] {
-            assert_eq!(Goto::parse(text), Err(what.to_owned()), "{text}");
-        }
-        let error = "noon".parse::<Goto>().unwrap_err();
-        assert!(error.contains("`+30s` after the start") && error.contains("`!3`"), "{error}");
-    }
-
-    #[test]
-    fn it_prints_as_it_is_typed() {
-        for text in ["start", "max", "!3", "@12345", "+30s", "-5m", "16:41:52"] {
-            assert_eq!(Goto::parse(text).unwrap().to_string(), text);
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_and_no_tape_panics(
-            text in "[-+@!0-9:. TZmhs]{0,12}|\\PC*",
-            moments in proptest::collection::vec(proptest::prelude::any::<i64>(), 0..5),
-            at in 0usize..9,
-        ) {
-            if let Ok(place) = Goto::parse(&text) {
-                let moments = moments.into_iter().map(Wall).collect();
-                let tape = Timeline { moments, ..Timeline::default() };
-                let _ = place.find(&tape, Base::Moment(at), &zone(), |_| Some(99));
-                let _ = place.find(&tape, Base::Edges, &zone(), |_| None);
-                let _ = place.to_string();
-            }
-        }
-    }
-}
+mod tests;

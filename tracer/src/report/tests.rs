@@ -409,3 +409,21 @@ fn a_redacted_report_names_no_address_and_no_host() {
     }
     assert_eq!(report.peers.networks.len(), peers);
 }
+
+#[test]
+fn times_have_the_offset_that_held_then() {
+    // The clock is set back from 03:00 +02:00 to 02:00 +01:00 half an hour after the begin.
+    let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    let begin = 1_792_890_000 - 1_800;
+    let report = report(3_600, |second, snapshot| {
+        snapshot.time = Wall((begin + second) * SECOND);
+    });
+    let said = "2026-10-25 02:30:00 +02:00";
+    let offsets = "+02:00, and +01:00 from 2026-10-25 02:00:00 on";
+    let page = markdown::render(&report, &berlin);
+    assert!(page.contains(said) && page.contains(&format!("Times are {offsets}.")), "{page}");
+    let page = html::render(&report, &berlin);
+    assert!(page.contains(said) && page.contains(&format!("times are {offsets}")), "{page}");
+    let page = markdown::render(&report, &TimeZone::UTC);
+    assert!(page.contains("Times are +00:00."), "{page}");
+}

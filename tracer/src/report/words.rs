@@ -1,11 +1,12 @@
 //! Words that the renderers share.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::model::{Episode, Peers, Point, ProcessRow, Report};
+use super::model::{Episode, Peers, Point, ProcessRow, Range, Report};
 use crate::aggregate::snapshot::{Direction, OrphanEnds, Owner, Severity};
 use crate::diagnose::Finding;
-use crate::format::{bytes, count, day, duration, offset, percent};
+use crate::format::{bytes, count, day, duration, percent};
 use crate::time::Wall;
 
 /// A mark and a word, so that nobody needs a colour.
@@ -34,7 +35,28 @@ pub(super) fn owner(owner: Option<&Owner>) -> String {
 
 /// `2026-11-22 22:13:09 +00:00`.
 pub(super) fn moment(at: Wall, zone: &TimeZone) -> String {
-    format!("{} {} {}", day(at, zone), at.clock(zone), offset(at, zone))
+    format!("{} {} {}", day(at, zone), at.clock(zone), at.offset(zone))
+}
+
+/// `+02:00`, the offset of the report's times; where the clock is set within its range, also what
+/// follows, and from when on.
+pub(super) fn offsets(range: &Range, zone: &TimeZone) -> String {
+    let mut text = range.from.offset(zone);
+    let from = Timestamp::from_nanosecond(i128::from(range.from.0)).unwrap_or_default();
+    let changes = zone
+        .following(from)
+        .map(|change| Wall(i64::try_from(change.timestamp().as_nanosecond()).unwrap_or(i64::MAX)));
+    let mut before = text.clone();
+    // More than a few would be a trace of years.
+    for change in changes.take_while(|change| *change <= range.to).take(4) {
+        let after = change.offset(zone);
+        if after != before {
+            let (day, clock) = (day(change, zone), change.clock(zone));
+            text.push_str(&format!(", and {after} from {day} {clock} on"));
+            before = after;
+        }
+    }
+    text
 }
 
 /// The reasons in the order in which they worry, with what they mean.

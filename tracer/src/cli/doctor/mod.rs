@@ -14,9 +14,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use jiff::tz::TimeZone;
 
 use super::units::{parse_duration, parse_port};
+use super::zone;
 use crate::diagnose::{About, State, Watch, examine};
 use crate::error::Failure;
 use crate::playback::goto::Goto;
@@ -188,7 +188,7 @@ fn style(exit_code: u8) -> text::Style {
         width: columns.clamp(72, 160),
         ascii: !is_utf8(),
         color: terminal && !no_color && !dumb,
-        zone: TimeZone::system(),
+        zone: zone::reader(),
         exit_code,
     }
 }

@@ -52,7 +52,7 @@ impl Page<'_> {
             self.out,
             "sockflow doctor   {}   {}   {}   exit code {}",
             truncate(&host, 20, "~"),
-            report.time.clock(&self.style.zone),
+            report.time.distinct_clock(&self.style.zone),
             report.counts().join("  "),
             self.style.exit_code
         );

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use jiff::tz::TimeZone;
 
 use super::super::replay::tape::FileTape;
+use super::super::zone;
 use crate::diagnose::{About, Report, State, WINDOW_S, Watch, examine};
 use crate::facts::Facts;
 use crate::facts::keeper::STALE_S;
@@ -22,7 +22,7 @@ use crate::recording::lookback::Lookback;
 /// It is no trace, has no moment, or none like that.
 pub(super) fn report(path: &Path, at: Option<&Goto>, port: Option<u16>) -> Result<Report> {
     let trace = Trace::open(path)?;
-    let zone = TimeZone::system();
+    let zone = zone::reader();
     let all = trace.ticks().len();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let Some(place) = at else {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use jiff::tz::TimeZone;
 
 use super::filter::SocketArgs;
 use super::output::{Open, Output, Stream};
 use super::signals::INTERRUPTED;
+use super::zone;
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
@@ -106,7 +106,7 @@ impl ExportArgs {
         }
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
-        let zone = TimeZone::system();
+        let zone = zone::reader();
         let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
         let open = output.open()?;
         let mut line = Line::new(&trace);

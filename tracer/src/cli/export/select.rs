@@ -52,6 +52,7 @@ impl Window {
                 return Ok(None);
             }
             if let Some(time) = place.time(&timeline, zone) {
+                tape.tell_if_twice(place, if is_end { "--to" } else { "--from" });
                 return Ok(Some(time));
             }
             let moment = tape.find(place, if is_end { "--to" } else { "--from" })?;

@@ -14,6 +14,7 @@ use super::fold::Fold;
 use super::line;
 use super::screen::ScreenArgs;
 use super::units::parse_interval;
+use super::zone;
 use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
@@ -65,7 +66,7 @@ impl ReplayArgs {
     /// See [`Trace::open`]; or the output cannot be written.
     pub fn run(self) -> Result<()> {
         let trace = Trace::open(&self.file)?;
-        let zone = TimeZone::system();
+        let zone = zone::reader();
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if terminal && !self.json { self.screen(trace, zone) } else { self.lines(trace, zone) }
     }
@@ -113,7 +114,7 @@ fn tell_what_is_missing(trace: &Trace, zone: &TimeZone) {
     if let Ended::NotClosed { .. } = trace.ended()
         && let Some(last) = trace.last()
     {
-        let clock = trace.run().anchor.wall(last).clock_micros(zone);
+        let clock = trace.run().anchor.wall(last).distinct_clock_micros(zone);
         eprintln!("sockflow: note: the trace was not closed; the last moment in it is {clock}");
     }
 }

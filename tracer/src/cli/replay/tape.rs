@@ -64,6 +64,7 @@ impl FileTape {
     ///
     /// There is no such moment; a file cannot be read.
     pub(in crate::cli) fn find(&mut self, place: &Goto, option: &str) -> Result<usize> {
+        self.tell_if_twice(place, option);
         loop {
             let Self { trace, timeline, zone, .. } = &*self;
             let event = |number| trace.tick_of_event(number);
@@ -77,6 +78,16 @@ impl FileTape {
                         .into());
                 }
             }
+        }
+    }
+
+    /// A time that the clock showed twice is taken for the first: says so, and how to get the other.
+    pub(in crate::cli) fn tell_if_twice(&self, place: &Goto, option: &str) {
+        if let Some(second) = place.second_time(&self.timeline, &self.zone) {
+            eprintln!(
+                "sockflow: note: the clock was set back and showed {place} twice; {option} takes the \
+                 first time, {option} {second} the second"
+            );
         }
     }
 

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use super::output::Output;
 use super::replay::tape::FileTape;
 use super::units::parse_port;
+use super::zone;
 use crate::error::Failure;
 use crate::playback::goto::Goto;
 use crate::recording::Trace;
@@ -105,7 +106,7 @@ impl ReportArgs {
                 .hint(format!("see what is in it: sockflow replay {}", self.file.display()))
                 .into());
         }
-        let zone = TimeZone::system();
+        let zone = zone::reader();
         let (trace, from, to) = self.range(trace, &zone)?;
         let file = self.file.to_string_lossy().into_owned();
         let part = Part { from, to, port: self.port, redact: self.redact, file, zone };

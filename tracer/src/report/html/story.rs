@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Page, cell, chip, clean, section, table};
 use crate::aggregate::snapshot::Severity;
-use crate::format::{count, duration, offset};
+use crate::format::{count, duration};
 use crate::report::model::Mark;
 use crate::report::words;
 
@@ -30,7 +30,7 @@ impl Page<'_> {
                     (words::moment(range.from, self.zone)) " to " (range.to.clock(self.zone))
                     " (" (duration(range.seconds)) ", " (count(range.moments as u64)) " samples"
                     @if !range.whole { ", part of the trace" }
-                    ") · times are " (offset(range.from, self.zone))
+                    ") · times are " (words::offsets(range, self.zone))
                     @if let Some(port) = report.port { " · port " (port) " only" }
                 }
                 @if report.redacted { p class="meta" { (words::REDACTED) } }

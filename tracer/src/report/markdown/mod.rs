@@ -94,7 +94,7 @@ impl Page<'_> {
             range.from.clock(self.zone),
             range.to.clock(self.zone),
             if range.whole { "" } else { " (part of the trace)" },
-            crate::format::offset(range.from, self.zone)
+            words::offsets(range, self.zone)
         );
         if let Some(port) = self.report.port {
             line!(self, "Only port {port}, where a number is not the host's.");

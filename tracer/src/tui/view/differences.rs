@@ -12,6 +12,7 @@ use super::paint::{field, span, wrap};
 use crate::aggregate::snapshot::{Direction, Fidelity, PortRow, Snapshot, States, Totals};
 use crate::format;
 use crate::sanitize::width;
+use crate::time::clocks;
 use crate::tui::columns::{Cells, ports};
 use crate::tui::model::{Looks, Marked, Model, PortKey};
 
@@ -143,8 +144,9 @@ impl Page<'_> {
         let zone = &self.looks.zone;
         let day = |side: &Side<'_>| format::day(side.snapshot.time, zone);
         let same_day = day(&self.before) == day(&self.after);
-        let moment = |side: &Side<'_>| {
-            let mut text = side.snapshot.time.clock(zone);
+        let clocks = clocks([self.before.snapshot.time, self.after.snapshot.time], zone);
+        let moment = |side: &Side<'_>, clock: &str| {
+            let mut text = clock.to_owned();
             if !same_day {
                 text = format!("{} {text}", day(side));
             }
@@ -158,8 +160,8 @@ impl Page<'_> {
         };
         let apart = format::duration(self.seconds());
         let mut lines = vec![
-            moment(&self.before),
-            moment(&self.after),
+            moment(&self.before, &clocks[0]),
+            moment(&self.after, &clocks[1]),
             Line::from(vec![
                 span(field(self.looks, "apart", NAMES, true), theme.dim),
                 span(apart, theme.text),

@@ -110,16 +110,17 @@ fn facts(model: &Model, snapshot: &Snapshot, cells: u16) -> Vec<Segment> {
 fn clock(model: &Model, snapshot: &Snapshot, cells: u16) -> Segment {
     let zone = &model.looks.zone;
     let clock = snapshot.time.clock(zone);
-    let offset = format::offset(snapshot.time, zone);
+    let distinct = snapshot.time.distinct_clock(zone);
+    let offset = snapshot.time.offset(zone);
     let long = match (snapshot.source, cells) {
         (SourceKind::Live, 110..) => format!("{clock} {offset}"),
         (SourceKind::Trace, 110..) => {
             let millis = snapshot.time.0.rem_euclid(1_000_000_000) / 1_000_000;
             format!("{} {clock}.{millis:03} {offset}", format::day(snapshot.time, zone))
         }
-        _ => clock.clone(),
+        _ => distinct.clone(),
     };
-    Segment::new(7, model.looks.theme.text, long, clock)
+    Segment::new(7, model.looks.theme.text, long, distinct)
 }
 
 /// `LIVE 1s`, `PAUSED -12s`, `REPLAY x4`.

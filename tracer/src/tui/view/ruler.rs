@@ -14,7 +14,7 @@ use crate::aggregate::snapshot::{Anomaly, Severity};
 use crate::format;
 use crate::playback::{Frame, Timeline};
 use crate::sanitize::width;
-use crate::time::Wall;
+use crate::time::{Wall, clocks};
 use crate::tui::model::{Looks, Model};
 
 /// Below this width the ends have no times.
@@ -66,10 +66,11 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The time of an end; with the day, if the other one is on another.
+/// The time of an end; with the day, if the other one is on another, and with the offset from UTC, if
+/// the clock was set in between.
 fn end(looks: &Looks, at: Wall, other: Wall) -> String {
     let day = format::day(at, &looks.zone);
-    let clock = at.clock(&looks.zone);
+    let [clock, _] = clocks([at, other], &looks.zone);
     if day == format::day(other, &looks.zone) { clock } else { format!("{day} {clock}") }
 }
 
@@ -260,6 +261,18 @@ mod tests {
         let scale = Scale { first: moments[0], last: moments[moments.len() - 1], cells };
         let points = (0..read).map(point).collect();
         scale.track(&Timeline { moments, points, ..Timeline::default() })
+    }
+
+    #[test]
+    fn ends_have_their_offsets_where_the_clock_was_set_in_between() {
+        let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let looks = Looks { zone, ..crate::tui::tests::looks() };
+        // 2026-10-25, 01:00 UTC, and half an hour around it.
+        let change = 1_792_890_000_000_000_000;
+        let [before, after] = [Wall(change - 1), Wall(change + 1_800_000_000_000)];
+        assert_eq!(end(&looks, before, after), "02:59:59 +02:00");
+        assert_eq!(end(&looks, after, before), "02:30:00 +01:00");
+        assert_eq!(end(&looks, after, Wall(change)), "02:30:00");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 use super::*;
 use crate::cli::doctor::text;
 use crate::diagnose::Finding;
