@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::sanitize::sanitize;
+
 /// What kind of failure: decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -74,16 +76,18 @@ impl Failure {
 /// The text for stderr and the exit code of an error.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> (String, u8) {
-    let mut text = format!("sockflow: error: {error}");
+    // A name with a line break in it must not look like a line of ours.
+    let shown = |text: String| sanitize(&text).into_owned();
+    let mut text = format!("sockflow: error: {}", shown(error.to_string()));
     for cause in error.chain().skip(1) {
-        text.push_str(&format!("\n  caused by: {cause}"));
+        text.push_str(&format!("\n  caused by: {}", shown(cause.to_string())));
     }
     // anyhow itself looks into contexts, the chain into the sources of other errors.
     let failure = error
         .downcast_ref::<Failure>()
         .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Failure>()));
     if let Some(hint) = failure.and_then(|failure| failure.hint.as_ref()) {
-        text.push_str(&format!("\n  hint: {hint}"));
+        text.push_str(&format!("\n  hint: {}", shown(hint.clone())));
     }
     (text, failure.map_or(Kind::Failed, |failure| failure.kind).exit_code())
 }

@@ -11,6 +11,9 @@
 //! `aggregate` is a pure fold without clock or I/O; a view sees only the snapshot. What must stay
 //! true is in `ARCHITECTURE.md`.
 
+// The streams have one door each.
+#![deny(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
 // Plain data, words and numbers.
 pub mod error;
 pub mod event;
@@ -19,6 +22,7 @@ pub mod filter;
 pub mod format;
 pub mod gauges;
 pub mod sanitize;
+pub mod stdio;
 pub mod time;
 
 // Where data comes from.

@@ -8,6 +8,8 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Level, Log, Metadata, Record};
 
+use crate::stdio;
+
 /// The level as the programs take it: what is less important is not logged.
 #[must_use]
 pub const fn level(verbose: bool) -> u8 {
@@ -45,7 +47,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!("sockflow: kernel side: {}", record.args());
+        stdio::say(format_args!("sockflow: kernel side: {}", record.args()));
     }
 
     fn flush(&self) {}

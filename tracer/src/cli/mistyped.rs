@@ -2,29 +2,41 @@
 //!
 //! It only turns clap's error into text; what was meant is clap's to guess.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::Kind;
+use crate::sanitize::sanitize;
+use crate::stdio;
 
 /// Prints help where it was asked for, else the error, and returns the exit code.
-pub(super) fn tell(error: &clap::Error, command: &clap::Command) -> ExitCode {
+///
+/// # Errors
+///
+/// The help cannot be written.
+pub(super) fn tell(error: &clap::Error, command: &clap::Command) -> Result<ExitCode> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever closed the pipe has read enough.
-            let _ = error.print();
-            ExitCode::SUCCESS
+            let text = error.render();
+            let is_plain = !stdio::out_is_terminal()
+                || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+            let text = if is_plain { text.to_string() } else { text.ansi().to_string() };
+            super::print(text.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
-            ExitCode::from(Kind::Usage.exit_code())
+            stdio::lines(&error.render().to_string());
+            Ok(ExitCode::from(Kind::Usage.exit_code()))
         }
         _ => {
             let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-            eprintln!("{}", text(error, subcommand(command, &arguments)));
-            ExitCode::from(Kind::Usage.exit_code())
+            stdio::lines(&text(error, subcommand(command, &arguments)));
+            Ok(ExitCode::from(Kind::Usage.exit_code()))
         }
     }
 }
@@ -36,7 +48,7 @@ fn subcommand<'a>(command: &'a clap::Command, arguments: &[OsString]) -> Option<
 }
 
 fn text(error: &clap::Error, subcommand: Option<&str>) -> String {
-    let rendered = error.render().to_string();
+    let rendered = harmless(error);
     let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
     let mut out = format!("sockflow: error: {}", first.strip_prefix("error: ").unwrap_or(first));
@@ -59,6 +71,24 @@ fn text(error: &clap::Error, subcommand: Option<&str>) -> String {
     out.push_str("\n  hint: ");
     out.push_str(&hint);
     out
+}
+
+/// clap's text, in which what was typed cannot begin a line of its own, nor move the cursor.
+fn harmless(error: &clap::Error) -> String {
+    let mut text = error.render().to_string();
+    for (_, value) in error.context() {
+        let typed = match value {
+            ContextValue::String(typed) => std::slice::from_ref(typed),
+            ContextValue::Strings(typed) => typed,
+            _ => continue,
+        };
+        for typed in typed {
+            if let Cow::Owned(shown) = sanitize(typed) {
+                text = text.replace(typed.as_str(), &shown);
+            }
+        }
+    }
+    text
 }
 
 /// `sockflow top 9981`: the number can only be a port.

@@ -14,7 +14,6 @@ pub mod line;
 mod mistyped;
 mod output;
 pub mod probes;
-mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -27,13 +26,15 @@ pub mod trace;
 pub mod units;
 mod zone;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::error;
+use crate::error::{self, Failure};
+use crate::stdio;
 use crate::storm::plan::Usage;
 
 const EXAMPLES: &str = "\
@@ -81,19 +82,37 @@ enum Command {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return mistyped::tell(&error, &Cli::command()),
+    stdio::print_panics();
+    // A limit of file sizes is then an error that names the file, not a death without a word.
+    // Without the handler it is as before; children start with the signal's default action.
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::default());
+    let result = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => mistyped::tell(&error, &Cli::command()),
     };
-    match cli.run() {
-        Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            let (text, code) = error::report(&error);
-            eprintln!("{text}");
-            ExitCode::from(code)
-        }
-    }
+    let code = result.unwrap_or_else(|error| tell(&error));
+    stdio::tell_dropped();
+    code
+}
+
+/// Says what went wrong, if that is anything, and returns its exit code.
+fn tell(error: &anyhow::Error) -> ExitCode {
+    let (text, code) = match stdio::out_failure(error) {
+        // Who reads has read enough.
+        Some(why) if why.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+        Some(why) => error::report(&cannot_write_to_stdout(why)),
+        None => error::report(error),
+    };
+    stdio::lines(&text);
+    ExitCode::from(code)
+}
+
+fn cannot_write_to_stdout(why: std::io::Error) -> anyhow::Error {
+    let hint = match why.kind() {
+        ErrorKind::StorageFull => "see which disk is full: `df -h`",
+        _ => "send it elsewhere: `sockflow … | less`",
+    };
+    anyhow::Error::new(why).context(Failure::failed("cannot write to stdout").hint(hint))
 }
 
 impl Cli {
@@ -128,27 +147,18 @@ impl Cli {
 }
 
 fn print(text: &[u8]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdio::out();
     out.write_all(text).and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
 /// storm tells what cannot be asked for in its own type.
 fn usage_of_storm(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Usage>() {
-        Ok(usage) => error::Failure::usage(usage.to_string())
+        Ok(usage) => Failure::usage(usage.to_string())
             .hint("see what it takes: `sockflow storm --help`")
             .into(),
         Err(error) => error,
     }
-}
-
-/// The reader of our output went away: that is fine.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::signals;
 use crate::error::{Failure, Kind};
+use crate::stdio;
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +167,7 @@ impl Open<'_> {
     /// No descriptor is free.
     pub(super) fn stream(&self) -> Result<Stream> {
         let out: Box<dyn Write + Send> = match &self.place {
-            Place::Stdout => Box::new(io::stdout()),
+            Place::Stdout => Box::new(stdio::out()),
             Place::Stream { file, .. }
             | Place::Temporary { temporary: Temporary { file, .. }, .. } => {
                 Box::new(file.try_clone().context("cannot open the output again")?)

@@ -10,6 +10,7 @@ use crate::bpf::load::{Kernel, Options};
 use crate::bpf::plan::ProbeReport;
 use crate::bpf::probes::PROBES;
 use crate::bpf::verifier;
+use crate::stdio;
 use tracer_common::config::DETAIL_ALL;
 
 const EXAMPLES: &str = "\
@@ -47,7 +48,7 @@ impl ProbesArgs {
     /// This host cannot be traced at all.
     pub fn run(self) -> Result<()> {
         if self.ladder {
-            writeln!(std::io::stdout(), "{}", ladder())?;
+            writeln!(stdio::out(), "{}", ladder())?;
             return Ok(());
         }
         let options = Options {
@@ -62,12 +63,12 @@ impl ProbesArgs {
         if self.verifier {
             let instructions = verifier::instructions(&options)?;
             let object = serde_json::json!({ "instructions": instructions });
-            writeln!(std::io::stdout(), "{object}")?;
+            writeln!(stdio::out(), "{object}")?;
             return Ok(());
         }
         let plan = Kernel::survey(&options)?;
         let report = plan.report();
-        let mut out = std::io::stdout().lock();
+        let mut out = stdio::out();
         if self.json {
             let object = serde_json::json!({ "schema": "sockflow.probes/1", "signals": report });
             writeln!(out, "{object}")?;

@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::serve::http;
 use crate::serve::ledger::Ledger;
 use crate::serve::page::Page;
+use crate::stdio;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +71,7 @@ impl ServeArgs {
         let mut engine =
             Engine::start(&self.filter, &self.tracing, Detail::Ends, self.interval, None)?;
         for note in engine.notes() {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         let stop = stop_on_signals()?;
         let mut ledger = Ledger::new(self.max_services.into());
@@ -82,12 +83,11 @@ impl ServeArgs {
             let stop = Arc::clone(&stop);
             move || serve(listener, pages, &stop)
         })?;
-        eprintln!("sockflow: note: metrics are at http://{address}/metrics");
+        stdio::note(format_args!("metrics are at http://{address}/metrics"));
         if !address.ip().is_loopback() {
-            eprintln!(
-                "sockflow: note: whoever can reach {address} can read them: there is no TLS and \
-                 no password"
-            );
+            stdio::note(format_args!(
+                "whoever can reach {address} can read them: there is no TLS and no password"
+            ));
         }
         let mut pump = || -> Result<()> {
             while let Some(snapshot) = engine.next(&stop)? {

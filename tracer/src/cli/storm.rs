@@ -1,12 +1,13 @@
 //! `sockflow storm`: the options, and the result on stdout.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::bail;
 
 use super::units::{parse_port, parse_size, whole};
+use crate::stdio;
 use crate::storm::plan::{
     MAX_CONNECTIONS, MAX_WORKERS, Mode, Plan, Release, Role, Usage, any_first,
 };
@@ -102,7 +103,7 @@ impl StormArgs {
             return Ok(());
         };
         let text = if json { serde_json::to_string(&report)? + "\n" } else { report.to_string() };
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = stdio::out();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             result => result?,
@@ -144,7 +145,7 @@ impl StormArgs {
             netns: self.netns,
             exit_server: self.exit_server,
             sysctls: self.sysctls,
-            progress: self.role == Role::Whole && std::io::stderr().is_terminal(),
+            progress: self.role == Role::Whole && stdio::is_terminal(),
             role: self.role,
         };
         plan.check()?;

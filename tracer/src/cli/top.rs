@@ -20,6 +20,7 @@ use crate::playback::Mode;
 use crate::playback::live::LiveTape;
 use crate::playback::transport::Begin;
 use crate::source::Source;
+use crate::stdio;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,17 +90,17 @@ impl TopArgs {
     }
 
     fn show<S: Source + Send + 'static>(&self, engine: Engine<S>) -> Result<()> {
-        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let terminal = std::io::stdin().is_terminal() && stdio::out_is_terminal();
         if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
     }
 
     fn lines<S: Source>(&self, mut engine: Engine<S>) -> Result<()> {
         for note in engine.notes() {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         let stop = stop_on_signals()?;
         let zone = zone::reader();
-        let mut out = std::io::stdout().lock();
+        let mut out = stdio::out();
         while let Some(snapshot) = engine.next(&stop)? {
             line::print(&mut out, &snapshot, self.json, &zone)?;
             out.flush()?;

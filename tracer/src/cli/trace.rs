@@ -20,6 +20,7 @@ use crate::export::jsonl::{Lines, pressure_name};
 use crate::sanitize::sanitize;
 use crate::source::Source as _;
 use crate::source::live::{Live, anchor};
+use crate::stdio;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
 const EXAMPLES: &str = "\
@@ -64,13 +65,13 @@ impl TraceArgs {
         let filter = self.filter.resolve()?;
         let mut live = Live::start(&self.tracing.options(&filter, DETAIL_ALL), &filter)?;
         for note in live.take_notes() {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         let stop = stop_on_signals()?;
         let end = self.duration.map(|duration| Instant::now() + duration);
         let anchor = anchor();
         let mut printer = Printer {
-            out: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+            out: BufWriter::with_capacity(1 << 16, stdio::out()),
             anchor,
             zone: zone::reader(),
             lines: self.json.then(|| Lines::new(anchor)),
@@ -94,7 +95,10 @@ impl TraceArgs {
                 }
                 let missing = live.lost()?.detail;
                 if missing > lost {
-                    eprintln!("sockflow: lost {} events (the ring was full)", missing - lost);
+                    stdio::say(format_args!(
+                        "sockflow: lost {} events (the ring was full)",
+                        missing - lost
+                    ));
                     lost = missing;
                 }
             }

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::sanitize::sanitize;
+use crate::stdio;
 
 const LOCALTIME: &str = "/etc/localtime";
 /// Where a POSIX `TZ` names summer time and no rule for it: the rule that the C library takes.
@@ -24,7 +25,7 @@ pub(super) fn reader() -> TimeZone {
     let zone = ZONE.get_or_init(|| {
         let (zone, note) = choose(std::env::var_os("TZ").as_deref());
         if let Some(note) = note {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         zone
     });

@@ -26,7 +26,6 @@ mod sys;
 mod tests;
 mod zero_window;
 
-use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -35,6 +34,8 @@ pub use control::Ended;
 use plan::{Mode, Plan, Role};
 use report::{Account, Report, SCHEMA, Server, Sockstat};
 use sysctl::{Guard, Setting};
+
+use crate::stdio;
 
 /// Between two looks of the progress line.
 const TICK: Duration = Duration::from_millis(200);
@@ -51,6 +52,7 @@ pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
     let outside = |setting: &&Setting| plan.netns && setting.is_of_the_host();
     let guard = Guard::apply(plan.sysctls.iter().filter(outside))?;
     let main = std::thread::current();
+    let mut line = stdio::Line::default();
     let report = std::thread::scope(|scope| {
         let engine = scope.spawn(|| {
             let report = inside(plan, &control);
@@ -59,14 +61,12 @@ pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
         });
         while !engine.is_finished() {
             std::thread::park_timeout(TICK);
-            show_progress(plan, &control);
+            show_progress(plan, &control, &mut line);
         }
         // A panic goes on here, and the guards are dropped on its way.
         engine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    if plan.progress {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
+    line.clear();
     let mut report = report?;
     if let Some(report) = &mut report {
         report.sysctls.extend(guard.restore());
@@ -74,10 +74,10 @@ pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
     Ok(report)
 }
 
-fn show_progress(plan: &Plan, control: &Control) {
+fn show_progress(plan: &Plan, control: &Control, line: &mut stdio::Line) {
     if plan.progress {
         let done = control.done.load(Ordering::Relaxed);
-        let _ = write!(std::io::stderr(), "\r\x1b[Kstorm: {done} of {}", plan.connections);
+        line.show(&format!("storm: {done} of {}", plan.connections));
     }
 }
 

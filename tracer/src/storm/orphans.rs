@@ -21,6 +21,7 @@ use super::route::Route;
 use super::short::{Tally, pair};
 use super::socket::{self, Failures, accept, note};
 use super::zero_window::{Orphaner, release};
+use crate::stdio;
 
 /// Longest wait for another process between two looks at the reasons to stop.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -197,7 +198,7 @@ fn hears(stdout: &mut ChildStdout, control: &Control) -> bool {
 /// The server process: accepts, fills and closes until its starter has no more, then reports.
 pub(super) fn serve(plan: &Plan, control: &Control) -> anyhow::Result<()> {
     let listeners = socket::listeners(plan.address, &plan.ports, Some(plan.send_buffer))?;
-    let mut stdout = std::io::stdout();
+    let mut stdout = stdio::out();
     let mut tell = |byte: &[u8]| stdout.write_all(byte).and_then(|()| stdout.flush());
     tell(b".")?;
     let mut orphaner = Orphaner::new(plan);

@@ -8,6 +8,7 @@ use super::control::Ended;
 use super::plan::{Mode, Release};
 use super::socket::Failures;
 use super::sysctl::Changed;
+use crate::stdio;
 
 /// The JSON object's schema.
 pub const SCHEMA: &str = "sockflow.storm/1";
@@ -194,6 +195,6 @@ impl std::fmt::Display for Report {
 
 /// Tells whoever started it that what was asked for stands; the line scripts wait for.
 pub(super) fn announce(count: u64) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = stdio::out();
     let _ = writeln!(stdout, "holding {count}").and_then(|()| stdout.flush());
 }

@@ -1,7 +1,6 @@
 //! Kernel settings changed for the length of a run: an allow-list, and a guard that puts every one
 //! back when it is dropped, be it at the end, on an error or while a panic unwinds.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::stdio::say;
 
 /// A setting to change: `net.ipv4.tcp_max_orphans=64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Guard {
                 return Err(refused(error, key, value));
             }
             // Should the process be killed outright, this line says how to undo it.
-            say(&format!(
+            say(format_args!(
                 "storm: {key}: {from} -> {value} until the end; to undo by hand: sysctl -w {key}='{from}'"
             ));
         }
@@ -134,9 +134,9 @@ impl Guard {
             let outcome = std::fs::write(path(key), &*from).and_then(|()| read(key));
             *restored = matches!(&outcome, Ok(now) if now == from);
             match outcome {
-                Ok(now) if now == *from => say(&format!("storm: {key}: restored to {from}")),
-                Ok(now) => say(&format!("storm: {key}: NOT restored, reads {now}, was {from}")),
-                Err(error) => say(&format!(
+                Ok(now) if now == *from => say(format_args!("storm: {key}: restored to {from}")),
+                Ok(now) => say(format_args!("storm: {key}: NOT restored, reads {now}, was {from}")),
+                Err(error) => say(format_args!(
                     "storm: {key}: NOT restored ({error}); run: sysctl -w {key}='{from}'"
                 )),
             }
@@ -159,11 +159,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.put_back();
     }
-}
-
-/// A line on stderr that survives stderr being gone (`eprintln!` would panic, here in a drop).
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

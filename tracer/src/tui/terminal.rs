@@ -15,6 +15,7 @@ use ratatui::crossterm::terminal::{
 
 use super::model::Model;
 use super::view;
+use crate::stdio;
 
 /// Whether the terminal is ours now. Global because a panic hook is.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -30,7 +31,7 @@ impl Screen {
     pub(crate) fn enter() -> io::Result<Self> {
         HOOK.call_once(restore_before_panic);
         take()?;
-        match Terminal::new(CrosstermBackend::new(io::stdout())) {
+        match Terminal::new(CrosstermBackend::new(stdio::screen())) {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
                 restore();
@@ -51,12 +52,12 @@ impl Screen {
             // A panic elsewhere gave the terminal back; drawing on would hide its message.
             return Err(io::Error::other("the terminal was given up after a panic"));
         }
-        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        execute!(stdio::screen(), BeginSynchronizedUpdate)?;
         let drawn = self
             .terminal
             .draw(|frame| view::draw(model, frame.area(), frame.buffer_mut()))
             .map(|_| ());
-        execute!(io::stdout(), EndSynchronizedUpdate)?;
+        execute!(stdio::screen(), EndSynchronizedUpdate)?;
         drawn
     }
 
@@ -67,7 +68,7 @@ impl Screen {
         take()?;
         // A new one knows nothing of what was on screen, so it draws everything. Clearing the old
         // one would ask where the cursor is, and the answer would go to the event stream.
-        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(stdio::screen()))?;
         Ok(())
     }
 }
@@ -81,7 +82,7 @@ impl Drop for Screen {
 fn take() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    let entered = execute!(io::stdout(), EnterAlternateScreen, cursor::Hide);
+    let entered = execute!(stdio::screen(), EnterAlternateScreen, cursor::Hide);
     if entered.is_err() {
         restore();
     }
@@ -91,7 +92,7 @@ fn take() -> io::Result<()> {
 /// Gives the terminal back, once. What fails here has nowhere to be shown.
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let mut out = io::stdout();
+        let mut out = stdio::screen();
         let _ = execute!(out, EndSynchronizedUpdate, LeaveAlternateScreen, cursor::Show);
         let _ = out.flush();
         let _ = disable_raw_mode();

@@ -68,14 +68,15 @@ const TABLE: &[Row] = &[
     row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
     row("format", &["time"], IMPURE),
-    row("error", NOTHING, SCREEN),
+    row("error", &["sanitize"], SCREEN),
+    row("stdio", &["sanitize"], SCREEN),
     // The core.
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
     row("diagnose", &["aggregate::trend", "facts", "format", "gauges", "time"], IMPURE),
     row("playback", &["aggregate::snapshot", "diagnose", "event", "time"], IMPURE),
     // Where data comes from.
-    row("bpf", &["error", "event", "filter", "time"], SCREEN),
+    row("bpf", &["error", "event", "filter", "stdio", "time"], SCREEN),
     row(
         "source",
         &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time"],
@@ -102,7 +103,7 @@ const TABLE: &[Row] = &[
     row("export", &["event", "sanitize", "time"], IMPURE_BUT_WRITING),
     row("serve", VIEWS, KERNEL),
     // Makes trouble on the loopback interface, and knows nothing of who watches.
-    row("storm", &["error", "sanitize", "time"], &["aya", "ratatui"]),
+    row("storm", &["error", "sanitize", "stdio", "time"], &["aya", "ratatui"]),
 ];
 
 const VIEWS: &[&str] = &["aggregate::snapshot", "diagnose", "error", "format", "sanitize", "time"];
@@ -116,6 +117,7 @@ const SCREEN_VIEWS: &[&str] = &[
     "format",
     "playback",
     "sanitize",
+    "stdio",
     "time",
 ];
 

@@ -8,7 +8,7 @@ pub mod sysctl_file;
 pub mod text;
 pub(in crate::cli) mod trace;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ use crate::diagnose::{About, State, Watch, examine};
 use crate::error::Failure;
 use crate::playback::goto::Goto;
 use crate::source::facts::{Depth, FactReader};
+use crate::stdio;
 use crate::time::Wall;
 
 const EXAMPLES: &str = "\
@@ -103,7 +104,7 @@ impl DoctorArgs {
             None => examine(&observe(&self.root, self.watch).about(self.port), self.about()),
         };
         let code = self.exit_code(report.verdict);
-        let mut out = std::io::stdout().lock();
+        let mut out = stdio::out();
         let text = if self.json {
             serde_json::to_string(&report).context("cannot write JSON")? + "\n"
         } else if self.print_sysctl {
@@ -176,9 +177,8 @@ fn observe(root: &std::path::Path, duration: Duration) -> Watch {
 
 /// How this terminal, or pipe, takes text.
 fn style(exit_code: u8) -> text::Style {
-    let stdout = std::io::stdout();
-    let terminal = stdout.is_terminal();
-    let columns = match rustix::termios::tcgetwinsize(&stdout) {
+    let terminal = stdio::out_is_terminal();
+    let columns = match rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok()).unwrap_or(80),
     };

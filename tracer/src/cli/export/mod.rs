@@ -3,7 +3,7 @@
 mod progress;
 mod select;
 
-use std::io::{self, BufWriter, IsTerminal as _};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
 use crate::recording::{Gap, Trace};
+use crate::stdio;
 use progress::Line;
 use select::{Selection, Window};
 
@@ -98,7 +99,7 @@ impl ExportArgs {
         let format = self.format()?;
         let filter = self.filter.resolve()?;
         let output = Output::new(self.output.as_deref(), self.force, "incident.parquet")?;
-        if format == Format::Parquet && output == Output::Stdout && io::stdout().is_terminal() {
+        if format == Format::Parquet && output == Output::Stdout && stdio::out_is_terminal() {
             let name = self.file.with_extension("parquet");
             return Err(Failure::usage("a Parquet file is nothing for a terminal")
                 .hint(format!("sockflow export {} -o {}", self.file.display(), name.display()))
@@ -114,7 +115,7 @@ impl ExportArgs {
         let result = write(&trace, &open, format, &mut selection, &mut line);
         line.clear();
         let Some((account, gaps)) = result? else {
-            eprintln!("sockflow: stopped: nothing was written");
+            stdio::last_words("sockflow: stopped: nothing was written");
             return Ok(ExitCode::from(INTERRUPTED));
         };
         let written = open.commit()?;

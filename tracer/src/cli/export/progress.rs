@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
-use super::super::progress::Progress;
 use super::super::replay::tape;
 use crate::export::Account;
 use crate::format::{bytes, count, short};
 use crate::recording::{Ended, Gap, Trace};
-use crate::sanitize::sanitize;
+use crate::stdio;
 
 const EVERY: Duration = Duration::from_millis(200);
 /// Gaps told one by one.
@@ -18,7 +17,7 @@ const MOST_TOLD: usize = 10;
 
 /// How far it is.
 pub(super) struct Line {
-    progress: Progress,
+    line: stdio::Line,
     began: Instant,
     shown: Instant,
     first: u64,
@@ -29,7 +28,7 @@ impl Line {
     pub(super) fn new(trace: &Trace) -> Self {
         let now = Instant::now();
         Self {
-            progress: Progress::new(),
+            line: stdio::Line::default(),
             began: now,
             shown: now,
             first: trace.first_event(),
@@ -39,7 +38,7 @@ impl Line {
 
     /// How far it is: the number of the next event, and bytes written.
     pub(super) fn show(&mut self, next: u64, size: u64) {
-        if !self.progress.is_seen() || self.shown.elapsed() < EVERY {
+        if !self.line.is_seen() || self.shown.elapsed() < EVERY {
             return;
         }
         self.shown = Instant::now();
@@ -53,12 +52,12 @@ impl Line {
             short(rate),
             bytes(size),
         );
-        self.progress.show(&line);
+        self.line.show(&line);
     }
 
     /// Room for something else.
     pub(super) fn clear(&mut self) {
-        self.progress.clear();
+        self.line.clear();
     }
 }
 
@@ -77,10 +76,10 @@ pub(super) fn tell(
         };
         let (rows, size) = (count(account.rows), bytes(*size));
         let path = path.to_string_lossy();
-        eprintln!("sockflow: exported {rows} events to {}: {size}{each}", sanitize(&path));
+        stdio::last_words(format_args!("sockflow: exported {rows} events to {path}: {size}{each}"));
     }
     for text in notes(account, gaps, trace, zone) {
-        eprintln!("sockflow: note: {}", sanitize(&text));
+        stdio::note(text);
     }
 }
 

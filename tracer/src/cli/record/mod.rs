@@ -19,6 +19,7 @@ use super::units::{parse_bytes, parse_duration, parse_interval};
 use crate::aggregate::{Aggregator, checkpoint};
 use crate::event::{Event, Input};
 use crate::recording::{Checkpoint, Options, Why, Writer};
+use crate::stdio;
 use command::Running;
 use progress::Line;
 use signals::Signals;
@@ -118,7 +119,7 @@ impl RecordArgs {
             Engine::start(&self.filter, &self.tracing, self.detail, self.interval, self.duration)?;
         engine.watch_facts();
         for note in engine.notes() {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         let writer = Writer::create(options, facts::run(&engine, self.detail))?;
         let mut command = Running::start(&self.command)?;
@@ -128,7 +129,7 @@ impl RecordArgs {
         while let Some(snapshot) = engine.next_tapped(&signals.stop, &mut recorder)? {
             for note in recorder.writer.take_notes() {
                 line.clear();
-                eprintln!("sockflow: note: {note}");
+                stdio::note(note);
             }
             line.show(&snapshot, &recorder.writer.progress());
             last = Some(snapshot);
@@ -136,7 +137,7 @@ impl RecordArgs {
         let summary = recorder.writer.finish(Why::Finished)?;
         line.clear();
         if let Some(last) = last {
-            eprintln!("{}", progress::summary(&self.output, &last, &summary.progress));
+            stdio::lines(&progress::summary(&self.output, &last, &summary.progress));
         }
         Ok(command
             .and_then(|command| command.exit_code())

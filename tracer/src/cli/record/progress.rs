@@ -2,21 +2,22 @@
 
 use std::path::Path;
 
-use super::super::progress;
 use crate::aggregate::snapshot::{Lost, Snapshot};
 use crate::format::{bytes, count, duration};
 use crate::recording::Progress;
+use crate::sanitize::sanitize;
+use crate::stdio;
 
 /// How much there is by now.
 pub(super) struct Line {
-    line: progress::Progress,
+    line: stdio::Line,
     events: u64,
     elapsed_s: f64,
 }
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { line: progress::Progress::new(), events: 0, elapsed_s: 0.0 }
+        Self { line: stdio::Line::default(), events: 0, elapsed_s: 0.0 }
     }
 
     /// Elapsed, events, size, rate, lost.
@@ -68,7 +69,8 @@ pub(super) fn summary(path: &Path, snapshot: &Snapshot, progress: &Progress) -> 
         text.push_str(&format!(", the oldest {dropped} of them dropped"));
     }
     text.push_str(&format!(", lost {}\n", count(all(snapshot.lost))));
-    text.push_str(&format!("look at it: sockflow replay {}", path.display()));
+    let path = path.to_string_lossy();
+    text.push_str(&format!("look at it: sockflow replay {}", sanitize(&path)));
     text
 }
 

@@ -20,6 +20,7 @@ use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
 use crate::recording::{Ended, Trace, Want};
 use crate::sanitize::sanitize;
+use crate::stdio;
 use tape::FileTape;
 
 const EXAMPLES: &str = "\
@@ -67,7 +68,7 @@ impl ReplayArgs {
     pub fn run(self) -> Result<()> {
         let trace = Trace::open(&self.file)?;
         let zone = zone::reader();
-        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let terminal = std::io::stdin().is_terminal() && stdio::out_is_terminal();
         if terminal && !self.json { self.screen(trace, zone) } else { self.lines(trace, zone) }
     }
 
@@ -87,7 +88,7 @@ impl ReplayArgs {
         let mut tape = FileTape::new(trace, zone);
         let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place, "--at"))?;
         let (trace, zone) = tape.into_parts();
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut out = std::io::BufWriter::new(stdio::out());
         let mut fold = if self.interval.is_none() {
             Fold::before(&trace, begin)?
         } else {
@@ -109,13 +110,13 @@ impl ReplayArgs {
 /// On stderr: how the trace ends and where it is not whole.
 fn tell_what_is_missing(trace: &Trace, zone: &TimeZone) {
     for gap in trace.gaps() {
-        eprintln!("sockflow: note: {}", tape::told(gap, trace, zone));
+        stdio::note(tape::told(gap, trace, zone));
     }
     if let Ended::NotClosed { .. } = trace.ended()
         && let Some(last) = trace.last()
     {
         let clock = trace.run().anchor.wall(last).distinct_clock_micros(zone);
-        eprintln!("sockflow: note: the trace was not closed; the last moment in it is {clock}");
+        stdio::note(format_args!("the trace was not closed; the last moment in it is {clock}"));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::format::{count, millis};
 use crate::playback::goto::{Base, Found, Goto};
 use crate::playback::{Point, Tape, Timeline, View};
 use crate::recording::{Ended, Gap, Trace, Want};
+use crate::stdio;
 use crate::time::Wall;
 
 /// How long a call of [`Tape::poll`] may read ahead for the ruler, so that keys are answered.
@@ -84,10 +85,10 @@ impl FileTape {
     /// A time that the clock showed twice is taken for the first: says so, and how to get the other.
     pub(in crate::cli) fn tell_if_twice(&self, place: &Goto, option: &str) {
         if let Some(second) = place.second_time(&self.timeline, &self.zone) {
-            eprintln!(
-                "sockflow: note: the clock was set back and showed {place} twice; {option} takes the \
+            stdio::note(format_args!(
+                "the clock was set back and showed {place} twice; {option} takes the \
                  first time, {option} {second} the second"
-            );
+            ));
         }
     }
 

@@ -6,7 +6,6 @@
 mod facts;
 mod gather;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -21,6 +20,7 @@ use crate::playback::goto::Goto;
 use crate::recording::Trace;
 use crate::report::redact::Redactor;
 use crate::report::{Report, html, json, markdown};
+use crate::stdio;
 use gather::Part;
 
 const EXAMPLES: &str = "\
@@ -112,7 +112,7 @@ impl ReportArgs {
         let part = Part { from, to, port: self.port, redact: self.redact, file, zone };
         let mut gathered = gather::gather(&trace, &part)?;
         for note in &gathered.notes {
-            eprintln!("sockflow: note: {note}");
+            stdio::note(note);
         }
         if self.redact {
             let host = gathered.report.environment.host.name.clone();
@@ -132,7 +132,7 @@ impl ReportArgs {
                     .hint(format!("name it .html, .md or .json, or say: --format html -o {shown}"))
             })?,
         };
-        if format == Format::Html && *output == Output::Stdout && std::io::stdout().is_terminal() {
+        if format == Format::Html && *output == Output::Stdout && stdio::out_is_terminal() {
             let name = self.file.with_extension("html");
             return Err(Failure::usage("a terminal does not show HTML")
                 .hint(format!("sockflow report {} -o {}", self.file.display(), name.display()))
