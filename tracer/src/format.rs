@@ -46,6 +46,11 @@ pub fn change(per_second: f64) -> String {
     if per_second > 0.0 && text != "0" && text != "-" { format!("+{text}") } else { text }
 }
 
+/// Growth a second as [`change`]; `-` while it is not known.
+pub fn growth(per_second: Option<f64>) -> String {
+    per_second.map_or_else(|| String::from("-"), change)
+}
+
 /// Bytes in powers of 1024: `1.9G`, `38M`, `512B`.
 pub fn bytes(number: u64) -> String {
     let number = number as f64;

@@ -111,13 +111,26 @@ impl Log {
 
     /// Whether orphans were killed within `ns` before `now`.
     pub(super) fn killed_within(&self, now: Wall, ns: i64) -> bool {
-        self.entries
-            .iter()
-            .any(|anomaly| anomaly.kind == ORPHAN_KILL && now.0.saturating_sub(anomaly.time.0) < ns)
+        self.newest(ORPHAN_KILL, now, ns).is_some()
     }
 
-    /// Compares with the sample before. `port`: the service with most orphans, if one.
-    pub(super) fn watch(&mut self, time: Wall, now: Watched, port: Option<u16>) {
+    /// What full accept queues cost within `ns` before `now`, in words.
+    pub(super) fn overflows_within(&self, now: Wall, ns: i64) -> Option<&str> {
+        self.newest(LISTEN_OVERFLOW, now, ns).map(|anomaly| anomaly.text.as_str())
+    }
+
+    /// The newest anomaly of this kind that began or went on within `ns` before `now`.
+    fn newest(&self, kind: &str, now: Wall, ns: i64) -> Option<&Anomaly> {
+        let went_on = self.begins.iter().filter(|(known, ..)| *known == kind);
+        let went_on = went_on.map(|(_, until, _)| until.0).max();
+        let anomaly = self.entries.iter().rev().find(|anomaly| anomaly.kind == kind)?;
+        let last = went_on.map_or(anomaly.time.0, |until| until.max(anomaly.time.0));
+        (now.0.saturating_sub(last) < ns).then_some(anomaly)
+    }
+
+    /// Compares with the sample before. `near`: how near the limit of orphans is; `port`: the
+    /// service with most orphans, if one.
+    pub(super) fn watch(&mut self, time: Wall, now: Watched, near: Severity, port: Option<u16>) {
         let Some(last) = self.last.replace(now) else {
             return;
         };
@@ -138,7 +151,7 @@ impl Log {
                 last.killed,
             );
         }
-        self.growth(time, &now, port);
+        self.growth(time, &now, near, port);
         if now.memory != last.memory {
             let (severity, text) = match now.memory {
                 MemState::Exhausted => (Severity::Crit, "above high: allocations are refused"),
@@ -201,14 +214,13 @@ impl Log {
         }
     }
 
-    fn growth(&mut self, time: Wall, now: &Watched, port: Option<u16>) {
+    fn growth(&mut self, time: Wall, now: &Watched, near: Severity, port: Option<u16>) {
         match now.limit_in_s {
-            Some(left) if left < 120.0 && !self.growing => {
+            Some(left) if near == Severity::Crit && !self.growing => {
                 self.growing = true;
                 let growth = change(now.growth_per_s);
                 let text = format!("{growth}/s: limit reached in {}", duration(left));
-                let severity = Severity::Crit;
-                self.push(Anomaly { time, severity, kind: ORPHAN_GROWTH, port, text });
+                self.push(Anomaly { time, severity: near, kind: ORPHAN_GROWTH, port, text });
             }
             None => self.growing = false,
             Some(_) => {}
@@ -262,7 +274,12 @@ mod tests {
     fn a_burst_of_kills_is_one_anomaly_with_the_whole_number() {
         let mut log = Log::default();
         for (second, killed) in [(0, 5), (1, 5), (2, 9), (3, 15), (30, 16)] {
-            log.watch(at(second), Watched { killed, ..Watched::default() }, Some(9981));
+            log.watch(
+                at(second),
+                Watched { killed, ..Watched::default() },
+                Severity::Ok,
+                Some(9981),
+            );
         }
         let told: Vec<_> = log.entries().into_iter().map(|a| (a.time, a.text)).collect();
         assert_eq!(told.len(), 2, "{told:?}");
@@ -278,7 +295,12 @@ mod tests {
         let mut log = Log::default();
         let states = [MemState::Ok, MemState::Rising, MemState::Pressure, MemState::Ok];
         for (second, memory) in states.into_iter().enumerate() {
-            log.watch(at(second as i64), Watched { memory, ..Watched::default() }, None);
+            log.watch(
+                at(second as i64),
+                Watched { memory, ..Watched::default() },
+                Severity::Ok,
+                None,
+            );
         }
         let texts: Vec<_> = log.entries().into_iter().map(|a| a.text).collect();
         assert_eq!(texts, ["pressure begins at 0 pages", "pressure ends at 0 pages"]);
@@ -289,7 +311,7 @@ mod tests {
         let mut log = Log::default();
         for second in 0..1000 {
             let memory = if second % 2 == 0 { MemState::Ok } else { MemState::Pressure };
-            log.watch(at(second), Watched { memory, ..Watched::default() }, None);
+            log.watch(at(second), Watched { memory, ..Watched::default() }, Severity::Ok, None);
         }
         assert_eq!(log.entries().len(), KEPT);
     }

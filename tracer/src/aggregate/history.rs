@@ -114,11 +114,6 @@ impl History {
         Arc::new(self.points.iter().copied().collect())
     }
 
-    /// Seconds from the first point to the last.
-    pub(super) fn looked_s(&self) -> f64 {
-        self.seconds().last().unwrap_or(0.0)
-    }
-
     /// (seconds since the first point, value), oldest first.
     pub(super) fn series(&self, value: impl Fn(&HistoryPoint) -> u64) -> Vec<(f64, f64)> {
         self.seconds().zip(self.points.iter().map(|point| value(point) as f64)).collect()

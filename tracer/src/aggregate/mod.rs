@@ -19,6 +19,7 @@ pub mod quantile;
 mod rates;
 mod rollup;
 mod rows;
+pub mod severity;
 pub mod snapshot;
 pub mod trend;
 pub mod verdict;
@@ -42,6 +43,8 @@ use crate::event::{DiagSample, Event, EventKind, Input, Lost, Minisockets, Total
 use crate::gauges::Gauges;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
+/// What the kernel did within this time still counts for the verdict.
+const LATELY_NS: i64 = 30_000_000_000;
 /// Orphans that ended badly, kept by name.
 const BAD_ENDS: usize = 64;
 
@@ -197,8 +200,8 @@ impl Aggregator {
         let tcp_mem = self.tcp_mem(pages, &rollup);
         self.watch(time, &orphans, &tcp_mem, &rollup);
         let lately = Lately {
-            killed: self.log.killed_within(time, 30_000_000_000),
-            looked_s: self.history.looked_s(),
+            killed: self.log.killed_within(time, LATELY_NS),
+            overflows: self.log.overflows_within(time, LATELY_NS),
         };
         let verdict = verdict::verdict(&orphans, &tcp_mem, lately);
 
@@ -313,6 +316,7 @@ impl Aggregator {
             by_state: rollup::orphan_states(&rollup.all),
             bytes: self.diag.services.values().map(|service| service.orphan_bytes).sum(),
             growth_per_s: trend.per_s,
+            growth_seen_s: trend.seen_s,
             limit_in_s: trend.seconds_until(host, limit),
             killed: self.counted("TCPAbortOnMemory"),
             drift: i64::try_from(ours).unwrap_or(i64::MAX)
@@ -349,6 +353,7 @@ impl Aggregator {
                 Counter::MemoryRefused,
             ),
             growth_per_s: trend.per_s,
+            growth_seen_s: trend.seen_s,
             limit_in_s: trend.seconds_until(pages, high),
         }
     }
@@ -366,7 +371,7 @@ impl Aggregator {
             orphans: orphans.host,
             orphan_limit: orphans.limit,
             limit_in_s: orphans.limit_in_s,
-            growth_per_s: orphans.growth_per_s,
+            growth_per_s: orphans.growth_per_s.unwrap_or(0.0),
             memory: memory.state,
             pages: memory.pages,
             pressures: memory.entered,
@@ -374,7 +379,7 @@ impl Aggregator {
             time_wait_overflow: self.counted("TCPTimeWaitOverflow"),
             lost: self.totals.lost,
         };
-        self.log.watch(time, now, port.map(|(_, port)| port));
+        self.log.watch(time, now, orphans.severity(), port.map(|(_, port)| port));
     }
 }
 

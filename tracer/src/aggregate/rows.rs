@@ -146,7 +146,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         growth_per_s: context
             .history
             .service_series(&service)
-            .map_or(0.0, |series| Trend::of(&series).per_s),
+            .map_or(Some(0.0), |series| Trend::of(&series).per_s),
         opened_per_s: per_s(Counter::Opened),
         closed_per_s: per_s(Counter::Closed),
         resets_per_s: per_s(Counter::ResetsIn) + per_s(Counter::ResetsOut),
@@ -207,7 +207,7 @@ fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> Process
         growth_per_s: context
             .history
             .process_series(key)
-            .map_or(0.0, |series| Trend::of(&series).per_s),
+            .map_or(Some(0.0), |series| Trend::of(&series).per_s),
         states: rollup::states(counters),
         totals: rollup::totals(counters),
         orphan_ends: rollup::orphan_ends(counters),

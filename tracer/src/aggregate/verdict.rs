@@ -1,49 +1,27 @@
 //! The one-sentence answer: how bad, how fast, how long.
 
-use super::snapshot::{MemState, Orphans, Severity, TcpMem, Verdict};
-use super::trend::MIN_SPAN_S;
-use crate::format::{change, count, duration, percent};
-
-/// A limit this near is critical.
-const CRIT_S: f64 = 120.0;
-/// A limit this near is worth a warning.
-const WARN_S: f64 = 1800.0;
-
-/// How bad a projection is.
-#[must_use]
-pub fn severity_of(limit_in_s: Option<f64>, now: u64, limit: u64) -> Severity {
-    match limit_in_s {
-        Some(left) if left < CRIT_S => Severity::Crit,
-        Some(left) if left < WARN_S => Severity::Warn,
-        _ if limit > 0 && now as f64 >= 0.8 * limit as f64 => Severity::Warn,
-        _ => Severity::Ok,
-    }
-}
+use super::snapshot::{Orphans, Severity, TcpMem, Verdict};
+use crate::format::{count, duration, growth, percent};
 
 /// What a moment's numbers do not say.
 #[derive(Clone, Copy, Debug)]
-pub struct Lately {
+pub struct Lately<'a> {
     /// Whether the kernel killed orphans in the last half minute.
     pub killed: bool,
-    /// Seconds between the first sample and the last: nothing is steady at first sight.
-    pub looked_s: f64,
+    /// What full accept queues cost in the last half minute, in words.
+    pub overflows: Option<&'a str>,
 }
 
 /// The verdict.
 #[must_use]
-pub fn verdict(orphans: &Orphans, memory: &TcpMem, lately: Lately) -> Verdict {
+pub fn verdict(orphans: &Orphans, memory: &TcpMem, lately: Lately<'_>) -> Verdict {
     // TCPAbortOnMemory counts both causes. With the limit out of reach, even at a quarter of it
     // (`tcp_out_of_resources`), it was memory.
     let for_memory = memory.pages >= memory.pressure
         && memory.pressure > 0
         && orphans.host.saturating_mul(4) < orphans.limit;
-    let mut memory_severity =
-        severity_of(memory.limit_in_s, memory.pages, memory.high).max(match memory.state {
-            MemState::Exhausted => Severity::Crit,
-            MemState::Pressure => Severity::Warn,
-            MemState::Rising | MemState::Ok => Severity::Ok,
-        });
-    let mut orphan_severity = severity_of(orphans.limit_in_s, orphans.host, orphans.limit);
+    let mut memory_severity = memory.severity();
+    let mut orphan_severity = orphans.severity();
     if lately.killed && for_memory {
         memory_severity = Severity::Crit;
     } else if lately.killed {
@@ -62,10 +40,17 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, lately: Lately) -> Verdict {
     } else {
         format!("{}; {}", orphan_text(orphans, lately), memory_text(memory))
     };
-    Verdict { severity, text }
+    match lately.overflows {
+        // A server that turns clients away is not ok, whatever its orphans are.
+        Some(overflows) if severity < Severity::Crit => {
+            Verdict { severity: Severity::Warn, text: format!("{overflows}; {text}") }
+        }
+        Some(overflows) => Verdict { severity, text: format!("{text}; {overflows}") },
+        None => Verdict { severity, text },
+    }
 }
 
-fn orphan_text(orphans: &Orphans, lately: Lately) -> String {
+fn orphan_text(orphans: &Orphans, lately: Lately<'_>) -> String {
     let mut text = format!(
         "orphans {} of {} ({})",
         count(orphans.host),
@@ -77,16 +62,10 @@ fn orphan_text(orphans: &Orphans, lately: Lately) -> String {
         _ if full => text.push_str(", limit reached"),
         Some(left) => text.push_str(&format!(
             " {}/s, limit reached in {}",
-            change(orphans.growth_per_s),
+            growth(orphans.growth_per_s),
             duration(left)
         )),
-        // What began a moment ago, or goes up and down, is neither steady nor told by one number.
-        None if !lately.killed
-            && lately.looked_s >= MIN_SPAN_S
-            && orphans.growth_per_s.abs() < 0.5 =>
-        {
-            text.push_str(", steady");
-        }
+        None if !lately.killed && orphans.growth_per_s == Some(0.0) => text.push_str(", steady"),
         None => {}
     }
     if lately.killed {
@@ -102,7 +81,7 @@ fn orphan_text(orphans: &Orphans, lately: Lately) -> String {
 fn memory_text(memory: &TcpMem) -> String {
     let mut text =
         format!("tcp_mem {} ({} of high)", memory.state.name(), percent(memory.pages, memory.high));
-    if let Some(left) = memory.limit_in_s.filter(|left| *left < WARN_S) {
+    if let Some(left) = memory.limit_in_s.filter(|_| memory.severity() > Severity::Ok) {
         text.push_str(&format!(", high reached in {}", duration(left)));
     }
     text
@@ -111,13 +90,15 @@ fn memory_text(memory: &TcpMem) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::snapshot::MemState;
 
-    const QUIET: Lately = Lately { killed: false, looked_s: 30.0 };
-    const KILLED: Lately = Lately { killed: true, ..QUIET };
+    const QUIET: Lately<'_> = Lately { killed: false, overflows: None };
+    const KILLED: Lately<'_> = Lately { killed: true, ..QUIET };
 
     fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
-        let growth_per_s = if limit_in_s.is_some() { 297.0 } else { 0.0 };
-        Orphans { host, limit: 131_072, limit_in_s, growth_per_s, ..Orphans::default() }
+        let growth_per_s = Some(if limit_in_s.is_some() { 297.0 } else { 0.0 });
+        let (limit, growth_seen_s) = (131_072, 30.0);
+        Orphans { host, limit, limit_in_s, growth_per_s, growth_seen_s, ..Orphans::default() }
     }
 
     fn memory(state: MemState) -> TcpMem {
@@ -139,28 +120,29 @@ mod tests {
     }
 
     #[test]
-    fn growth_that_is_not_projected_is_not_called_steady() {
+    fn only_known_and_absent_growth_is_steady() {
         let text = |growth_per_s| {
             let orphans = Orphans { growth_per_s, ..orphans(12, None) };
             verdict(&orphans, &TcpMem::default(), QUIET).text
         };
-        for growing in [20.0, -60.0] {
+        for growing in [Some(20.0), Some(-60.0), None] {
             let text = text(growing);
             assert!(text.starts_with("orphans 12 of 131,072 (<1%); "), "{text}");
         }
-        assert!(text(0.4).starts_with("orphans 12 of 131,072 (<1%), steady; "), "{}", text(0.4));
+        let text = text(Some(0.0));
+        assert!(text.starts_with("orphans 12 of 131,072 (<1%), steady; "), "{text}");
     }
 
     #[test]
-    fn nothing_is_steady_at_first_sight() {
-        let text = |looked_s| {
-            let lately = Lately { looked_s, ..QUIET };
-            verdict(&orphans(12, None), &TcpMem::default(), lately).text
-        };
-        for looked_s in [0.0, 1.0] {
-            assert!(!text(looked_s).contains("steady"), "{}", text(looked_s));
-        }
-        assert!(text(2.0).contains("steady"), "{}", text(2.0));
+    fn nothing_is_ok_while_handshakes_are_dropped() {
+        let lately =
+            Lately { overflows: Some("accept queue full: 24 handshakes dropped"), ..QUIET };
+        let told = verdict(&orphans(12, None), &TcpMem::default(), lately);
+        assert_eq!(told.severity, Severity::Warn);
+        assert!(told.text.starts_with("accept queue full: 24 handshakes dropped; orphans 12 "));
+        let told = verdict(&orphans(118_204, Some(43.3)), &TcpMem::default(), lately);
+        assert_eq!(told.severity, Severity::Crit);
+        assert!(told.text.ends_with("; accept queue full: 24 handshakes dropped"), "{told:?}");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::checks::Check;
 use super::watch::Watch;
+use crate::aggregate::severity;
+use crate::aggregate::snapshot::Severity;
 use crate::facts::Facts;
 
 /// How bad.
@@ -14,9 +16,9 @@ pub enum State {
     Unknown,
     /// Nothing to do.
     Ok,
-    /// A limit within half an hour, or above 80 % of it.
+    /// Near a limit: [`severity`] has the rule.
     Warn,
-    /// A limit within two minutes or reached, or the kernel refuses already.
+    /// About to reach it, or reached, or the kernel refuses already.
     Crit,
 }
 
@@ -133,6 +135,8 @@ pub struct Look {
     pub now: Option<u64>,
     pub limit: Option<u64>,
     pub in_s: Option<f64>,
+    /// How long it has grown like that, seconds.
+    pub seen_s: f64,
     pub subject: Option<String>,
     pub harmless: bool,
     /// At least as bad as that, whatever the numbers say.
@@ -152,13 +156,6 @@ pub(super) fn room(number: u64, times: u64) -> u64 {
     number.clamp(1, 1 << 40).saturating_mul(times).next_power_of_two()
 }
 
-/// A limit this near is critical.
-const CRIT_S: f64 = 120.0;
-/// A limit this near is worth a warning.
-const WARN_S: f64 = 1800.0;
-/// So is this share of it.
-const WARN_USE: f64 = 0.8;
-
 impl Look {
     /// Something against its limit.
     #[must_use]
@@ -170,7 +167,9 @@ impl Look {
     #[must_use]
     pub fn trend(mut self, watch: &Watch, value: impl Fn(&Facts) -> Option<u64>) -> Self {
         if let (Some(now), Some(limit)) = (self.now, self.limit) {
-            self.in_s = watch.seconds_until(value, now, limit);
+            let trend = watch.trend(value);
+            self.in_s = trend.seconds_until(now, limit);
+            self.seen_s = trend.seen_s;
         }
         self
     }
@@ -199,14 +198,10 @@ impl Look {
         if self.harmless {
             return State::Ok;
         }
-        let used = self.used().unwrap_or(0.0);
-        let left = self.in_s.unwrap_or(f64::INFINITY);
-        let state = if used >= 1.0 || left < CRIT_S {
-            State::Crit
-        } else if used >= WARN_USE || left < WARN_S {
-            State::Warn
-        } else {
-            State::Ok
+        let state = match severity::of_use(self.used().unwrap_or(0.0), self.in_s, self.seen_s) {
+            Severity::Crit => State::Crit,
+            Severity::Warn => State::Warn,
+            Severity::Note | Severity::Ok => State::Ok,
         };
         self.at_least.map_or(state, |least| least.max(state))
     }

@@ -3,9 +3,6 @@
 use crate::aggregate::trend::Trend;
 use crate::facts::Facts;
 
-/// A trend seen for a second is believed for this many.
-const HORIZON: f64 = 100.0;
-
 /// What a watch that goes on remembers, and what is looked back upon in a trace: as long as a trend
 /// can rest on.
 pub const WINDOW_S: f64 = 30.0;
@@ -101,16 +98,5 @@ impl Watch {
             .filter_map(|facts| Some((facts.at.seconds_since(start), value(facts)? as f64)))
             .collect();
         Trend::of(&samples)
-    }
-
-    /// Seconds until something is at its limit; `None` without a credible trend, and for times
-    /// that a watch of this length cannot speak of.
-    pub fn seconds_until(
-        &self,
-        value: impl Fn(&Facts) -> Option<u64>,
-        now: u64,
-        limit: u64,
-    ) -> Option<f64> {
-        self.trend(value).seconds_until(now, limit).filter(|left| *left <= HORIZON * self.seconds())
     }
 }

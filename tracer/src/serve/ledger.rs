@@ -52,8 +52,8 @@ pub struct Service {
     pub orphans: OrphanStates,
     /// Memory of the orphans, bytes.
     pub orphan_bytes: u64,
-    /// Growth of the orphans a second.
-    pub growth_per_s: f64,
+    /// Growth of the orphans a second; `None` while it is not known.
+    pub growth_per_s: Option<f64>,
     /// Connections that stood when tracing began.
     pub standing: u64,
     /// FIN_WAIT1 times; `None` where none ended, and for `other`, since quantiles cannot be added.
@@ -258,7 +258,7 @@ impl Ledger {
             states: States::default(),
             orphans: OrphanStates::default(),
             orphan_bytes: 0,
-            growth_per_s: 0.0,
+            growth_per_s: Some(0.0),
             standing: 0,
             fin_wait1: None,
             counted: Counted::default(),
@@ -341,7 +341,7 @@ impl Service {
         sum.closing += orphans.closing;
         sum.fin_wait2 += orphans.fin_wait2;
         self.orphan_bytes += row.orphan_bytes;
-        self.growth_per_s += row.growth_per_s;
+        self.growth_per_s = self.growth_per_s.zip(row.growth_per_s).map(|(sum, more)| sum + more);
         self.standing += row.totals.standing;
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OrphanStates;
+use super::{OrphanStates, Severity};
+use crate::aggregate::severity::of_limit;
 
 /// Orphans of the host and of the filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -17,14 +18,25 @@ pub struct Orphans {
     pub by_state: OrphanStates,
     /// Memory the tracked ones hold, bytes (send queue, receive queue and reserve).
     pub bytes: u64,
-    /// Growth of the host's count a second: the trend of the last 30 s.
-    pub growth_per_s: f64,
+    /// Growth of the host's count a second, 0 where there is none beyond noise; `null` while the last
+    /// samples are too few or no line.
+    pub growth_per_s: Option<f64>,
+    /// How long it has grown like that, seconds.
+    pub growth_seen_s: f64,
     /// Seconds until the limit at this growth; `null` without a credible trend.
     pub limit_in_s: Option<f64>,
     /// `TCPAbortOnMemory` since tracing began.
     pub killed: u64,
     /// Our count for the whole host minus the kernel's.
     pub drift: i64,
+}
+
+impl Orphans {
+    /// How near the limit is; kills aside, which only a comparison with the moment before tells.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        of_limit(self.host, self.limit, self.limit_in_s, self.growth_seen_s)
+    }
 }
 
 /// The kernel's memory for TCP; all in pages of [`Self::page_bytes`].
@@ -48,10 +60,25 @@ pub struct TcpMem {
     /// Memory refused to sockets that the filter lets through since tracing began; `null` where no
     /// hook tells.
     pub refused: Option<u64>,
-    /// Growth of [`Self::pages`] a second: the trend of the last 30 s.
-    pub growth_per_s: f64,
+    /// Growth of [`Self::pages`] a second; `null` as for orphans.
+    pub growth_per_s: Option<f64>,
+    /// How long it has grown like that, seconds.
+    pub growth_seen_s: f64,
     /// Seconds until [`Self::high`] at this growth; `null` without a credible trend.
     pub limit_in_s: Option<f64>,
+}
+
+impl TcpMem {
+    /// How near `high` is, and whether the kernel is short of memory already.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        let near = of_limit(self.pages, self.high, self.limit_in_s, self.growth_seen_s);
+        near.max(match self.state {
+            MemState::Exhausted => Severity::Crit,
+            MemState::Pressure => Severity::Warn,
+            MemState::Rising | MemState::Ok => Severity::Ok,
+        })
+    }
 }
 
 /// Where tcp_mem stands.

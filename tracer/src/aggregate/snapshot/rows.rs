@@ -45,8 +45,8 @@ pub struct PortRow {
     pub orphans_by_state: OrphanStates,
     /// Memory the orphans hold, bytes.
     pub orphan_bytes: u64,
-    /// Growth of orphans a second: the trend of the last 30 s.
-    pub growth_per_s: f64,
+    /// Growth of orphans a second; `null` while the last samples are too few or no line.
+    pub growth_per_s: Option<f64>,
     /// Opened a second, over the last interval.
     pub opened_per_s: f64,
     /// Closed a second, over the last interval.
@@ -113,8 +113,8 @@ pub struct ProcessRow {
     pub sockets: u64,
     /// Orphans it left.
     pub orphans: u64,
-    /// Growth of its orphans a second: the trend of the last 30 s.
-    pub growth_per_s: f64,
+    /// Growth of its orphans a second; `null` while the last samples are too few or no line.
+    pub growth_per_s: Option<f64>,
     /// Sockets by state now (full sockets only).
     pub states: States,
     /// Totals since tracing began.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::seconds;
-use crate::aggregate::snapshot::{MemState, Snapshot};
+use crate::aggregate::snapshot::{MemState, Severity, Snapshot};
 use crate::report::model::Episode;
 use crate::time::Wall;
 
@@ -11,8 +11,6 @@ use crate::time::Wall;
 const SAME_WITHIN_S: f64 = 60.0;
 /// Most episodes listed.
 const MOST_EPISODES: usize = 24;
-/// A limit this near is trouble, seconds: what the screen calls critical.
-const NEAR_S: f64 = 120.0;
 
 /// Words, and whether it is so at the second of two moments.
 type Trouble = (&'static str, fn(&Snapshot, &Snapshot) -> bool);
@@ -29,12 +27,7 @@ const TROUBLES: [Trouble; 5] = [
         overflows(now) > overflows(before)
     }),
     ("TCP memory pressure", |_, now| now.tcp_mem.state == MemState::Pressure),
-    ("orphan limit near", |_, now| {
-        let orphans = &now.orphans;
-        // As the screen: 80 % of it, or little time left.
-        (orphans.limit > 0 && orphans.host.saturating_mul(5) >= orphans.limit.saturating_mul(4))
-            || orphans.limit_in_s.is_some_and(|left| left < NEAR_S)
-    }),
+    ("orphan limit near", |_, now| now.orphans.severity() >= Severity::Warn),
 ];
 
 /// One episode while it is watched.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::episodes::ACCEPT_QUEUE_FULL;
 use super::{Scope, seconds};
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
-use crate::format::{bytes, count, duration, percent};
+use crate::format::{bytes, count, duration, growth, percent};
 use crate::report::model::{Mark, Range, Timeline};
 use crate::time::Wall;
 
@@ -178,9 +178,9 @@ fn worst_words(worst: &Snapshot) -> String {
     text.push_str(&format!("; TCP memory {} of high", percent(memory.pages, memory.high)));
     if let Some(left) = orphans.limit_in_s.filter(|left| *left < 1800.0) {
         text.push_str(&format!(
-            "; limit {} away at {:+.0}/s",
+            "; limit {} away at {}/s",
             duration(left),
-            orphans.growth_per_s
+            growth(orphans.growth_per_s)
         ));
     }
     text

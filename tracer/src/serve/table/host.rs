@@ -26,9 +26,9 @@ pub(super) const ORPHANS: &[Family] = &[
     gauge(
         "sockflow_host_orphans_growth_per_second",
         &[],
-        "Growth of the host's orphans, sockets a second",
+        "Growth of the host's orphans, sockets a second; absent while it is not known",
         TREND,
-        |e| real(e.snapshot.orphans.growth_per_s),
+        |e| maybe(e.snapshot.orphans.growth_per_s),
     ),
     gauge(
         "sockflow_host_orphans_limit_eta_seconds",
@@ -157,9 +157,12 @@ pub(super) const LIMITS: &[Family] = &[
     gauge(
         "sockflow_tcp_memory_growth_bytes_per_second",
         &[],
-        "Growth of TCP's memory, bytes a second",
+        "Growth of TCP's memory, bytes a second; absent while it is not known",
         TREND,
-        |e| real(e.snapshot.tcp_mem.growth_per_s * e.snapshot.tcp_mem.page_bytes as f64),
+        |e| {
+            let memory = &e.snapshot.tcp_mem;
+            maybe(memory.growth_per_s.map(|pages| pages * memory.page_bytes as f64))
+        },
     ),
     gauge(
         "sockflow_tcp_memory_limit_eta_seconds",

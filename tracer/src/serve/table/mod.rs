@@ -75,7 +75,7 @@ const TOTALS: &str = "BPF, exact totals kept in the kernel";
 const DIAG: &str = "sock_diag, sampled";
 const SOCKSTAT: &str = "/proc/net/sockstat";
 const SYSCTL: &str = "/proc/sys/net/ipv4";
-const TREND: &str = "least squares over the last 30 s";
+const TREND: &str = "the newest stretch of samples that is one line";
 const SELF: &str = "sockflow";
 
 const fn gauge(

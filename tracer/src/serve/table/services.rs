@@ -59,9 +59,9 @@ pub(super) const TABLE: &[Family] = &[
     gauge(
         "sockflow_service_orphans_growth_per_second",
         SERVICE,
-        "Growth of a service's orphans, sockets a second",
+        "Growth of a service's orphans, sockets a second; absent while it is not known",
         TREND,
-        |e| per_service(e, |s| Some(Value::Real(s.growth_per_s))),
+        |e| per_service(e, |s| s.growth_per_s.map(Value::Real)),
     ),
     counter(
         "sockflow_service_orphans_begun",

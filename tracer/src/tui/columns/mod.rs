@@ -35,8 +35,8 @@ pub(crate) enum Value<R> {
     Orphans(fn(&R) -> u64),
     /// Of orphans, bytes.
     Memory(fn(&R) -> u64),
-    /// Of orphans, a second.
-    Growth(fn(&R) -> f64),
+    /// Of orphans, a second; `None` while it is not known.
+    Growth(fn(&R) -> Option<f64>),
     /// A second, as trustworthy as the signal.
     Rate(&'static str, fn(&R) -> f64),
     /// How long sockets stayed in a state.
@@ -51,7 +51,7 @@ impl<R> Column<R> {
             Value::Total(signal, value) => cells.total(signal, value(row)),
             Value::Orphans(value) => cells.orphans(value(row)),
             Value::Memory(value) => cells.orphan_text(&format::bytes(value(row))),
-            Value::Growth(value) => cells.orphan_text(&format::change(value(row))),
+            Value::Growth(value) => cells.orphan_text(&format::growth(value(row))),
             Value::Rate(signal, value) => cells.per_s(signal, value(row)),
             Value::Millis(value) => cells.millis(value(row)),
         }
@@ -65,9 +65,12 @@ impl<R> Column<R> {
             | Value::Total(_, value)
             | Value::Orphans(value)
             | Value::Memory(value) => value(a).cmp(&value(b)),
-            Value::Growth(value) | Value::Rate(_, value) | Value::Millis(value) => {
-                value(a).total_cmp(&value(b))
+            // What is not known stands behind all that is.
+            Value::Growth(value) => {
+                let order = |row| value(row).unwrap_or(f64::NEG_INFINITY);
+                order(a).total_cmp(&order(b))
             }
+            Value::Rate(_, value) | Value::Millis(value) => value(a).total_cmp(&value(b)),
         }
     }
 

@@ -78,7 +78,8 @@ pub(crate) fn crisis() -> Snapshot {
             tracked: 118_300,
             by_state: OrphanStates { fin_wait1: 118_007, last_ack: 293, closing: 0, fin_wait2: 0 },
             bytes: 2_042_000_000,
-            growth_per_s: 297.0,
+            growth_per_s: Some(297.0),
+            growth_seen_s: 30.0,
             limit_in_s: Some(43.0),
             killed: 0,
             drift: 0,
@@ -92,7 +93,8 @@ pub(crate) fn crisis() -> Snapshot {
             state: MemState::Pressure,
             entered: 1,
             refused: None,
-            growth_per_s: 1_209.0,
+            growth_per_s: Some(1_209.0),
+            growth_seen_s: 30.0,
             limit_in_s: Some(53.0),
         },
         tw_buckets: TwBuckets { now: 131_072, limit: 131_072, fin_wait2: Some(1_294) },
@@ -148,7 +150,7 @@ pub(crate) fn calm() -> Snapshot {
         pages: 21_000,
         state: MemState::Ok,
         entered: 0,
-        growth_per_s: 0.0,
+        growth_per_s: Some(0.0),
         limit_in_s: None,
         ..calm.tcp_mem
     };
@@ -156,7 +158,7 @@ pub(crate) fn calm() -> Snapshot {
     if let Some(first) = calm.ports.first_mut() {
         first.states.fin_wait1 = 210;
         first.orphans = 214;
-        first.growth_per_s = 0.0;
+        first.growth_per_s = Some(0.0);
         first.orphan_bytes = 900_000;
     }
     calm.verdict =
@@ -231,7 +233,7 @@ fn httpdns_port() -> PortRow {
     row.orphans_by_state =
         OrphanStates { fin_wait1: 117_912, last_ack: 292, closing: 0, fin_wait2: 0 };
     row.orphan_bytes = 2_040_109_465;
-    row.growth_per_s = 297.0;
+    row.growth_per_s = Some(297.0);
     row.opened_per_s = 48_200.0;
     row.closed_per_s = 47_903.0;
     row.resets_per_s = 12.0;
@@ -293,7 +295,7 @@ fn port(
         orphans,
         orphans_by_state: OrphanStates { fin_wait1: orphans, ..OrphanStates::default() },
         orphan_bytes: orphans * 17_000,
-        growth_per_s: if orphans > 0 { 1.0 } else { 0.0 },
+        growth_per_s: Some(if orphans > 0 { 1.0 } else { 0.0 }),
         opened_per_s: established as f64 / 3.0,
         closed_per_s: established as f64 / 3.0,
         resets_per_s: 0.0,
@@ -317,7 +319,7 @@ fn processes() -> Vec<ProcessRow> {
         alive,
         sockets,
         orphans,
-        growth_per_s: if orphans > 1_000 { 297.0 } else { 0.0 },
+        growth_per_s: Some(if orphans > 1_000 { 297.0 } else { 0.0 }),
         states: States { listen: 1, established: sockets, ..States::default() },
         totals: Totals {
             opened: sockets * 400,

@@ -47,7 +47,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             it.orphans.by_state.fin_wait1 = counts[5];
             it.orphans.by_state.closing = counts[6];
             it.orphans.bytes = counts[7];
-            it.orphans.growth_per_s = reals[1];
+            it.orphans.growth_per_s = Some(reals[1]);
             it.orphans.limit_in_s = soon;
             it.orphans.drift = counts[8].cast_signed();
             it.tcp_mem.pages = counts[9];
@@ -75,7 +75,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             );
             let mut port = fixture::crisis().ports.remove(0);
             port.orphans = counts[15];
-            port.growth_per_s = reals[4];
+            port.growth_per_s = Some(reals[4]);
             port.fin_wait1_ms.p99 = reals[5];
             port.owner = Some(Owner { pid: 1, comm: name.clone() });
             port.history = Arc::new(history.iter().map(|(_, orphans)| *orphans).collect());
@@ -83,7 +83,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             let mut process = fixture::crisis().processes.remove(0);
             process.comm = Some(text.clone());
             process.cgroup = Some(text);
-            process.growth_per_s = reals[6];
+            process.growth_per_s = Some(reals[6]);
             it.processes = vec![process; processes];
             it
         })

@@ -48,7 +48,7 @@ impl Chart {
                 points(|point| point.orphans_tracked)
             },
             limit: orphans.limit,
-            growth: orphans.limit_in_s.map(|_| orphans.growth_per_s),
+            growth: orphans.growth_per_s.filter(|_| orphans.limit_in_s.is_some()),
             span_s,
             end: String::from("now"),
         }

@@ -297,7 +297,12 @@ impl Page<'_> {
                 self.total_rate("opened", "state", x.opened, y.opened),
                 self.total_rate("closed", "state", x.closed, y.closed),
                 self.total_rate("orphaned", "orphan_begin", x.orphaned, y.orphaned),
-                self.rate("orphans +", growth(a), growth(b)),
+                match (growth(a), growth(b)) {
+                    (Some(before), Some(after)) => self.rate("orphans +", before, after),
+                    (before, after) => {
+                        self.words("orphans +", &format::growth(before), &format::growth(after))
+                    }
+                },
                 self.total_rate("RST in", "reset_in", x.resets_in, y.resets_in),
                 self.total_rate("RST out", "reset_out", x.resets_out, y.resets_out),
             ],

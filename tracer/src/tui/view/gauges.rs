@@ -104,7 +104,7 @@ fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
         share: full,
         ticks: Vec::new(),
         notes: vec![
-            format!("{use_of}, {}/s, {killed} so far", format::change(orphans.growth_per_s)),
+            format!("{use_of}, {}/s, {killed} so far", format::growth(orphans.growth_per_s)),
             format!("{use_of}, {killed}"),
             use_of,
             format!("{} max", format::short(orphans.limit as f64)),

@@ -155,7 +155,7 @@ impl<'a> Writer<'a> {
 
     fn orphans(&self, row: &PortRow) -> Panel {
         let each = row.orphan_bytes.checked_div(row.orphans).map_or("-".into(), format::bytes);
-        let growth = format!("{}/s", format::change(row.growth_per_s));
+        let growth = format!("{}/s", format::growth(row.growth_per_s));
         let mut lines = vec![
             self.fact("now", &self.cells.orphans(row.orphans)),
             self.fact("growth", &self.cells.orphan_text(&growth)),

@@ -55,7 +55,7 @@ fn who(write: &Writer<'_>, row: &ProcessRow) -> Panel {
 }
 
 fn sockets(write: &Writer<'_>, row: &ProcessRow) -> Panel {
-    let growth = format!("{}/s", format::change(row.growth_per_s));
+    let growth = format!("{}/s", format::growth(row.growth_per_s));
     Panel {
         title: "sockets",
         lines: vec![
