@@ -4,7 +4,7 @@
 //! growth, and how long that growth was seen. A few seconds of growth are no emergency: most of
 //! what grows (a burst of connections, buffers that fill) stops by itself.
 
-use super::snapshot::Severity;
+pub use super::snapshot::Severity;
 
 /// A limit this near in time, seconds, is critical where …
 const NEAR_S: f64 = 120.0;

@@ -4,8 +4,7 @@ use serde::Serialize;
 
 use super::checks::Check;
 use super::watch::Watch;
-use crate::aggregate::severity;
-use crate::aggregate::snapshot::Severity;
+use crate::aggregate::severity::{self, Severity};
 use crate::facts::Facts;
 
 /// How bad.

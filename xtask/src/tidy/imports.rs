@@ -73,7 +73,11 @@ const TABLE: &[Row] = &[
     // The core.
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
-    row("diagnose", &["aggregate::trend", "facts", "format", "gauges", "time"], IMPURE),
+    row(
+        "diagnose",
+        &["aggregate::severity", "aggregate::trend", "facts", "format", "gauges", "time"],
+        IMPURE,
+    ),
     row("playback", &["aggregate::snapshot", "diagnose", "event", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "stdio", "time"], SCREEN),
