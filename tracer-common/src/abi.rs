@@ -290,6 +290,7 @@ const _: () = {
 };
 
 #[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "a promise to aya about the layout")]
 mod pod {
     use super::{
         GroupInfo, GroupKey, HistogramKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,

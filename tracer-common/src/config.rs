@@ -164,4 +164,5 @@ const _: () = {
 
 // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding.
 #[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "a promise to aya about the layout")]
 unsafe impl aya::Pod for Config {}

@@ -16,6 +16,8 @@
 
 pub mod abi;
 pub mod config;
+// Here, since lines of that file are part of the BPF object.
+#[cfg_attr(feature = "user", expect(unsafe_code, reason = "a promise to aya about the layout"))]
 pub mod counters;
 pub mod histogram;
 pub mod lifecycle;

@@ -13,6 +13,7 @@
 //! * [`twin`]: runs that the kernel skips, made up for.
 #![no_std]
 #![no_main]
+#![expect(unsafe_code, reason = "reads the kernel's memory, through its helpers")]
 #![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "atomic_xadd; see totals.rs")]

@@ -1,5 +1,6 @@
 //! sockflow's developer commands, run as `cargo xtask …` from anywhere in the workspace.
 //!
+//! * [`audit`]: licences, advisories, duplicates and unused dependencies, by others' tools;
 //! * [`mod@test`]: the one command that people and CI run before a merge;
 //! * [`deps`]: installs what the other commands need on a Debian machine;
 //! * [`bpf`]: builds the checked-in BPF object and proves that it is the one its sources give;
@@ -10,6 +11,7 @@
 //! * [`tidy`]: the house rules that neither rustc nor clippy can see;
 //! * [`shell`] and [`workspace`]: running programs, and where things are.
 
+mod audit;
 mod bench;
 mod bpf;
 mod deps;
@@ -39,12 +41,13 @@ struct Cli {
 enum Command {
     /// Check everything, then test everything: what CI runs
     ///
-    /// The steps, in order: deps, fmt, clippy, clippy for the BPF target, tidy, bpf check, tests,
-    /// docs, docs/PROBES.md, build live tests, instructions (what user space does for an event, counted
-    /// against a baseline), live tests, vm (the live tests on other kernels). The first that fails
-    /// ends the run with a non-zero exit code; a table of the steps and their times follows, and the
-    /// very last line is always `N passed, N failed[, N skipped]`, added up over all tests that
-    /// ran (a step that fails without a failing test counts as one failure).
+    /// The steps: fmt, tidy; deps and spelling beside clippy; the kernels fetched, bpf check and
+    /// clippy for the BPF target beside tests, docs, docs/PROBES.md, build live tests and instructions (what user
+    /// space does for an event, counted against a baseline); the live tests beside vm (the same ones on other
+    /// kernels). After the first that fails no other begins, and the exit code is not zero; a table of
+    /// the steps and their times follows, and the very last line is always `N passed, N failed[, N
+    /// skipped]`, added up over all tests that ran (a step that fails without a failing test counts as one
+    /// failure).
     ///
     /// The live tests load the BPF programs into the running kernel, so the full run wants root.
     #[command(after_help = "Examples:
@@ -91,7 +94,14 @@ enum Command {
     /// Commit them together with the change that made them differ; a test fails where one is not
     /// current.
     Docs(docs::Args),
-    /// Check the house rules: module docs, imports, file length, unsafe, reasons, names of hosts
+    /// Check the spelling of everything: typos, which is installed into the cache folder
+    Spelling,
+    /// Check the dependencies: licences, advisories, duplicates, what nothing uses
+    ///
+    /// cargo-deny and cargo-machete are built into the cache folder, which takes minutes once. Where the
+    /// database of advisories cannot be fetched, that is said and the rest is checked.
+    Audit,
+    /// Check the house rules: module docs, imports, file length, dependencies, names of hosts
     ///
     /// Each finding is one line, `file:line: what is wrong`. Warnings do not fail the run.
     Tidy,
@@ -140,7 +150,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Fuzz(args) => fuzz::run(&workspace, &args)?,
         Command::Vm(args) => vm::run(&workspace, &args)?,
         Command::Docs(args) => docs::run(&workspace, &args)?,
+        Command::Spelling => spelling(&workspace)?,
+        Command::Audit => audit::run(&workspace)?,
         Command::Tidy => tidy::run(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn spelling(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut typos = std::process::Command::new(deps::typos::install()?);
+    shell::run(typos.arg("--force-exclude").current_dir(&workspace.root))
 }

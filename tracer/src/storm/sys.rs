@@ -1,5 +1,7 @@
 //! The three system calls storm needs that no crate in the tree wraps safely, and nothing else.
 
+#![expect(unsafe_code, reason = "calls into libc")]
+
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::io::Errno;

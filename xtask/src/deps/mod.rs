@@ -4,9 +4,11 @@
 //! live tests need these.
 
 mod apt;
+pub(crate) mod auditors;
 mod built;
 pub(crate) mod fuzzer;
 pub(crate) mod linker;
+pub(crate) mod typos;
 
 use anyhow::Result;
 

@@ -1,11 +1,13 @@
 //! The house rules that neither rustc nor clippy can see, checked on the text of the files.
 //!
-//! * [`rules`]: module docs, length, `unsafe`, reasons, promises without a number;
+//! * [`rules`]: module docs, length, promises without a number;
 //! * [`imports`]: which top module of `tracer` may name which;
+//! * [`dependencies`]: each crate has a row in CONTRIBUTING.md, with the reason for it;
 //! * [`hosts`]: names of this machine's package registries, which belong in no file;
 //! * [`live`]: live tests are where a plain `cargo test` leaves them out;
 //! * [`source`]: a file as the rules see it, with comments and strings blanked.
 
+mod dependencies;
 mod hosts;
 mod imports;
 mod live;
@@ -69,6 +71,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let hosts = hosts::Hosts::of_this_machine();
     let files = files(workspace)?;
     let mut findings = live::check(workspace, &files);
+    findings.extend(dependencies::check(workspace));
     findings.extend(stale_docs(workspace));
     for file in &files {
         // Listed but deleted in the checkout: nothing to check.

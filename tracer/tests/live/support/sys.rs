@@ -1,5 +1,7 @@
 //! The socket option that tests need and no crate wraps.
 
+#![expect(unsafe_code, reason = "calls into libc")]
+
 use std::os::fd::{AsFd, AsRawFd};
 
 /// `TCP_LINGER2`: how long FIN_WAIT2 is waited for after `close()`, seconds; not at all below 0.
