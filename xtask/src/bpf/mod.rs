@@ -81,8 +81,8 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let mut clippy = toolchain.clippy()?;
-    // The options of the build, so that the two do not undo each other's work.
-    configure(&mut clippy, workspace, &toolchain, TARGET_DIR)?;
+    // Where `check` builds and with its options: what runs at compile time is built once for both.
+    configure(&mut clippy, workspace, &toolchain, CLEAN_TARGET_DIR)?;
     clippy.args(["--package", PACKAGE, "--package", "tracer-common"]);
     shell::run(clippy.args(["--", "-D", "warnings"]))
 }

@@ -14,14 +14,14 @@ use self::tally::Tally;
 use crate::docs::probes;
 use crate::shell;
 use crate::workspace::{Workspace, is_root};
-use crate::{bench, bpf, deps, tidy, vm};
+use crate::{bench, tidy, vm};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out what needs root, the network or a BPF toolchain
     ///
-    /// That is: deps, clippy for the BPF target, bpf check, the live tests and vm.
+    /// That is: deps, spelling, clippy for the BPF target, bpf check, instructions, the live tests and vm.
     #[arg(long)]
     fast: bool,
     /// Run only tests whose name contains one of these, and no checks
@@ -34,8 +34,8 @@ const USER_SIDE: [&str; 4] = ["--workspace", "--exclude", "tracer-ebpf", "--lock
 /// Runs the steps; the last thing printed is always the tally.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> ExitCode {
     let mut tally = Tally::default();
-    let mut runner = Runner::default();
-    let result = all(workspace, args, &mut runner, &mut tally);
+    let runner = Runner::new();
+    let result = all(workspace, args, &runner, &mut tally);
     runner.print_summary();
     if result.is_err() && tally.failed == 0 {
         // A step without tests failed (or the tests did not even compile): that must show.
@@ -48,63 +48,94 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> ExitCode {
     }
 }
 
-fn all(workspace: &Workspace, args: &Args, runner: &mut Runner, tally: &mut Tally) -> Result<()> {
+/// Fails early where that costs little, and keeps both CPUs busy: what waits for the network or for
+/// timers runs beside what compiles or emulates.
+fn all(workspace: &Workspace, args: &Args, runner: &Runner, tally: &mut Tally) -> Result<()> {
     let checks = args.filter.is_empty();
     let slow = !args.fast;
-    if checks && slow {
-        runner.step("deps", deps::install)?;
-    }
     if checks {
         runner.step("fmt", || {
             let mut fmt = cargo(workspace);
             shell::run(fmt.args(["fmt", "--all", "--check"]))
         })?;
-        runner.step("clippy", || clippy(workspace))?;
-    }
-    if checks && slow {
-        runner.step("clippy (BPF target)", || bpf::clippy(workspace))?;
-    }
-    if checks {
         runner.step("tidy", || tidy::run(workspace))?;
+        // Installing waits for the network. The tests come after it: some use what it installs.
+        beside(
+            || {
+                if slow {
+                    runner.beside(workspace, "deps", &["deps"])?;
+                    runner.beside(workspace, "spelling", &["spelling"])?;
+                }
+                Ok(())
+            },
+            || runner.step("clippy", || clippy(workspace)),
+        )?;
     }
-    if checks && slow {
-        runner.step("bpf check", || bpf::check(workspace))?;
-    }
-    runner.step("tests", || {
-        let mut test = cargo(workspace);
-        test.arg("test").args(USER_SIDE).arg("--no-fail-fast");
-        test.arg("--").args(&args.filter);
-        counted(&mut test, tally)
-    })?;
-    if checks {
-        runner.step("docs", || docs(workspace))?;
-        runner.step("docs/PROBES.md", || probes::check(workspace))?;
-    }
-    if slow {
+    let of_bpf = || {
+        if checks && slow {
+            runner.step("fetch kernels", || vm::fetch_all(workspace))?;
+            runner.beside(workspace, "bpf check", &["bpf", "check"])?;
+            runner.beside(workspace, "clippy (BPF target)", &["bpf", "clippy"])?;
+        }
+        Ok(())
+    };
+    let mut of_user_side = || {
+        runner.step("tests", || {
+            let mut test = cargo(workspace);
+            test.arg("test").args(USER_SIDE).arg("--no-fail-fast");
+            test.arg("--").args(&args.filter);
+            counted(&mut test, tally)
+        })?;
+        if checks {
+            runner.step("docs", || docs(workspace))?;
+            runner.step("docs/PROBES.md", || probes::check(workspace))?;
+        }
+        if !slow {
+            return Ok(None);
+        }
         ensure!(
             is_root(),
             "the live tests load BPF programs: run this as root, or leave them out with --fast"
         );
-        // The kernels come meanwhile: that takes the network and hardly a CPU.
-        let programs = runner.step("build live tests", || {
-            thread::scope(|scope| {
-                let fetching = scope.spawn(|| vm::fetch_all(workspace));
-                let programs = live::build(workspace)?;
-                fetching.join().map_err(|_| anyhow!("fetching the kernels panicked"))??;
-                Ok(programs)
-            })
-        })?;
+        let programs = runner.step("build live tests", || live::build(workspace))?;
         if checks {
             let args = bench::instructions::Args::default();
             runner.step("instructions", || bench::instructions::run(workspace, &args))?;
         }
+        Ok(Some(programs))
+    };
+    let Some(programs) = beside(of_bpf, &mut of_user_side)? else {
+        return Ok(());
+    };
+    let mut of_guests = Tally::default();
+    // A live test waits most of its time. It counts what is on this host, which guests have no part in.
+    let mut here = Ok(());
+    let native = || {
         let ran =
-            runner.step("live tests", || live::run(workspace, &programs, &args.filter, tally))?;
-        runner.step("vm", || {
-            vm::run_counted(workspace, &vm::all(&args.filter), &programs, &ran, tally)
-        })?;
-    }
-    Ok(())
+            runner.step("live tests", || live::run(workspace, &programs, &args.filter, tally));
+        ran.unwrap_or_else(|error| {
+            here = Err(error);
+            Vec::new()
+        })
+    };
+    let in_guests = runner.step("vm", || {
+        vm::run_counted(workspace, &vm::all(&args.filter), &programs, native, &mut of_guests)
+    });
+    tally.merge(&of_guests);
+    here.and(in_guests.map(drop))
+}
+
+/// Runs the first on a thread of its own beside the second, whose result this is if both succeed.
+fn beside<T>(
+    first: impl FnOnce() -> Result<()> + Send,
+    second: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        first.join().map_err(|_| anyhow!("a step panicked"))??;
+        second
+    })
 }
 
 /// The live tests are linted too, though nothing else builds them without their feature.

@@ -102,7 +102,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let mut result = Ok(String::new());
     for number in 1..=args.repeat {
         let (began, mut tally) = (Instant::now(), Tally::default());
-        result = run_counted(workspace, args, &programs, &[], &mut tally);
+        result = run_counted(workspace, args, &programs, Vec::new, &mut tally);
         println!("{tally}");
         let word = if result.is_ok() { "ok" } else { "FAILED" };
         let said = result.as_ref().map_or("", String::as_str);
@@ -134,13 +134,13 @@ fn turn(folder: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// Runs it and adds up what the tests in the guests say; `native` is what they said here. Gives
-/// what else is worth a word in a summary.
+/// Runs it and adds up what the tests in the guests say. `native` runs them here, in the place of one
+/// guest, until it has ended: the tables have what it gives. Gives what else is worth a word in a summary.
 pub(crate) fn run_counted(
     workspace: &Workspace,
     args: &Args,
     programs: &Programs,
-    native: &[Ran],
+    native: impl FnOnce() -> Vec<Ran>,
     tally: &mut Tally,
 ) -> Result<String> {
     let began = Instant::now();
@@ -170,30 +170,34 @@ pub(crate) fn run_counted(
     let waiting: Mutex<VecDeque<(usize, usize)>> = Mutex::new(each.collect());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let finished = Mutex::new(&mut columns);
-    thread::scope(|scope| {
-        for _ in 0..args.jobs.clamp(1, kernels.len() * parts.len()) {
-            scope.spawn(|| {
-                while let Some((at, part)) = next() {
-                    let (kernel, began) = (&kernels[at], Instant::now());
-                    let folder = folder.join(format!("{}-{part}", kernel.name));
-                    let guests = Guests {
-                        folder: &folder,
-                        common: &common,
-                        with_probes: part == 0,
-                        scenarios: &parts[part],
-                    };
-                    let mut heard = column(kernel);
-                    if let Err(error) = guests.run(kernel, &files[at], &mut heard) {
-                        heard.failures.push(format!("{error:#}"));
-                    }
-                    heard.took = began.elapsed();
-                    finished.lock().unwrap_or_else(PoisonError::into_inner)[at].join(heard);
-                }
-            });
+    let boot_what_waits = || {
+        while let Some((at, part)) = next() {
+            let (kernel, began) = (&kernels[at], Instant::now());
+            let folder = folder.join(format!("{}-{part}", kernel.name));
+            let guests = Guests {
+                folder: &folder,
+                common: &common,
+                with_probes: part == 0,
+                scenarios: &parts[part],
+            };
+            let mut heard = column(kernel);
+            if let Err(error) = guests.run(kernel, &files[at], &mut heard) {
+                heard.failures.push(format!("{error:#}"));
+            }
+            heard.took = began.elapsed();
+            finished.lock().unwrap_or_else(PoisonError::into_inner)[at].join(heard);
         }
+    };
+    let native = thread::scope(|scope| {
+        for _ in 1..args.jobs.clamp(1, kernels.len() * parts.len()) {
+            scope.spawn(boot_what_waits);
+        }
+        let native = native();
+        boot_what_waits();
+        native
     });
     if args.kernels.is_empty() {
-        columns.push(here(&matrix, programs, native)?);
+        columns.push(here(&matrix, programs, &native)?);
     }
 
     for column in &mut columns {
