@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use sockflow::cli::fold::Fold;
 use sockflow::event::{Event, Input};
+use sockflow::recording::narrow::Narrowing;
 use sockflow::recording::{Sink, Trace, Want};
 
 /// Moments that are gone to.
@@ -41,7 +42,11 @@ fn main() {
     let trace = Trace::open(&path).unwrap();
     let opened = began.elapsed();
     let began = Instant::now();
-    Fold::before(&trace, 0).unwrap().next(&trace, Want::Everything).unwrap().unwrap();
+    Fold::before(&trace, 0, &Narrowing::default())
+        .unwrap()
+        .next(&trace, Want::Everything)
+        .unwrap()
+        .unwrap();
     println!(
         "start   {:>8.1} ms to open, {:.1} ms to the first snapshot",
         ms(opened),
@@ -54,7 +59,7 @@ fn main() {
             // Spread over the whole, in no order.
             let moment = (seek * 7919 + 13) % moments;
             let began = Instant::now();
-            let mut fold = Fold::before(&trace, moment).unwrap();
+            let mut fold = Fold::before(&trace, moment, &Narrowing::default()).unwrap();
             fold.next(&trace, Want::Everything).unwrap().unwrap();
             ms(began.elapsed())
         })

@@ -2,9 +2,11 @@
 //!
 //! Live it acts in the kernel ([`Filter::to_kernel`]); for what user space finds by itself
 //! (sockets that stood before, minisockets) the same test runs here ([`Filter::passes_socket`]).
+//! For what a trace recorded, `recording::narrow` asks the same tests, and
+//! [`Filter::beyond_totals`] says what recorded totals cannot answer.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use tracer_common::config::{self, FILTER_PORTS};
@@ -22,13 +24,18 @@ pub struct Filter {
     pub pid: Option<u32>,
     /// The owner's name.
     pub comm: Option<String>,
-    /// The owner's cgroup2: path and id.
+    /// The owner's cgroup2: path, and id on this host. A trace is asked by the path alone; the id
+    /// is 0 then.
     pub cgroup: Option<(String, u64)>,
     /// The network namespace: as typed, and its inode number.
     pub netns: Option<(String, u32)>,
     /// 4 or 6.
     pub family: Option<u8>,
 }
+
+/// What recorded numbers mean under a filter that asks for owners.
+pub const BY_PORT_ALONE: &str = "A trace counts TIME-WAIT, times in FIN-WAIT-1, reasons of resets, memory of orphans and accept \
+     queues by port, not by process: here those are the whole port's.";
 
 /// Ports a filter can name at once.
 pub const MAX_PORTS: usize = FILTER_PORTS;
@@ -75,12 +82,69 @@ impl Filter {
             && self.family.is_none_or(|family| (family == 6) == socket.is_ipv6)
     }
 
+    /// Whether a listener passes, as far as its address and owner tell: where it listens was asked for
+    /// with the namespace.
+    #[must_use]
+    pub fn passes_listening(&self, local: SocketAddr, owner: Option<(u32, &str)>) -> bool {
+        let identity = SocketIdentity {
+            local_port: local.port(),
+            peer_port: 0,
+            peer: local.ip(),
+            is_ipv6: local.is_ipv6(),
+            netns: self.netns.as_ref().map_or(0, |(_, netns)| *netns),
+        };
+        self.passes_listener(&identity) && self.passes_process(owner)
+    }
+
+    /// Whether a process passes, as far as its id and name tell.
+    #[must_use]
+    pub fn passes_process(&self, owner: Option<(u32, &str)>) -> bool {
+        self.pid.is_none_or(|wanted| owner.is_some_and(|(pid, _)| pid == wanted))
+            && self.comm.as_ref().is_none_or(|wanted| owner.is_some_and(|(_, comm)| comm == wanted))
+    }
+
     /// Whether a group with this owner passes.
     #[must_use]
     pub fn passes_owner(&self, pid: Option<u32>, comm: &str, cgroup: u64) -> bool {
         self.pid.is_none_or(|wanted| pid == Some(wanted))
             && self.comm.as_ref().is_none_or(|wanted| wanted == comm)
             && self.cgroup.as_ref().is_none_or(|(_, wanted)| *wanted == cgroup)
+    }
+
+    /// As [`Self::passes_owner`], for an owner in a trace: its cgroup is known by path.
+    #[must_use]
+    pub fn passes_recorded_owner(&self, owner: Option<(u32, &str)>, cgroup: Option<&str>) -> bool {
+        self.passes_process(owner)
+            && self.cgroup.as_ref().is_none_or(|(wanted, _)| cgroup == Some(wanted.as_str()))
+    }
+
+    /// Whether sockets of a service pass, as far as its port and side tell. `port` is the listening
+    /// side's: ours where `accepted`, else the peer's. The other side's port is ephemeral and is not
+    /// known of a service, so a filter on it lets no service through.
+    #[must_use]
+    pub fn passes_service(&self, port: u16, accepted: bool) -> bool {
+        let (named, other) = if accepted {
+            (&self.ports, &self.peer_ports)
+        } else {
+            (&self.peer_ports, &self.ports)
+        };
+        (named.is_empty() || named.contains(&port)) && other.is_empty()
+    }
+
+    /// The conditions that totals by service and process cannot answer, as they are typed, with the
+    /// words of [`Self::conditions`]: they are kept without addresses, families and namespaces, and
+    /// know one of a connection's two ports.
+    #[must_use]
+    pub fn beyond_totals(&self) -> Vec<(&'static str, String)> {
+        let mut beyond = Vec::new();
+        if !self.ports.is_empty() && !self.peer_ports.is_empty() {
+            beyond.push(("--port together with --peer-port", self.peer_port_condition()));
+        }
+        beyond.extend(self.addr_condition().map(|words| ("--addr", words)));
+        beyond.extend(self.netns_condition().map(|words| ("--netns", words)));
+        let family = if self.family == Some(6) { "-6" } else { "-4" };
+        beyond.extend(self.family_condition().map(|words| (family, words)));
+        beyond
     }
 
     /// Whether it asks whose a socket is.
@@ -134,28 +198,52 @@ impl Filter {
     /// For people: `port = 9981 and pid = 7`.
     #[must_use]
     pub fn describe(&self) -> String {
+        self.conditions().join(" and ")
+    }
+
+    /// Each condition in words: `port = 9981`.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<String> {
         let mut parts = Vec::new();
-        let list = |ports: &[u16]| {
-            let mut text = String::new();
-            for (index, port) in ports.iter().enumerate() {
-                let _ = write!(text, "{}{port}", if index == 0 { "" } else { "," });
-            }
-            text
-        };
         if !self.ports.is_empty() {
             parts.push(format!("port = {}", list(&self.ports)));
         }
         if !self.peer_ports.is_empty() {
-            parts.push(format!("peer port = {}", list(&self.peer_ports)));
+            parts.push(self.peer_port_condition());
         }
-        parts.extend(self.addr.map(|net| format!("peer in {net}")));
+        parts.extend(self.addr_condition());
         parts.extend(self.pid.map(|pid| format!("pid = {pid}")));
         parts.extend(self.comm.as_ref().map(|comm| format!("comm = {comm}")));
         parts.extend(self.cgroup.as_ref().map(|(path, _)| format!("cgroup = {path}")));
-        parts.extend(self.netns.as_ref().map(|(netns, _)| format!("netns = {netns}")));
-        parts.extend(self.family.map(|family| format!("IPv{family}")));
-        parts.join(" and ")
+        parts.extend(self.netns_condition());
+        parts.extend(self.family_condition());
+        parts
     }
+
+    fn peer_port_condition(&self) -> String {
+        format!("peer port = {}", list(&self.peer_ports))
+    }
+
+    fn addr_condition(&self) -> Option<String> {
+        self.addr.map(|net| format!("peer in {net}"))
+    }
+
+    fn netns_condition(&self) -> Option<String> {
+        self.netns.as_ref().map(|(netns, _)| format!("netns = {netns}"))
+    }
+
+    fn family_condition(&self) -> Option<String> {
+        self.family.map(|family| format!("IPv{family}"))
+    }
+}
+
+fn list(ports: &[u16]) -> String {
+    let mut text = String::new();
+    for (index, port) in ports.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{}{port}", if index == 0 { "" } else { "," });
+    }
+    text
 }
 
 /// 16 bytes as four words in the address's own byte order, as the kernel keeps them.
@@ -195,6 +283,42 @@ mod tests {
         filter.family = Some(6);
         assert!(!filter.passes_socket(&socket("10.0.0.1")));
         assert_eq!(filter.describe(), "port = 80,9981 and peer in 10.0.0.0/8 and IPv6");
+    }
+
+    #[test]
+    fn a_service_is_known_by_one_of_its_ports() {
+        let of = |ports: &[u16], peer_ports: &[u16]| Filter {
+            ports: ports.to_vec(),
+            peer_ports: peer_ports.to_vec(),
+            ..Filter::default()
+        };
+        assert!(of(&[80, 443], &[]).passes_service(443, true));
+        assert!(!of(&[80, 443], &[]).passes_service(443, false), "443 is the peer's port there");
+        assert!(of(&[], &[443]).passes_service(443, false));
+        assert!(!of(&[], &[443]).passes_service(443, true));
+        assert!(of(&[], &[]).passes_service(0, true));
+    }
+
+    #[test]
+    fn what_totals_cannot_answer_is_named() {
+        let beyond = |filter: Filter| -> Vec<(&'static str, String)> { filter.beyond_totals() };
+        let known = Filter { ports: vec![80], pid: Some(7), ..Filter::default() };
+        assert_eq!(beyond(known.clone()), []);
+        let both = Filter { peer_ports: vec![443], ..known };
+        assert_eq!(
+            beyond(both),
+            [("--port together with --peer-port", "peer port = 443".to_owned())]
+        );
+        let places = Filter {
+            addr: Some("10.0.0.0/8".parse().unwrap()),
+            netns: Some(("4026531840".into(), 4_026_531_840)),
+            family: Some(6),
+            ..Filter::default()
+        };
+        let words = places.conditions();
+        let beyond = beyond(places);
+        assert_eq!(beyond.iter().map(|it| it.0).collect::<Vec<_>>(), ["--addr", "--netns", "-6"]);
+        assert!(beyond.iter().all(|(_, it)| words.contains(it)), "the words are the same");
     }
 
     #[test]

@@ -118,6 +118,8 @@ fn usage_errors_are_as_reviewed() {
         "report x --format pdf",
         "report x --from noonish",
         "report x --port http",
+        "replay x --port http",
+        "doctor --addr localhost",
         "trace --json=1",
         "probes extra",
         "serve --listen 9982",

@@ -158,7 +158,11 @@ fn part_of_it_counts_only_what_was_in_it() {
 
 #[test]
 fn a_port_is_told_of_alone() {
-    let report = object(&["report", STORY, "--port", "9981", "--format", "json"]);
+    let output = sockflow(&["report", STORY, "--port", "9981", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = "recorded with the filter port = 9981: no other socket is in the trace\n";
+    assert_eq!(text(&output.stderr), format!("sockflow: note: {said}"));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("an object");
     let all = object(&["report", STORY, "--format", "json"]);
     assert_eq!(report["port"], 9981);
     assert_eq!(report["impact"]["killed"], all["impact"]["killed"]);
@@ -209,7 +213,7 @@ fn mistakes_are_as_reviewed_and_leave_nothing_behind() {
         mistake(&["report", STORY, "--from", "22:13:20", "--to", "22:13:00"]),
         mistake(&["report", STORY, "--from", "23:00"]),
         mistake(&["report", STORY, "--to", "!9"]),
-        mistake(&["report", STORY, "--port", "80", "-o", &out]),
+        mistake(&["report", STORY, "--addr", "10.0.0.0/8", "-o", &out]),
     ]
     .concat();
     insta::assert_snapshot!(told.replace(&*folder.to_string_lossy(), "FOLDER"));

@@ -10,6 +10,7 @@ use crate::diagnose::{About, Report, Watch, examine};
 use crate::event::{Event, Input};
 use crate::facts::Unknown;
 use crate::facts::keeper::Keeper;
+use crate::filter::Filter;
 use crate::source::Source;
 use crate::time::ClockAnchor;
 
@@ -17,7 +18,7 @@ use crate::time::ClockAnchor;
 pub(super) struct Attending {
     keeper: Keeper,
     watch: Option<Watch>,
-    port: Option<u16>,
+    filter: Filter,
     anchor: ClockAnchor,
     host: String,
     /// What the last interval came to.
@@ -25,14 +26,14 @@ pub(super) struct Attending {
 }
 
 impl Attending {
-    /// A doctor for an engine that watches facts; `None` for another. `port`: see
+    /// A doctor for an engine that watches facts; `None` for another. `filter`: see
     /// [`Watch::about`].
-    pub(super) fn new<S: Source>(engine: &Engine<S>, port: Option<u16>) -> Option<Self> {
+    pub(super) fn new<S: Source>(engine: &Engine<S>, filter: Filter) -> Option<Self> {
         let never = Unknown::because("not looked at yet");
         Some(Self {
             keeper: Keeper::new(engine.facts()?.clone(), never),
             watch: None,
-            port,
+            filter,
             anchor: engine.settings().anchor,
             host: engine.settings().host.name.clone(),
             report: None,
@@ -58,7 +59,10 @@ impl Tap for Option<Attending> {
                             watch.push(facts);
                             watch
                         }
-                        None => this.watch.insert(Watch::new(Vec::new(), facts).about(this.port)),
+                        None => {
+                            let watch = Watch::new(Vec::new(), facts);
+                            this.watch.insert(watch.about(this.filter.clone()))
+                        }
                     };
                     let about = About { time: this.anchor.wall(*at), host: this.host.clone() };
                     this.report = Some(Arc::new(examine(watch, about)));

@@ -1,7 +1,7 @@
 //! The live engine: source into aggregator, one snapshot an interval. It owns the loop; whoever
 //! drives it decides where the snapshots go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -164,8 +164,7 @@ pub struct Engine<S = Live> {
     source: S,
     /// What is worth saying about how it started.
     notes: Vec<String>,
-    /// The namespace asked for.
-    netns: Option<PathBuf>,
+    filter: Filter,
     facts: Option<FactWatcher>,
     aggregator: Aggregator,
     settings: Settings,
@@ -241,7 +240,7 @@ impl<S: Source> Engine<S> {
         Self {
             notes: source.take_notes(),
             source,
-            netns: filter.netns.as_ref().map(|(path, _)| PathBuf::from(path)),
+            filter: filter.clone(),
             facts: None,
             aggregator: Aggregator::new(settings.clone()),
             settings,
@@ -256,7 +255,8 @@ impl<S: Source> Engine<S> {
     /// From now on also looks at what the doctor judges by, on a thread of its own, and tells it
     /// with the interval it falls into. Where that cannot be, a note says so.
     pub fn watch_facts(&mut self) {
-        match FactWatcher::start(self.netns.as_deref(), self.interval) {
+        let netns = self.filter.netns.as_ref().map(|(path, _)| Path::new(path));
+        match FactWatcher::start(netns, self.interval) {
             Ok(watcher) => self.facts = Some(watcher),
             Err(error) => self.notes.push(format!("the doctor sees nothing here: {error:#}")),
         }
@@ -266,6 +266,12 @@ impl<S: Source> Engine<S> {
     #[must_use]
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_ref().map(FactWatcher::run)
+    }
+
+    /// Which sockets are asked for.
+    #[must_use]
+    pub const fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// What holds for the whole run.

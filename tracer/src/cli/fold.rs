@@ -1,6 +1,6 @@
 //! A trace into the aggregator: what [`super::engine`] is for a live run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use anyhow::Result;
 
 use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings, checkpoint};
-use crate::event::{Event, Input};
+use crate::event::{Event, Input, Service};
+use crate::filter::{BY_PORT_ALONE, Filter};
+use crate::recording::narrow::{Narrowed, Narrowing};
 use crate::recording::{Checkpoint, Cursor, Gap, Run, Sink, Trace, Want};
 use crate::time::Monotonic;
 
@@ -29,6 +31,9 @@ pub trait Onlooker {
 pub struct Fold {
     cursor: Cursor,
     taker: Taker,
+    narrowing: Narrowing,
+    /// See [`Narrowed::new`].
+    services: BTreeSet<Service>,
     /// Ticks closer to each other than this are passed over, ns.
     interval_ns: Option<u64>,
     /// When the next tick is wanted.
@@ -36,35 +41,82 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// From the beginning, with a snapshot every `interval`; of every sample without one.
+    /// From the beginning, with a snapshot every `interval`; of every sample without one. Only what
+    /// `narrowing` lets through is taken in.
     #[must_use]
-    pub fn begin(trace: &Trace, interval: Option<Duration>) -> Self {
+    pub fn begin(trace: &Trace, interval: Option<Duration>, narrowing: &Narrowing) -> Self {
         let recorded_s = trace.run().interval_s;
         let interval = interval.filter(|interval| interval.as_secs_f64() > recorded_s * 1.01);
-        let mut settings = settings(trace.run());
+        let mut settings = narrowed(settings(trace.run()), narrowing);
         if let Some(interval) = interval {
             settings.interval_s = interval.as_secs_f64();
         }
         Self {
             cursor: trace.start(),
             taker: Taker::new(settings, trace.run()),
+            narrowing: narrowing.clone(),
+            services: BTreeSet::new(),
             interval_ns: interval.map(|interval| interval.as_nanos() as u64),
             next: None,
         }
     }
 
-    /// Up to but not including this tick, from the nearest checkpoint before it.
+    /// Up to but not including this tick, from the nearest checkpoint before it; a narrowed fold from
+    /// the beginning, because checkpoints are of everything.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn before(trace: &Trace, tick: usize) -> Result<Self> {
-        let mut fold = Self::begin(trace, None);
+    pub fn before(trace: &Trace, tick: usize, narrowing: &Narrowing) -> Result<Self> {
+        let mut fold = Self::begin(trace, None, narrowing);
         fold.taker.keeps_events = true;
-        fold.cursor = trace.cursor_before_tick(tick);
-        fold.restore(trace)?;
-        while fold.cursor.ticks() < tick && fold.advance(trace, Want::Everything, None)? {}
+        if narrowing.is_empty() {
+            fold.cursor = trace.cursor_before_tick(tick);
+            fold.restore(trace)?;
+        }
+        fold.go_on_before(trace, tick)?;
         Ok(fold)
+    }
+
+    /// As [`Self::before`], from a state that [`Self::save`] gave before that tick; `None` where it
+    /// cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn before_from(
+        trace: &Trace,
+        tick: usize,
+        narrowing: &Narrowing,
+        saved: &Saved,
+    ) -> Result<Option<Self>> {
+        let mut fold = Self::begin(trace, None, narrowing);
+        fold.taker.keeps_events = true;
+        fold.taker.checkpoint(saved.checkpoint.clone());
+        if !std::mem::take(&mut fold.taker.restored) {
+            return Ok(None);
+        }
+        fold.cursor = saved.cursor.clone();
+        fold.services.clone_from(&saved.services);
+        fold.count_gaps_before(trace);
+        fold.go_on_before(trace, tick)?;
+        Ok(Some(fold))
+    }
+
+    fn go_on_before(&mut self, trace: &Trace, tick: usize) -> Result<()> {
+        while self.cursor.ticks() < tick && self.advance(trace, Want::Everything, None)? {}
+        Ok(())
+    }
+
+    /// The state right after a tick, for [`Self::before_from`].
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        let bytes = self.taker.aggregator.save();
+        Saved {
+            cursor: self.cursor.clone(),
+            checkpoint: Checkpoint { version: checkpoint::VERSION, bytes },
+            services: self.services.clone(),
+        }
     }
 
     /// Reads the checkpoint at the cursor; where this build cannot use it, from the beginning.
@@ -72,20 +124,24 @@ impl Fold {
         if self.cursor == trace.start() {
             return Ok(());
         }
-        let from = self.cursor.ticks();
         trace.read(&mut self.cursor, Want::NoEvents, &mut self.taker)?;
         if !std::mem::take(&mut self.taker.restored) {
             let keeps_events = self.taker.keeps_events;
-            *self = Self::begin(trace, None);
+            *self = Self::begin(trace, None, &Narrowing::default());
             self.taker.keeps_events = keeps_events;
             return Ok(());
         }
-        // The state is the recorder's, which knows nothing of what became of the file.
+        self.count_gaps_before(trace);
+        Ok(())
+    }
+
+    /// A state knows nothing of what became of the file.
+    fn count_gaps_before(&mut self, trace: &Trace) {
+        let from = self.cursor.ticks();
         let reached = from.checked_sub(1).and_then(|last| trace.ticks().get(last)).copied();
         let before = |gap: &&Gap| gap.before.is_some() && gap.before <= reached;
         let missing = trace.gaps().iter().filter(before).filter_map(|gap| gap.events).sum();
         self.taker.aggregator.apply(Input::Gap(missing));
-        Ok(())
     }
 
     /// Ticks taken in, of all that the trace has: the index of the next.
@@ -130,12 +186,19 @@ impl Fold {
         mut onlooker: Option<&mut dyn Onlooker>,
     ) -> Result<bool> {
         loop {
-            let read = match &mut onlooker {
-                None => trace.read(&mut self.cursor, want, &mut self.taker)?,
+            let mut seen;
+            let sink: &mut dyn Sink = match &mut onlooker {
+                None => &mut self.taker,
                 Some(onlooker) => {
-                    let mut seen = Seen { taker: &mut self.taker, onlooker: &mut **onlooker };
-                    trace.read(&mut self.cursor, want, &mut seen)?
+                    seen = Seen { taker: &mut self.taker, onlooker: &mut **onlooker };
+                    &mut seen
                 }
+            };
+            let read = if self.narrowing.is_empty() {
+                trace.read(&mut self.cursor, want, sink)?
+            } else {
+                let mut narrowed = Narrowed::new(&self.narrowing, &mut self.services, sink);
+                trace.read(&mut self.cursor, want, &mut narrowed)?
             };
             if !read {
                 break;
@@ -173,8 +236,46 @@ impl Fold {
     /// next.
     #[must_use]
     pub fn events(&self) -> (Vec<Event>, u64) {
-        (self.taker.events.iter().cloned().collect(), self.taker.next_event)
+        (self.taker.events.iter().cloned().collect(), self.cursor.next_event())
     }
+}
+
+/// The state of a [`Fold`] right after a tick, and where in the trace that was.
+#[derive(Debug)]
+pub struct Saved {
+    cursor: Cursor,
+    checkpoint: Checkpoint,
+    services: BTreeSet<Service>,
+}
+
+impl Saved {
+    /// Ticks that lie before it.
+    #[must_use]
+    pub const fn ticks(&self) -> usize {
+        self.cursor.ticks()
+    }
+}
+
+/// A filter on a trace adds to the one it was recorded with.
+fn narrowed(mut settings: Settings, narrowing: &Narrowing) -> Settings {
+    let filter = narrowing.filter();
+    if filter.is_empty() {
+        return settings;
+    }
+    if settings.filter.is_empty() {
+        settings.filter = filter.describe();
+    } else {
+        settings.filter = format!("{} and {}", settings.filter, filter.describe());
+    }
+    settings.filtered = true;
+    settings.unseen.extend(by_port_alone(filter).map(str::to_owned));
+    settings
+}
+
+/// What a trace's numbers mean under a filter that asks for owners.
+#[must_use]
+pub fn by_port_alone(filter: &Filter) -> Option<&'static str> {
+    filter.names_owner().then_some(BY_PORT_ALONE)
 }
 
 /// What holds for the run of a trace.
@@ -204,7 +305,6 @@ struct Taker {
     settings: Settings,
     keeps_events: bool,
     events: VecDeque<Event>,
-    next_event: u64,
     ticked: Option<Monotonic>,
     restored: bool,
 }
@@ -222,7 +322,6 @@ impl Taker {
             settings,
             keeps_events: false,
             events: VecDeque::new(),
-            next_event: 0,
             ticked: None,
             restored: false,
         }
@@ -257,7 +356,7 @@ impl Sink for Seen<'_> {
 }
 
 impl Sink for Taker {
-    fn event(&mut self, number: u64, event: &Event) {
+    fn event(&mut self, _: u64, event: &Event) {
         self.aggregator.event(event);
         if self.keeps_events {
             if self.events.len() == EVENTS_KEPT {
@@ -265,7 +364,6 @@ impl Sink for Taker {
             }
             self.events.push_back(event.clone());
         }
-        self.next_event = number + 1;
     }
 
     fn input(&mut self, input: Input) {

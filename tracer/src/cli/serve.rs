@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 
 use super::engine::{Detail, Engine, TracingArgs};
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, Unmatched};
 use super::signals::stop_on_signals;
 use super::units::{parse_interval, whole};
 use crate::error::Failure;
@@ -77,6 +77,9 @@ impl ServeArgs {
         let mut ledger = Ledger::new(self.max_services.into());
         let stale_after = STALE.max(self.interval * STALE_INTERVALS);
         let Some(first) = engine.next(&stop)? else { return Ok(()) };
+        if let Some(note) = Unmatched::default().note(&first) {
+            stdio::note(note);
+        }
         let (sender, pages) =
             watch::channel(Arc::new(Page::new(ledger.expose(first), stale_after)));
         let server = std::thread::Builder::new().name("sockflow-http".into()).spawn({

@@ -9,7 +9,7 @@ use aya::{BtfError, EbpfError};
 use super::attending::Attending;
 use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, Unmatched};
 use super::line;
 use super::screen::ScreenArgs;
 use super::signals::stop_on_signals;
@@ -101,27 +101,27 @@ impl TopArgs {
         let stop = stop_on_signals()?;
         let zone = zone::reader();
         let mut out = stdio::out();
+        let mut unmatched = Unmatched::default();
         while let Some(snapshot) = engine.next(&stop)? {
             line::print(&mut out, &snapshot, self.json, &zone)?;
             out.flush()?;
+            if let Some(note) = unmatched.note(&snapshot) {
+                stdio::note(note);
+            }
         }
         Ok(())
     }
 
     fn screen<S: Source + Send + 'static>(&self, mut engine: Engine<S>) -> Result<()> {
         let mut options = self.screen.options("top");
-        options.ports.clone_from(&self.filter.sockets.port);
+        options.ports.clone_from(&self.filter.port);
         let tape = LiveTape::default();
         let feed = tape.feed();
         let begin = Begin { mode: Mode::Live, ..Begin::default() };
         engine.watch_facts();
-        // The doctor asks about one port, or all.
-        let port = match self.filter.sockets.port[..] {
-            [port] => Some(port),
-            _ => None,
-        };
+        let filter = engine.filter().clone();
         driver::run_fed(tape, begin, options, move |feeding| {
-            let mut doctor = Attending::new(&engine, port);
+            let mut doctor = Attending::new(&engine, filter);
             while let Some(snapshot) = engine.next_tapped(feeding.stop(), &mut doctor)? {
                 let report = doctor.as_ref().and_then(|doctor| doctor.report.clone());
                 feed.push_with(snapshot, report);

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tracer_common::config::DETAIL_ALL;
 
 use super::engine::TracingArgs;
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, nothing_matches};
 use super::signals::stop_on_signals;
 use super::units::parse_duration;
 use super::zone;
@@ -66,6 +66,9 @@ impl TraceArgs {
         let mut live = Live::start(&self.tracing.options(&filter, DETAIL_ALL), &filter)?;
         for note in live.take_notes() {
             stdio::note(note);
+        }
+        if !filter.is_empty() && !live.has_sockets()? {
+            stdio::note(nothing_matches(&filter.describe()));
         }
         let stop = stop_on_signals()?;
         let end = self.duration.map(|duration| Instant::now() + duration);

@@ -18,7 +18,7 @@ impl Check for AcceptQueue {
     fn look(&self, watch: &Watch) -> Known<Look> {
         let facts = watch.last();
         let listeners = facts.listeners.as_ref().map_err(Clone::clone)?;
-        let wanted = |listener: &&Listener| watch.port.is_none_or(|p| p == listener.local.port());
+        let wanted = |listener: &&Listener| watch.wants_listener(listener);
         let worst = listeners.iter().filter(wanted).max_by(|a, b| {
             let drops = |listener: &Listener| dropped(watch, listener.inode);
             drops(a).cmp(&drops(b)).then_with(|| a.share().total_cmp(&b.share()))
@@ -61,13 +61,14 @@ impl Check for AcceptQueue {
     }
 }
 
-/// Nobody listens, or not on the port asked for.
+/// Nobody listens, or not what was asked about.
 fn nobody(watch: &Watch) -> Look {
-    let why = match watch.port {
-        Some(port) => format!("Nobody listens on port {port} in this network namespace."),
-        None => "Nobody listens in this network namespace.".to_owned(),
+    let why = if watch.filter.is_empty() {
+        "Nobody listens in this network namespace."
+    } else {
+        "No listener of this network namespace matches the filter."
     };
-    Look { now: Some(0), why, ..Look::default() }
+    Look { now: Some(0), why: why.to_owned(), ..Look::default() }
 }
 
 /// The queue holds one more than the backlog.

@@ -24,8 +24,7 @@ impl Check for EphemeralPorts {
             .ok_or_else(|| Unknown::because("net.ipv4.ip_local_port_range cannot be read"))?;
         let reserved = reserved(facts, first, last);
         let limit = last.saturating_add(1).saturating_sub(first).saturating_sub(reserved);
-        let wanted =
-            |destination: &&Destination| watch.port.is_none_or(|p| p == destination.peer.port());
+        let wanted = |destination: &&Destination| watch.wants_destination(destination);
         let worst = sockets
             .destinations
             .as_ref()

@@ -16,8 +16,16 @@ impl Check for Fds {
     fn look(&self, watch: &Watch) -> Known<Look> {
         let facts = watch.last();
         let processes = facts.processes.as_ref().map_err(Clone::clone)?;
-        let Some(worst) = processes.worst.first() else {
-            return Err(Unknown::because("no process lets us look at its descriptors"));
+        let wanted = |process: &&ProcessFds| watch.wants_process(process);
+        let Some(worst) = processes.worst.iter().find(wanted) else {
+            return Err(if processes.worst.is_empty() {
+                Unknown::because("no process lets us look at its descriptors")
+            } else {
+                Unknown::because(format!(
+                    "none of the {} processes nearest to their limit matches the filter",
+                    processes.worst.len()
+                ))
+            });
         };
         let pid = worst.pid;
         let mut look = Look::at(worst.open, worst.soft).trend(watch, |facts| open_of(facts, pid));

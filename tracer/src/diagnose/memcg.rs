@@ -21,13 +21,14 @@ impl Check for Memcg {
         let facts = watch.last();
         let cgroups = facts.cgroups.as_ref().map_err(Clone::clone)?;
         let limited = |cgroup: &&CgroupMemory| cgroup.max.is_some_and(|max| max > 0);
-        let worst = cgroups.iter().filter(limited).max_by(|a, b| {
+        let wanted = |cgroup: &&CgroupMemory| watch.wants_cgroup(cgroup);
+        let worst = cgroups.iter().filter(wanted).filter(limited).max_by(|a, b| {
             // What matters for sockets first, then the fuller one.
             matters(a).cmp(&matters(b)).then_with(|| a.share().total_cmp(&b.share()))
         });
         let Some(worst) = worst else {
             return Ok(Look {
-                now: Some(cgroups.iter().map(|cgroup| cgroup.sock).sum()),
+                now: Some(cgroups.iter().filter(wanted).map(|cgroup| cgroup.sock).sum()),
                 why: "No cgroup with sockets has a memory limit.".to_owned(),
                 ..Look::default()
             });

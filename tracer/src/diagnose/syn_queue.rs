@@ -29,7 +29,7 @@ impl Check for SynQueue {
         };
         let dropped = watch.increase_of("TCPReqQFullDrop");
         let sent = watch.increase_of("TCPReqQFullDoCookies");
-        let wanted = |listener: &&Listener| watch.port.is_none_or(|p| p == listener.local.port());
+        let wanted = |listener: &&Listener| watch.wants_listener(listener);
         let worst = listeners
             .iter()
             .filter(wanted)

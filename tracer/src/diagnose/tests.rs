@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::fixture::*;
 use super::*;
 use crate::facts::*;
+use crate::filter::Filter;
 use crate::gauges::*;
 
 fn report(watch: &Watch) -> Report {
@@ -271,10 +272,43 @@ fn accept_queue() {
     // Another port's queue is not asked about.
     let mut facts = healthy();
     facts.listeners = Ok(vec![listener(22, 129, 128), listener(9_981, 0, 128)]);
-    let asked = watched(facts, |_, _| {}).about(Some(9_981));
+    let asked = watched(facts, |_, _| {}).about(port(9_981));
     assert_eq!(finding(&asked, "accept_queue").state, State::Ok);
-    let nobody = watched(healthy(), |_, _| {}).about(Some(1));
-    assert!(finding(&nobody, "accept_queue").why.contains("Nobody listens on port 1"));
+    let nobody = watched(healthy(), |_, _| {}).about(port(1));
+    assert!(finding(&nobody, "accept_queue").why.ends_with("matches the filter."));
+}
+
+/// A filter on one port.
+fn port(port: u16) -> Filter {
+    Filter { ports: vec![port], ..Filter::default() }
+}
+
+#[test]
+fn each_check_asks_what_its_rows_know() {
+    let mut facts = healthy();
+    let of = |owner: (u32, &str), listener| Listener {
+        owner: Some((owner.0, owner.1.to_owned())),
+        ..listener
+    };
+    facts.listeners =
+        Ok(vec![of((7, "web"), listener(443, 129, 128)), of((8, "db"), listener(5_432, 3, 128))]);
+    let about = |filter: Filter| watched(facts.clone(), |_, _| {}).about(filter);
+    let queue = |filter: Filter| finding(&about(filter), "accept_queue").now;
+    assert_eq!(queue(Filter::default()), Some(129));
+    assert_eq!(queue(Filter { ports: vec![80, 5_432], ..Filter::default() }), Some(3));
+    assert_eq!(queue(Filter { comm: Some("db".into()), ..Filter::default() }), Some(3));
+    assert_eq!(queue(Filter { pid: Some(7), ..Filter::default() }), Some(129));
+    assert_eq!(queue(Filter { family: Some(6), ..Filter::default() }), Some(0));
+    assert_eq!(about(port(443)).matches(), Some(true));
+    assert_eq!(about(port(444)).matches(), Some(false));
+    assert_eq!(
+        about(Filter { comm: Some("no".into()), ..Filter::default() }).matches(),
+        Some(false)
+    );
+    assert_eq!(about(Filter::default()).matches(), None, "nothing was asked");
+    // Limits of the host are everybody's.
+    let orphans = |filter: Filter| finding(&about(filter), "orphans");
+    assert_eq!(orphans(port(444)), orphans(Filter::default()));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Facts over a few seconds: the last ones are what is, the ones before tell where it goes.
 
 use crate::aggregate::trend::Trend;
-use crate::facts::Facts;
+use crate::facts::{CgroupMemory, Destination, Facts, Listener, ProcessFds};
+use crate::filter::Filter;
 
 /// What a watch that goes on remembers, and what is looked back upon in a trace: as long as a trend
 /// can rest on.
@@ -12,15 +13,15 @@ pub const WINDOW_S: f64 = 30.0;
 pub struct Watch {
     before: Vec<Facts>,
     last: Facts,
-    /// Only listeners on this port, and connections to and from it.
-    pub(super) port: Option<u16>,
+    /// What is asked about: see [`Watch::about`].
+    pub(super) filter: Filter,
 }
 
 impl Watch {
     /// `last` and what was seen before it, oldest first.
     #[must_use]
     pub fn new(before: Vec<Facts>, last: Facts) -> Self {
-        Self { before, last, port: None }
+        Self { before, last, filter: Filter::default() }
     }
 
     /// What was seen, oldest first; `None` of nothing. Of a trace: what
@@ -39,11 +40,67 @@ impl Watch {
         self.before.drain(..old);
     }
 
-    /// About this port only, where one is given.
+    /// Only about the listeners, destinations, processes and cgroups that the filter lets through.
+    /// Each of them is asked what it knows: a listener its port, family and owner; a destination its
+    /// port, address and family, and of connections to a service the service's port; a process its id
+    /// and name; a cgroup its path. Limits of the host and of a namespace are everybody's.
     #[must_use]
-    pub fn about(mut self, port: Option<u16>) -> Self {
-        self.port = port;
+    pub fn about(mut self, filter: Filter) -> Self {
+        self.filter = filter;
         self
+    }
+
+    /// Whether a listener is asked about.
+    pub(super) fn wants_listener(&self, listener: &Listener) -> bool {
+        let owner = listener.owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str()));
+        self.filter.passes_listening(listener.local, owner)
+    }
+
+    /// Whether a destination is asked about.
+    pub(super) fn wants_destination(&self, destination: &Destination) -> bool {
+        let Filter { ports, peer_ports, addr, family, .. } = &self.filter;
+        let named = if peer_ports.is_empty() { ports } else { peer_ports };
+        let peer = destination.peer.ip();
+        (named.is_empty() || named.contains(&destination.peer.port()))
+            && addr.is_none_or(|net| net.contains(&peer.to_canonical()))
+            && family.is_none_or(|family| (family == 6) == peer.is_ipv6())
+    }
+
+    /// Whether a process is asked about.
+    pub(super) fn wants_process(&self, process: &ProcessFds) -> bool {
+        self.filter.passes_process(Some((process.pid, &process.comm)))
+    }
+
+    /// Whether a cgroup is asked about.
+    pub(super) fn wants_cgroup(&self, cgroup: &CgroupMemory) -> bool {
+        self.filter.cgroup.as_ref().is_none_or(|(wanted, _)| *wanted == cgroup.path)
+    }
+
+    /// Whether something of the newest sample is let through by the filter; `None` where nothing
+    /// there could tell.
+    #[must_use]
+    pub fn matches(&self) -> Option<bool> {
+        let Filter { ports, peer_ports, addr, pid, comm, cgroup, family, .. } = &self.filter;
+        let by_port = !ports.is_empty() || family.is_some();
+        let by_owner = pid.is_some() || comm.is_some();
+        let by_peer = by_port || !peer_ports.is_empty() || addr.is_some();
+        let last = &self.last;
+        let mut answers: Vec<bool> = Vec::new();
+        if let (true, Ok(listeners)) = (by_port || by_owner, &last.listeners) {
+            answers.push(listeners.iter().any(|it| self.wants_listener(it)));
+        }
+        if let (true, Ok(sockets)) = (by_peer, &last.sockets)
+            && let Ok(destinations) = &sockets.destinations
+        {
+            answers.push(destinations.iter().any(|it| self.wants_destination(it)));
+        }
+        if let (true, Ok(processes)) = (by_owner, &last.processes) {
+            answers.push(processes.worst.iter().any(|it| self.wants_process(it)));
+        }
+        if let (Some(_), Ok(cgroups)) = (cgroup, &last.cgroups) {
+            answers.push(cgroups.iter().any(|it| self.wants_cgroup(it)));
+        }
+        answers.into_iter().reduce(|any, one| any || one)
     }
 
     /// The newest sample.

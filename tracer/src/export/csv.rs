@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use super::schema::{COLUMNS, Row};
 use super::stamp::Stamp;
 use super::{About, Account, Writer};
-use crate::event::Event;
+use crate::event::{Direction, Event};
 use crate::sanitize::sanitize;
 use crate::time::ClockAnchor;
 
@@ -45,8 +45,8 @@ impl<W: Write> Csv<W> {
 }
 
 impl<W: Write> Writer for Csv<W> {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        let row = Row::of(event, self.anchor);
+    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()> {
+        let row = Row::of(event, side, self.anchor);
         let line = &mut self.line;
         line.clear();
         write!(
@@ -74,7 +74,13 @@ impl<W: Write> Writer for Csv<W> {
         if let Some(age) = row.age_ns {
             write!(line, "{age}")?;
         }
-        write!(line, ",{}", row.detail.unwrap_or_default())?;
+        write!(line, ",{},", row.detail.unwrap_or_default())?;
+        write!(line, "{},", row.direction.unwrap_or_default())?;
+        if let Some(port) = row.service_port {
+            write!(line, "{port}")?;
+        }
+        // No workload.
+        line.push(b',');
         line.push(b'\n');
         self.out.write_all(line)
     }
@@ -84,17 +90,33 @@ impl<W: Write> Writer for Csv<W> {
     }
 }
 
+/// What a cell begins with that a spreadsheet takes for a formula: also as East Asian input methods spell
+/// them. A tab and a line's end, which would do as well, are spelt out before.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
 /// A name as a field.
 pub(super) fn field(name: &str) -> Cow<'_, str> {
     let shown = sanitize(name);
-    let is_formula = shown.starts_with(['=', '+', '-', '@']);
+    let is_formula = shown.trim_start().starts_with(FORMULA);
     let needs_quotes = is_formula
-        || shown.contains(['"', ',', '\n', '\r'])
+        || shown.contains(['"', ',', ';', '\n', '\r'])
         || shown.starts_with(' ')
         || shown.ends_with(' ');
     if !needs_quotes {
         return shown;
     }
     let apostrophe = if is_formula { "'" } else { "" };
-    Cow::Owned(format!("\"{apostrophe}{}\"", shown.replace('"', "\"\"")))
+    let mut text = String::with_capacity(shown.len() + 4);
+    let mut after_semicolon = false;
+    for character in shown.chars() {
+        match character {
+            '"' => text.push('"'),
+            // Where ; separates, what follows it begins a cell.
+            first if after_semicolon && FORMULA.contains(&first) => text.push('\''),
+            _ => {}
+        }
+        after_semicolon = character == ';' || after_semicolon && character.is_whitespace();
+        text.push(character);
+    }
+    Cow::Owned(format!("\"{apostrophe}{text}\""))
 }

@@ -1,15 +1,16 @@
-//! `sockflow.event/1`, one object a line: what `trace --json` prints and `export --format jsonl`
-//! writes.
+//! JSON lines: `sockflow.event/1`, which `trace --json` prints, and the columns of
+//! [`schema`](super::schema), which `export` writes: there names, types and units are those of the other
+//! formats, nulls are written, and every line has host and boot.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::schema::Row;
+use super::schema::{self, Row};
 use super::stamp::Stamp;
-use super::{Account, Writer};
-use crate::event::{Event, EventKind, Owner};
+use super::{About, Account, Writer};
+use crate::event::{Direction, Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic};
 
 const SCHEMA: &str = "sockflow.event/1";
@@ -79,7 +80,7 @@ impl Lines {
         if let EventKind::Pressure { began } = event.kind {
             return self.pressure(event.at, Some(began));
         }
-        let row = Row::of(event, self.anchor);
+        let row = Row::of(event, None, self.anchor);
         let object = EventJson {
             schema: SCHEMA,
             time: self.stamp.millis(row.time),
@@ -135,23 +136,89 @@ fn line<'a>(buffer: &'a mut Vec<u8>, object: &impl Serialize) -> serde_json::Res
     Ok(buffer)
 }
 
-/// Writes lines.
+/// The columns, in the order of the table.
+#[derive(Serialize)]
+struct RowJson<'a> {
+    schema: &'static str,
+    time: &'a str,
+    ts_ns: u64,
+    host: &'a str,
+    boot_id: &'a str,
+    kind: &'static str,
+    socket: u64,
+    family: u8,
+    local_addr: IpAddr,
+    local_port: u16,
+    peer_addr: IpAddr,
+    peer_port: u16,
+    old: Option<&'static str>,
+    new: Option<&'static str>,
+    reason: Option<&'static str>,
+    owner_pid: Option<u32>,
+    owner_comm: Option<&'a str>,
+    netns: u32,
+    age_ns: Option<u64>,
+    detail: Option<&'static str>,
+    direction: Option<&'static str>,
+    service_port: Option<u16>,
+    workload: Option<&'a str>,
+}
+
+/// Writes the columns as lines.
 #[derive(Debug)]
 pub struct Jsonl<W> {
     out: W,
-    lines: Lines,
+    anchor: ClockAnchor,
+    host: String,
+    boot_id: String,
+    stamp: Stamp,
+    line: Vec<u8>,
 }
 
 impl<W: Write> Jsonl<W> {
     /// Lines to `out`, which should have a buffer.
-    pub fn new(out: W, anchor: ClockAnchor) -> Self {
-        Self { out, lines: Lines::new(anchor) }
+    pub fn new(out: W, about: &About) -> Self {
+        Self {
+            out,
+            anchor: about.anchor,
+            host: about.host.clone(),
+            boot_id: about.boot_id.clone(),
+            stamp: Stamp::default(),
+            line: Vec::with_capacity(1024),
+        }
     }
 }
 
 impl<W: Write> Writer for Jsonl<W> {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.out.write_all(self.lines.event(event)?)
+    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()> {
+        let row = Row::of(event, side, self.anchor);
+        let owner = event.owner.as_deref();
+        let object = RowJson {
+            schema: schema::SCHEMA,
+            time: self.stamp.nanos(row.time),
+            ts_ns: event.at.0,
+            host: &self.host,
+            boot_id: &self.boot_id,
+            kind: row.kind,
+            socket: event.socket,
+            family: row.family,
+            local_addr: row.local,
+            local_port: event.local.1,
+            peer_addr: row.peer,
+            peer_port: event.peer.1,
+            old: row.old,
+            new: row.new,
+            reason: row.reason,
+            owner_pid: owner.map(|owner| owner.pid),
+            owner_comm: owner.map(|owner| owner.comm.as_str()),
+            netns: event.netns,
+            age_ns: row.age_ns,
+            detail: row.detail,
+            direction: row.direction,
+            service_port: row.service_port,
+            workload: None,
+        };
+        self.out.write_all(line(&mut self.line, &object)?)
     }
 
     fn finish(mut self: Box<Self>, _: &Account) -> io::Result<()> {

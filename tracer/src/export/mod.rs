@@ -4,8 +4,9 @@
 //! whoever composes it hands in [`Event`]s and a [`std::io::Write`]. Memory is bounded whatever the
 //! number of events.
 //!
-//! * [`schema`]: THE table of columns, of Parquet and CSV, and the words of an event;
-//! * [`jsonl`]: `sockflow.event/1`, also what `trace --json` prints;
+//! * [`schema`]: THE table of columns, and the words of an event;
+//! * [`sides`]: which side of its connection a socket is on, and of which service;
+//! * [`jsonl`]: JSON lines, and `sockflow.event/1`, which `trace --json` prints;
 //! * [`csv`]; [`parquet`], whose file says in its metadata what [`About`] and [`Account`] hold;
 //! * `stamp`: many moments as text, quickly.
 #![forbid(unsafe_code)]
@@ -14,13 +15,14 @@ pub mod csv;
 pub mod jsonl;
 pub mod parquet;
 pub mod schema;
+pub mod sides;
 mod stamp;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::io;
 
-use crate::event::Event;
+use crate::event::{Direction, Event};
 use crate::time::{ClockAnchor, Wall};
 
 /// What holds for every event of a trace.
@@ -83,12 +85,12 @@ pub struct Hole {
 
 /// Makes a file of events.
 pub trait Writer {
-    /// Takes the next event.
+    /// Takes the next event, whose socket is on that side of its connection.
     ///
     /// # Errors
     ///
     /// The output cannot be written.
-    fn event(&mut self, event: &Event) -> io::Result<()>;
+    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()>;
 
     /// Writes what is left. Without it a Parquet file has no footer and cannot be read.
     ///

@@ -1,6 +1,6 @@
 //! THE table of columns, and the words an event is told in.
 //!
-//! The writers fill columns in this order; `docs/ANALYSIS.md` is made from it. A column may be added
+//! All three formats have these columns, with these names and units. The writers fill them in this order; `docs/ANALYSIS.md` is made from it. A column may be added
 //! at the end at any time; none of these may vanish or change its meaning.
 
 use std::fmt::Write as _;
@@ -10,7 +10,8 @@ use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use super::jsonl::pressure_name;
-use crate::event::{Event, EventKind};
+use super::sides::service_port;
+use crate::event::{Direction, Event, EventKind};
 use crate::time::{ClockAnchor, Wall};
 
 /// The name and version of this table.
@@ -30,7 +31,7 @@ pub struct Column {
 }
 
 /// How many columns there are.
-pub const WIDTH: usize = 19;
+pub const WIDTH: usize = 22;
 
 const TEXT: &str = "BYTE_ARRAY (STRING)";
 
@@ -97,6 +98,19 @@ pub const COLUMNS: [Column; WIDTH] = [
         "what more is known of `reason`: of `killed` `limit` or `memory`, of `other` `linger2` or \
          `overflow`",
     ),
+    maybe(
+        "direction",
+        TEXT,
+        "the side of the connection: `in` accepted it, or listens; `out` connected; null where the \
+         trace does not tell: the socket stood before recording began, or its beginning was lost, and \
+         its ports fit both sides",
+    ),
+    maybe(
+        "service_port",
+        "INT32 (INTEGER(16,false))",
+        "the listening side's port: `local_port` of `in`, `peer_port` of `out`; null with `direction`",
+    ),
+    maybe("workload", TEXT, "null: not recorded yet"),
 ];
 
 const fn always(name: &'static str, parquet: &'static str, what: &'static str) -> Column {
@@ -157,12 +171,16 @@ pub struct Row<'a> {
     pub detail: Option<&'static str>,
     /// Nanoseconds since it was first seen.
     pub age_ns: Option<u64>,
+    /// Which side of its connection it is on: `in` or `out`.
+    pub direction: Option<&'static str>,
+    /// The listening side's port.
+    pub service_port: Option<u16>,
 }
 
 impl<'a> Row<'a> {
-    /// The row of an event.
+    /// The row of an event, whose socket is on that side of its connection.
     #[must_use]
-    pub fn of(event: &'a Event, anchor: ClockAnchor) -> Self {
+    pub fn of(event: &'a Event, side: Option<Direction>, anchor: ClockAnchor) -> Self {
         let (kind, old, new, reason) = match event.kind {
             EventKind::State { old, new } => {
                 ("state", Some(old.kernel_name()), Some(new.kernel_name()), None)
@@ -202,6 +220,11 @@ impl<'a> Row<'a> {
             reason,
             detail,
             age_ns: event.born.map(|born| event.at.0.saturating_sub(born.0)),
+            direction: side.map(|side| match side {
+                Direction::In => "in",
+                Direction::Out => "out",
+            }),
+            service_port: service_port(event, side),
         }
     }
 }

@@ -9,10 +9,10 @@ use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
 use super::csv::{Csv, field};
-use super::jsonl::Lines;
+use super::jsonl::{Jsonl, Lines};
 use super::schema::{COLUMNS, message};
 use super::{About, Account, Writer};
-use crate::event::{Event, EventKind, Owner};
+use crate::event::{Direction, Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
 /// What happened to a socket whose owner chose a hostile name.
@@ -86,7 +86,7 @@ fn csv(events: &[Event]) -> String {
     let about =
         About { anchor: anchor(), host: "web,17".into(), boot_id: "b".into(), ..About::default() };
     let mut writer = Box::new(Csv::new(&mut text, &about).unwrap());
-    events.iter().for_each(|event| writer.event(event).unwrap());
+    events.iter().for_each(|event| writer.event(event, None).unwrap());
     writer.finish(&Account::default()).unwrap();
     String::from_utf8(text).unwrap()
 }
@@ -104,9 +104,9 @@ fn a_line_of_csv_has_all_columns() {
     let socket = "77,4,127.0.0.1,9981,127.0.0.1,40000";
     assert_eq!(
         lines[1],
-        format!(r"{machine},state,{socket},CLOSE,LISTEN,,7,\x1b]0;evil\x07,1,1500000,")
+        format!(r#"{machine},state,{socket},CLOSE,LISTEN,,7,"\x1b]0;evil\x07",1,1500000,,,,"#)
     );
-    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,other,,,1,,linger2"));
+    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,other,,,1,,linger2,,,"));
     assert_eq!(lines.len(), 3);
 }
 
@@ -123,11 +123,45 @@ fn names_that_strangers_chose_are_harmless_in_csv() {
         ("-rm", "\"'-rm\""),
         ("@sum", "\"'@sum\""),
         ("<script>", "<script>"),
+        (" =1+1", "\"' =1+1\""),
+        ("\t=1+1", r"\x09=1+1"),
+        ("＝1+1", "\"'＝1+1\""),
+        ("a;=1+1", "\"a;'=1+1\""),
+        ("a; @b", "\"a; '@b\""),
+        ("a;b-c", "\"a;b-c\""),
         (" x", "\" x\""),
         ("", ""),
     ] {
         assert_eq!(field(name), shown, "{name:?}");
     }
+}
+
+/// One spelling of each column, in the same order, in all formats.
+#[test]
+fn a_json_line_has_the_columns_of_the_table() {
+    let about =
+        About { anchor: anchor(), host: "web-17".into(), boot_id: "b".into(), ..About::default() };
+    let mut text = Vec::new();
+    let mut writer = Box::new(Jsonl::new(&mut text, &about));
+    let change = EventKind::State { old: TcpState::FinWait1, new: TcpState::FinWait2 };
+    writer.event(&event(change), Some(Direction::In)).unwrap();
+    writer.event(&event(EventKind::Pressure { began: true }), None).unwrap();
+    writer.finish(&Account::default()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let names = COLUMNS.map(|column| column.name);
+    for line in text.lines() {
+        let at =
+            |name: &str| line.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name}"));
+        assert!(names.map(at).is_sorted(), "{line}");
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value.as_object().unwrap().len(), names.len() + 1);
+        assert_eq!(value["schema"], super::schema::SCHEMA);
+    }
+    let value: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(value["time"], "2026-11-22T16:42:10.002000000Z");
+    assert_eq!((&value["direction"], &value["service_port"]), (&"in".into(), &9981.into()));
+    assert_eq!((&value["host"], &value["age_ns"]), (&"web-17".into(), &1_500_000.into()));
+    assert_eq!(value["workload"], Value::Null);
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //!   ends; `target`: the file that is written;
 //! * [`reader`]: the whole of a trace; `pieces`: the files of it; `walk`: from frame to frame, over
 //!   whatever is damaged; [`sink`]: what is told;
-//! * [`lookback`]: what a doctor would have seen at a moment of a trace;
+//! * [`lookback`]: what a doctor would have seen at a moment of a trace; [`narrow`]: what a filter
+//!   lets through of one;
 //! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`], `payload`: payloads.
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ pub mod events;
 pub mod frame;
 pub mod lookback;
 mod names;
+pub mod narrow;
 mod payload;
 mod pieces;
 pub mod reader;

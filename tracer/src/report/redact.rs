@@ -125,11 +125,13 @@ impl Redactor {
         environment.host.name.clone_from(&host);
         environment.host.boot_id = self.word("boot", &environment.host.boot_id);
         environment.command.clear();
-        environment.filter = match environment.filter.contains("cgroup") {
-            // A path can be anything; what it is compared with is left out with it.
-            true => "redacted".to_owned(),
-            false => self.text(&environment.filter),
-        };
+        for filter in [&mut environment.filter, &mut report.filter] {
+            *filter = match filter.contains("cgroup") {
+                // A path can be anything; what it is compared with is left out with it.
+                true => "redacted".to_owned(),
+                false => self.text(filter),
+            };
+        }
         report.trace.file = TRACE.to_owned();
         for (number, piece) in report.trace.pieces.iter_mut().rev().enumerate() {
             piece.name = match number {

@@ -12,6 +12,7 @@ use super::redact::Redactor;
 use super::{Begin, Collector, Report, html, json, markdown};
 use crate::aggregate::snapshot::{MemState, Severity, Snapshot};
 use crate::event::{Direction, Event, EventKind, Service};
+use crate::filter::Filter;
 use crate::time::{Monotonic, Wall};
 use crate::tui::tests::fixture;
 
@@ -19,7 +20,7 @@ const SECOND: i64 = 1_000_000_000;
 
 fn begin(moments: usize) -> Begin {
     Begin {
-        port: None,
+        filter: Filter::default(),
         moments,
         before: None,
         beheaded: false,

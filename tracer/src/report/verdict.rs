@@ -6,6 +6,7 @@ use super::collect::Rest;
 use super::model::{Environment, Impact, PortRow, Range, Verdict};
 use super::words;
 use crate::aggregate::snapshot::{Lost, MemState, Severity, Snapshot};
+use crate::filter::{BY_PORT_ALONE, Filter};
 use crate::format::{count, duration, percent};
 
 /// What the sentence is made of.
@@ -213,11 +214,7 @@ pub(super) fn trust(lost: &Lost, rest: &Rest, drift: i64) -> String {
 }
 
 /// What a trace cannot tell.
-pub(super) fn limits(
-    environment: &Environment,
-    port: Option<u16>,
-    has_queues: bool,
-) -> Vec<String> {
+pub(super) fn limits(environment: &Environment, filter: &Filter, has_queues: bool) -> Vec<String> {
     let mut limits = vec![
         format!(
             "States, totals and ends are counted in the kernel; gauges (orphans of the host, memory, \
@@ -245,11 +242,15 @@ pub(super) fn limits(
             environment.filter
         ));
     }
-    if let Some(port) = port {
-        limits.push(format!(
-            "States, rates, times and tables are those of port {port}; orphans against the limit, memory, \
-             kills and drops are the host's."
-        ));
+    if !filter.is_empty() {
+        limits.push(
+            "States, rates, times and tables are of the sockets that the report is limited to; orphans \
+             against the limit, memory, kills and drops are the host's."
+                .to_owned(),
+        );
+    }
+    if filter.names_owner() {
+        limits.push(BY_PORT_ALONE.to_owned());
     }
     limits
 }

@@ -25,6 +25,7 @@ use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use self::descriptors::Wanted;
 use super::gauges::{GaugeReader, Place};
 use super::sock_diag::SockDiag;
 use super::{cgroups::Cgroups, namespaces, owners, sysctls};
@@ -57,6 +58,8 @@ pub struct FactReader {
     detail_at: Option<Monotonic>,
     /// Processes a brief sample looks at again.
     worst: Vec<ProcessFds>,
+    /// Processes that are looked at however far from their limit.
+    wanted: Wanted,
 }
 
 impl FactReader {
@@ -80,7 +83,15 @@ impl FactReader {
             sysctls: BTreeMap::new(),
             detail_at: None,
             worst: Vec::new(),
+            wanted: Wanted::default(),
         }
+    }
+
+    /// Also keeps the processes that are asked about.
+    #[must_use]
+    pub fn keeping(mut self, wanted: Wanted) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     /// What holds for as long as the host runs and nobody changes a setting: a look that saw
@@ -129,7 +140,7 @@ impl FactReader {
             Err(why) => (Err(why.clone()), HashSet::new()),
         };
         let processes = if thorough {
-            descriptors::all().inspect(|found| self.worst.clone_from(&found.worst))
+            descriptors::all(&self.wanted).inspect(|found| self.worst.clone_from(&found.worst))
         } else {
             Ok(descriptors::again(&self.worst))
         };
@@ -161,12 +172,12 @@ impl FactReader {
         }
     }
 
-    /// Fills in who holds the listeners that the eye will fall on.
-    pub fn name_owners(&self, facts: &mut Facts) {
+    /// Fills in who holds the listeners that the eye will fall on; with `all`, who holds any.
+    pub fn name_owners(&self, facts: &mut Facts, all: bool) {
         let Ok(listeners) = &mut facts.listeners else { return };
         let wanted: HashSet<u64> = listeners
             .iter()
-            .filter(|listener| listener.is_busy() && listener.inode != 0)
+            .filter(|listener| (all || listener.is_busy()) && listener.inode != 0)
             .map(|listener| listener.inode)
             .collect();
         if wanted.is_empty() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
-use tracer_common::counters::{Counter, HostCounter, Loss};
+use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
 use super::Source;
@@ -204,6 +204,16 @@ impl Live {
             },
             lost: self.lost()?,
         })
+    }
+
+    /// Whether any socket has passed the filter, those that stood before among them.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read any more.
+    pub fn has_sockets(&mut self) -> Result<bool> {
+        let groups = self.groups.read(&mut self.maps, &mut self.cgroups)?;
+        Ok(groups.iter().any(|group| group.counters != GroupCounters::default()))
     }
 
     /// The kernel's flag for TCP memory pressure now; `None` where it does not tell.

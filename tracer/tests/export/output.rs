@@ -40,7 +40,7 @@ fn mistakes_are_told_and_nothing_is_overwritten() {
         ("export STORY", 2),
         ("export STORY -o FOLDER/x.txt", 2),
         ("export STORY --format xml", 2),
-        ("export STORY --format csv --cgroup /x", 2),
+        ("export STORY --format csv --netns blue", 2),
         ("export STORY --format csv --comm much-too-long-a-name", 2),
         ("export STORY --format csv --from noonish", 2),
         ("export STORY --format csv --from 22:14", 2),

@@ -1,5 +1,6 @@
 //! What the tests of `export` share: traces, exports of them, and those who read these.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sockflow::event::{Event, EventKind, Input, Owner, Totals};
+use sockflow::event::{Direction, Event, EventKind, Group, Input, Owner, Service, Totals};
 use sockflow::recording::{Machine, Options, Run, Why, Writer};
 use sockflow::time::{ClockAnchor, Monotonic, Wall};
-use tracer_common::counters::{EndDetail, OrphanEnd};
+use tracer_common::counters::{EndDetail, GroupCounters, OrphanEnd};
 use tracer_common::state::TcpState;
 
 use crate::python;
@@ -18,10 +19,18 @@ use crate::python;
 pub(crate) const STORY: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/v1.0-story.sockflow");
 pub(crate) const EVENTS_OF_STORY: u64 = 16_209;
+/// Many services and clients, recorded without a filter.
+pub(crate) const MIXED: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/v1.0-mixed.sockflow");
 
 /// The readers, of one version: what they print is compared.
 pub(crate) fn readers() -> Option<PathBuf> {
     python::with("analysis-venv", &["duckdb==2.0.1", "pyarrow==26.0.1"])
+}
+
+/// ClickHouse in a process, beside DuckDB.
+pub(crate) fn clickhouse() -> Option<PathBuf> {
+    python::with("clickhouse-venv", &["duckdb==2.0.1", "chdb==4.4.0"])
 }
 
 /// An empty folder of a test's own.
@@ -93,11 +102,23 @@ pub(crate) fn record(path: &Path, host: &str, lost: u64, events: impl IntoIterat
     };
     let mut writer = Writer::create(options, run).unwrap();
     let mut last = Monotonic(0);
+    let mut groups = BTreeMap::new();
     for event in events {
         last = last.max(event.at);
+        // All of them are a server's.
+        let service = Service { port: event.local.1, direction: Direction::In };
+        let owner = event.owner.as_deref().cloned();
+        groups.entry((service, owner.clone())).or_insert_with(|| Group {
+            service,
+            owner,
+            owner_start_ticks: 0,
+            cgroup: None,
+            alive: true,
+            counters: GroupCounters::default(),
+        });
         writer.event(&event).unwrap();
     }
-    let mut totals = Totals::default();
+    let mut totals = Totals { groups: groups.into_values().collect(), ..Totals::default() };
     totals.lost.detail = lost;
     writer.sample(&[Input::Totals(totals), Input::Tick(last)]).unwrap();
     writer.finish(Why::Finished).unwrap();

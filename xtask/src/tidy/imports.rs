@@ -75,7 +75,7 @@ const TABLE: &[Row] = &[
     // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
     row(
         "diagnose",
-        &["aggregate::severity", "aggregate::trend", "facts", "format", "gauges", "time"],
+        &["aggregate::severity", "aggregate::trend", "facts", "filter", "format", "gauges", "time"],
         IMPURE,
     ),
     row("playback", &["aggregate::snapshot", "diagnose", "event", "time"], IMPURE),
@@ -98,6 +98,7 @@ const TABLE: &[Row] = &[
             "error",
             "event",
             "facts",
+            "filter",
             "format",
             "sanitize",
             "time",

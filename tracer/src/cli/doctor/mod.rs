@@ -9,18 +9,24 @@ pub mod text;
 pub(in crate::cli) mod trace;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
-use super::units::{parse_duration, parse_port};
+use super::filter::{self, FilterArgs};
+use super::units::parse_duration;
 use super::zone;
-use crate::diagnose::{About, State, Watch, examine};
+use crate::diagnose::{About, Report, State, Watch, examine};
 use crate::error::Failure;
+use crate::filter::Filter;
 use crate::playback::goto::Goto;
+use crate::recording::Trace;
+use crate::recording::narrow::Narrowing;
+use crate::source::facts::descriptors::Wanted;
 use crate::source::facts::{Depth, FactReader};
+use crate::source::namespaces;
 use crate::stdio;
 use crate::time::Wall;
 
@@ -45,11 +51,8 @@ Examples:
 /// what it could not see it says. Exits 0 where all is well, 10 on a warning, 11 where something is
 /// critical, 3 where too little can be measured to tell.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(filter::briefly))]
 pub struct DoctorArgs {
-    /// Only listeners on this port, and connections to it
-    #[arg(long, value_name = "P", value_parser = parse_port)]
-    port: Option<u16>,
     /// How long to watch for trends, 0s to 60s
     #[arg(long, value_name = "D", default_value = "3s", value_parser = parse_watch)]
     watch: Duration,
@@ -74,6 +77,8 @@ pub struct DoctorArgs {
     /// Look for etc/sysctl.conf and sysctl.d below this folder
     #[arg(long, value_name = "DIR", default_value = "/", hide_short_help = true)]
     root: PathBuf,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -100,8 +105,8 @@ impl DoctorArgs {
     /// Too little can be measured to call the host well (what was is printed), or the output cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         let report = match &self.trace {
-            Some(path) => trace::report(path, self.at.as_ref(), self.port)?,
-            None => examine(&observe(&self.root, self.watch).about(self.port), self.about()),
+            Some(path) => self.of_trace(path)?,
+            None => self.of_host()?,
         };
         let code = self.exit_code(report.verdict);
         let mut out = stdio::out();
@@ -131,6 +136,46 @@ impl DoctorArgs {
         Ok(ExitCode::from(code))
     }
 
+    fn of_trace(&self, path: &Path) -> Result<Report> {
+        let trace = Trace::open(path)?;
+        let filter = self.filter.of_trace(&trace)?;
+        if filter.netns.is_some() {
+            return Err(Failure::usage(
+                "--netns cannot be applied here: what the doctor looks at is recorded of one \
+                 network namespace",
+            )
+            .hint(format!(
+                "the events of a namespace: `sockflow export {} --format csv --netns …`",
+                path.display()
+            ))
+            .into());
+        }
+        if !filter.is_empty() {
+            let narrowing = Narrowing::new(filter.clone(), &trace)?;
+            for note in filter::notes(&narrowing, &trace) {
+                stdio::note(note);
+            }
+            if !trace::matches(&trace, &filter)? {
+                stdio::note(filter::nothing_matches(&filter.describe()));
+            }
+        }
+        trace::report(trace, path, self.at.as_ref(), &filter)
+    }
+
+    fn of_host(&self) -> Result<Report> {
+        let filter = self.filter.resolve()?;
+        let look = || observe(&self.root, self.watch, &filter);
+        let watch = match &filter.netns {
+            Some((path, _)) => namespaces::inside(Path::new(path), || Ok(look()))?,
+            None => look(),
+        }
+        .about(filter.clone());
+        if watch.matches() == Some(false) {
+            stdio::note(filter::nothing_matches(&filter.describe()));
+        }
+        Ok(examine(&watch, self.about()))
+    }
+
     fn about(&self) -> About {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         About {
@@ -150,8 +195,10 @@ impl DoctorArgs {
 }
 
 /// Samples over `duration`: brief ones, or thorough ones where that costs little.
-fn observe(root: &std::path::Path, duration: Duration) -> Watch {
-    let mut reader = FactReader::open(root);
+fn observe(root: &Path, duration: Duration, filter: &Filter) -> Watch {
+    let wanted = Wanted { pid: filter.pid, comm: filter.comm.clone() };
+    let asks_owners = filter.pid.is_some() || filter.comm.is_some();
+    let mut reader = FactReader::open(root).keeping(wanted);
     let began = Instant::now();
     let mut before = Vec::new();
     if !duration.is_zero() {
@@ -171,7 +218,7 @@ fn observe(root: &std::path::Path, duration: Duration) -> Watch {
         }
     }
     let mut last = reader.sample(Depth::Thorough);
-    reader.name_owners(&mut last);
+    reader.name_owners(&mut last, asks_owners);
     Watch::new(before, last)
 }
 
@@ -212,7 +259,6 @@ mod tests {
     fn the_exit_code_is_the_verdict_as_far_as_asked_for() {
         let code = |fail_on, print_sysctl, verdict| {
             DoctorArgs {
-                port: None,
                 watch: Duration::ZERO,
                 trace: None,
                 at: None,
@@ -220,6 +266,7 @@ mod tests {
                 fail_on,
                 print_sysctl,
                 root: PathBuf::new(),
+                filter: FilterArgs::default(),
             }
             .exit_code(verdict)
         };

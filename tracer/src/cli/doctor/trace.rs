@@ -1,5 +1,6 @@
 //! The doctor over a trace: what it would have said at a moment of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,25 +9,32 @@ use anyhow::{Context as _, Result};
 use super::super::replay::tape::FileTape;
 use super::super::zone;
 use crate::diagnose::{About, Report, State, WINDOW_S, Watch, examine};
+use crate::event::{Event, Input};
 use crate::facts::Facts;
 use crate::facts::keeper::STALE_S;
+use crate::filter::Filter;
 use crate::format::count;
 use crate::playback::goto::Goto;
-use crate::recording::Trace;
 use crate::recording::lookback::Lookback;
+use crate::recording::narrow::{Narrowed, Narrowing};
+use crate::recording::{Sink, Trace, Want};
 
 /// The report of the moment that `at` means, or of the worst one.
 ///
 /// # Errors
 ///
-/// It is no trace, has no moment, or none like that.
-pub(super) fn report(path: &Path, at: Option<&Goto>, port: Option<u16>) -> Result<Report> {
-    let trace = Trace::open(path)?;
+/// It has no moment, or none like that.
+pub(super) fn report(
+    trace: Trace,
+    path: &Path,
+    at: Option<&Goto>,
+    filter: &Filter,
+) -> Result<Report> {
     let zone = zone::reader();
     let all = trace.ticks().len();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let Some(place) = at else {
-        let (tick, report) = worst(&trace, port)?.context("the trace has no moment yet")?;
+        let (tick, report) = worst(&trace, filter)?.context("the trace has no moment yet")?;
         let clock = trace.run().anchor.wall(trace.ticks()[tick]).clock(&zone);
         let note = format!(
             "the worst of {} moments of {name}, at {clock}; --at looks at another",
@@ -37,19 +45,20 @@ pub(super) fn report(path: &Path, at: Option<&Goto>, port: Option<u16>) -> Resul
     let mut tape = FileTape::new(trace, zone);
     let tick = tape.find(place, "--at")?;
     let (trace, _) = tape.into_parts();
-    let report = Visits::new(port).at(&trace, tick)?.context("the trace has no such moment")?;
+    let report =
+        Visits::new(filter.clone()).at(&trace, tick)?.context("the trace has no such moment")?;
     let (this, all) = (count(tick as u64 + 1), count(all as u64));
     let note = format!("moment {this} of {all} of {name}");
     Ok(Report::clone(&report).of_trace(Some(note)))
 }
 
 /// The worst moment, the first of several alike, and its report.
-fn worst(trace: &Trace, port: Option<u16>) -> Result<Option<(usize, Report)>> {
+fn worst(trace: &Trace, filter: &Filter) -> Result<Option<(usize, Report)>> {
     let mut lookback = Lookback::begin(trace);
     let mut watch = None;
     let mut worst: Option<(Badness, usize, Report)> = None;
     while let Some(facts) = lookback.next(trace)? {
-        let watch = go_on(&mut watch, facts, port);
+        let watch = go_on(&mut watch, facts, filter);
         let report = of(trace, watch);
         let badness = Badness::of(&report);
         if worst.as_ref().is_none_or(|(most, ..)| badness > *most) {
@@ -57,6 +66,50 @@ fn worst(trace: &Trace, port: Option<u16>) -> Result<Option<(usize, Report)>> {
         }
     }
     Ok(worst.map(|(_, tick, report)| (tick, report)))
+}
+
+/// Whether the filter lets anything through of what the trace recorded: of what a doctor looks at, or
+/// of the totals.
+///
+/// # Errors
+///
+/// A file cannot be read.
+pub(super) fn matches(trace: &Trace, filter: &Filter) -> Result<bool> {
+    let mut lookback = Lookback::begin(trace);
+    while let Some(facts) = lookback.next(trace)? {
+        let watch = Watch::new(Vec::new(), facts).about(filter.clone());
+        if watch.matches() == Some(true) {
+            return Ok(true);
+        }
+    }
+    if !filter.beyond_totals().is_empty() {
+        return Ok(false);
+    }
+    let narrowing = Narrowing::new(filter.clone(), trace)?;
+    let (mut groups, mut services) = (Groups::default(), BTreeSet::new());
+    let mut cursor = trace.start();
+    while !groups.0
+        && trace.read(
+            &mut cursor,
+            Want::NoEvents,
+            &mut Narrowed::new(&narrowing, &mut services, &mut groups),
+        )?
+    {}
+    Ok(groups.0)
+}
+
+/// Whether there were any groups.
+#[derive(Default)]
+struct Groups(bool);
+
+impl Sink for Groups {
+    fn event(&mut self, _: u64, _: &Event) {}
+
+    fn input(&mut self, input: Input) {
+        if let Input::Totals(totals) = input {
+            self.0 |= !totals.groups.is_empty();
+        }
+    }
 }
 
 /// What makes one moment worse than another, what weighs most first.
@@ -90,15 +143,15 @@ impl Badness {
 /// Goes from moment to moment of a trace, wherever a screen goes.
 #[derive(Debug)]
 pub(in crate::cli) struct Visits {
-    port: Option<u16>,
+    filter: Filter,
     on_the_way: Option<(Lookback, Option<Watch>)>,
     last: Option<(usize, Arc<Report>)>,
 }
 
 impl Visits {
-    /// About this port only, where one is given.
-    pub(in crate::cli) const fn new(port: Option<u16>) -> Self {
-        Self { port, on_the_way: None, last: None }
+    /// About what this filter lets through, see [`Watch::about`].
+    pub(in crate::cli) const fn new(filter: Filter) -> Self {
+        Self { filter, on_the_way: None, last: None }
     }
 
     /// The report at a tick; `None` where there is no such tick.
@@ -119,7 +172,7 @@ impl Visits {
         while lookback.ticks() <= tick
             && let Some(facts) = lookback.next(trace)?
         {
-            go_on(&mut watch, facts, self.port);
+            go_on(&mut watch, facts, &self.filter);
         }
         let reached = lookback.ticks().checked_sub(1) == Some(tick);
         let report = watch.as_ref().filter(|_| reached).map(|watch| Arc::new(of(trace, watch)));
@@ -138,13 +191,13 @@ fn is_near(trace: &Trace, lookback: &Lookback, tick: usize) -> bool {
     }
 }
 
-fn go_on(watch: &mut Option<Watch>, facts: Facts, port: Option<u16>) -> &Watch {
+fn go_on<'a>(watch: &'a mut Option<Watch>, facts: Facts, filter: &Filter) -> &'a Watch {
     match watch {
         Some(watch) => {
             watch.push(facts);
             watch
         }
-        None => watch.insert(Watch::new(Vec::new(), facts).about(port)),
+        None => watch.insert(Watch::new(Vec::new(), facts).about(filter.clone())),
     }
 }
 

@@ -9,13 +9,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::filter::SocketArgs;
+use super::filter::{self, FilterArgs};
 use super::output::{Open, Output, Stream};
 use super::signals::INTERRUPTED;
 use super::zone;
 use crate::error::Failure;
 use crate::export::{About, Account, Writer, csv::Csv, jsonl::Jsonl, parquet::Parquet};
 use crate::playback::goto::Goto;
+use crate::recording::narrow::Narrowing;
 use crate::recording::{Gap, Trace};
 use crate::stdio;
 use progress::Line;
@@ -30,7 +31,7 @@ Examples:
                  where kind = 'orphan_end' group by all\"
   Ten minutes of one port, for a spreadsheet:
       sockflow export incident.sockflow -o storm.csv --port 9981 --from 16:40 --to 16:50
-  Resets from one network, as trace --json would have printed them:
+  Resets from one network, as JSON lines:
       sockflow export incident.sockflow --format jsonl --addr 10.4.0.0/16 |
           jq -c 'select(.kind == \"reset_in\")'";
 
@@ -40,7 +41,7 @@ Examples:
 /// Needs no privilege but to read the trace, and little memory whatever its length. The file appears
 /// under its name when it is whole.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(filter::briefly))]
 pub struct ExportArgs {
     /// The trace; FILE.1, FILE.2 … that belong to it are read too
     #[arg(value_name = "FILE")]
@@ -64,7 +65,7 @@ pub struct ExportArgs {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    filter: SocketArgs,
+    filter: FilterArgs,
 }
 
 /// What a file is written as.
@@ -72,7 +73,7 @@ pub struct ExportArgs {
 pub enum Format {
     /// Columns, compressed.
     Parquet,
-    /// `sockflow.event/1`, one object a line.
+    /// One object a line.
     Jsonl,
     /// With a header.
     Csv,
@@ -97,7 +98,6 @@ impl ExportArgs {
     /// See [`Trace::open`]; the options cannot be; or the output cannot be written.
     pub fn run(self) -> Result<ExitCode> {
         let format = self.format()?;
-        let filter = self.filter.resolve()?;
         let output = Output::new(self.output.as_deref(), self.force, "incident.parquet")?;
         if format == Format::Parquet && output == Output::Stdout && stdio::out_is_terminal() {
             let name = self.file.with_extension("parquet");
@@ -107,11 +107,13 @@ impl ExportArgs {
         }
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
+        let narrowing = Narrowing::new(self.filter.of_trace(&trace)?, &trace)?;
+        let notes = filter::notes(&narrowing, &trace);
         let zone = zone::reader();
         let (window, trace) = Window::resolve(trace, self.from.as_ref(), self.to.as_ref(), &zone)?;
         let open = output.open()?;
         let mut line = Line::new(&trace);
-        let mut selection = Selection::new(window, filter, &trace);
+        let mut selection = Selection::new(window, narrowing, &trace);
         let result = write(&trace, &open, format, &mut selection, &mut line);
         line.clear();
         let Some((account, gaps)) = result? else {
@@ -119,7 +121,7 @@ impl ExportArgs {
             return Ok(ExitCode::from(INTERRUPTED));
         };
         let written = open.commit()?;
-        progress::tell(&account, &gaps, &trace, &zone, written.as_ref());
+        progress::tell(&account, notes, selection.filter(), &gaps, &trace, &zone, written.as_ref());
         Ok(ExitCode::SUCCESS)
     }
 
@@ -148,6 +150,7 @@ fn write(
 ) -> Result<Option<(Account, Vec<Gap>)>> {
     let cannot_write = |error| output.cannot_write(error);
     let mut writer = writer(format, output.stream()?, &about(trace)).map_err(cannot_write)?;
+    selection.begin(trace)?;
     let mut cursor = trace.start();
     loop {
         if output.is_stopped() {
@@ -169,7 +172,7 @@ fn writer(format: Format, out: Stream, about: &About) -> io::Result<Box<dyn Writ
     let buffered = |out| BufWriter::with_capacity(1 << 18, out);
     Ok(match format {
         Format::Parquet => Box::new(Parquet::new(out, about)?),
-        Format::Jsonl => Box::new(Jsonl::new(buffered(out), about.anchor)),
+        Format::Jsonl => Box::new(Jsonl::new(buffered(out), about)),
         Format::Csv => Box::new(Csv::new(buffered(out), about)?),
     })
 }

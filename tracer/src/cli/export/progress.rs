@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
+use super::super::filter::nothing_matches;
 use super::super::replay::tape;
 use crate::export::Account;
+use crate::filter::Filter;
 use crate::format::{bytes, count, short};
 use crate::recording::{Ended, Gap, Trace};
 use crate::stdio;
@@ -62,8 +64,12 @@ impl Line {
 }
 
 /// The last word: what was written where, and everything that is missing in it.
+///
+/// `said`: what is to be said before that; `filter`: which sockets were asked for.
 pub(super) fn tell(
     account: &Account,
+    said: Vec<String>,
+    filter: &Filter,
     gaps: &[Gap],
     trace: &Trace,
     zone: &TimeZone,
@@ -78,12 +84,18 @@ pub(super) fn tell(
         let path = path.to_string_lossy();
         stdio::last_words(format_args!("sockflow: exported {rows} events to {path}: {size}{each}"));
     }
-    for text in notes(account, gaps, trace, zone) {
+    for text in said.into_iter().chain(notes(account, filter, gaps, trace, zone)) {
         stdio::note(text);
     }
 }
 
-fn notes(account: &Account, gaps: &[Gap], trace: &Trace, zone: &TimeZone) -> Vec<String> {
+fn notes(
+    account: &Account,
+    filter: &Filter,
+    gaps: &[Gap],
+    trace: &Trace,
+    zone: &TimeZone,
+) -> Vec<String> {
     let clock = |at| trace.run().anchor.wall(at).clock_micros(zone);
     let mut notes: Vec<String> =
         gaps.iter().take(MOST_TOLD).map(|gap| tape::told(gap, trace, zone)).collect();
@@ -118,9 +130,10 @@ fn notes(account: &Account, gaps: &[Gap], trace: &Trace, zone: &TimeZone) -> Vec
         notes.push(format!("recorded with --detail {detail}: other events are not in the trace"));
     }
     if account.rows == 0 {
-        notes.push(match account.selected.as_str() {
-            "" => "the trace has no events".to_owned(),
-            selected => format!("no event passes: {selected}"),
+        notes.push(match (filter.is_empty(), account.selected.as_str()) {
+            (false, _) => nothing_matches(&filter.describe()),
+            (true, "") => "the trace has no events".to_owned(),
+            (true, selected) => format!("the trace has no events {selected}"),
         });
     }
     notes

@@ -8,10 +8,12 @@ use jiff::tz::TimeZone;
 use super::super::replay::tape::FileTape;
 use crate::error::Failure;
 use crate::event::{Event, Input};
+use crate::export::sides::Sides;
 use crate::export::{Account, Hole, Writer};
-use crate::filter::{Filter, SocketIdentity};
+use crate::filter::Filter;
 use crate::playback::Tape as _;
 use crate::playback::goto::Goto;
+use crate::recording::narrow::Narrowing;
 use crate::recording::{Cursor, Ended, Gap, Sink, Trace, Want};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -136,8 +138,8 @@ fn monotonic(anchor: ClockAnchor, wall: Wall) -> Monotonic {
 /// Lets events through, and keeps account of them.
 pub(super) struct Selection {
     window: Window,
-    filter: Filter,
-    is_filtered: bool,
+    narrowing: Narrowing,
+    sides: Sides,
     anchor: ClockAnchor,
     rows: u64,
     lost: Lost,
@@ -145,16 +147,28 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn new(window: Window, filter: Filter, trace: &Trace) -> Self {
+    pub(super) fn new(window: Window, narrowing: Narrowing, trace: &Trace) -> Self {
         Self {
             window,
-            is_filtered: !filter.is_empty(),
-            filter,
+            narrowing,
+            sides: Sides::default(),
             anchor: trace.run().anchor,
             rows: 0,
             lost: Lost { is_since_the_start: trace.first_event() == 0, ..Lost::default() },
             gaps: Vec::new(),
         }
+    }
+
+    /// Learns the services of the first sample, so that sockets that stood before it are known.
+    ///
+    /// # Errors
+    ///
+    /// The trace cannot be read.
+    pub(super) fn begin(&mut self, trace: &Trace) -> Result<()> {
+        let mut first = First { sides: &mut self.sides, is_there: false };
+        let mut cursor = trace.start();
+        while !first.is_there && trace.read(&mut cursor, Want::NoEvents, &mut first)? {}
+        Ok(())
     }
 
     /// Reads what is next, one frame at most; `false` at the end. Within, whether it could be
@@ -187,7 +201,7 @@ impl Selection {
     pub(super) fn account(&self, gaps: &[Gap], trace: &Trace) -> Account {
         let wall = |at: Option<Monotonic>| at.map(|at| self.anchor.wall(at));
         let span = self.window.describe(self.anchor);
-        let filter = Some(self.filter.describe()).filter(|filter| !filter.is_empty());
+        let filter = Some(self.narrowing.filter().describe()).filter(|filter| !filter.is_empty());
         let selected: Vec<String> = span.into_iter().chain(filter).collect();
         Account {
             rows: self.rows,
@@ -213,23 +227,12 @@ impl Selection {
     }
 
     fn lets(&self, event: &Event) -> bool {
-        if !self.window.contains(event.at) {
-            return false;
-        }
-        if !self.is_filtered {
-            return true;
-        }
-        let socket = SocketIdentity {
-            local_port: event.local.1,
-            peer_port: event.peer.1,
-            peer: event.peer.0,
-            is_ipv6: event.peer.0.is_ipv6(),
-            netns: event.netns,
-        };
-        let owner = event.owner.as_deref();
-        let comm = owner.map_or("", |owner| owner.comm.as_str());
-        self.filter.passes_socket(&socket)
-            && self.filter.passes_owner(owner.map(|owner| owner.pid), comm, 0)
+        self.window.contains(event.at) && self.narrowing.passes(event)
+    }
+
+    /// The filter, if it let nothing through.
+    pub(super) fn filter(&self) -> &Filter {
+        self.narrowing.filter()
     }
 }
 
@@ -261,6 +264,24 @@ impl Lost {
     }
 }
 
+/// Takes the services of one sample.
+struct First<'a> {
+    sides: &'a mut Sides,
+    is_there: bool,
+}
+
+impl Sink for First<'_> {
+    fn event(&mut self, _: u64, _: &Event) {}
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Totals(totals) => self.sides.totals(&totals),
+            Input::Tick(_) => self.is_there = true,
+            _ => {}
+        }
+    }
+}
+
 struct Taker<'a> {
     selection: &'a mut Selection,
     writer: &'a mut dyn Writer,
@@ -269,10 +290,15 @@ struct Taker<'a> {
 
 impl Sink for Taker<'_> {
     fn event(&mut self, _number: u64, event: &Event) {
-        if self.failed.is_some() || !self.selection.lets(event) {
+        if self.failed.is_some() {
             return;
         }
-        match self.writer.event(event) {
+        // Also of events that are not written: they say what becomes of those that are.
+        let side = self.selection.sides.side(event);
+        if !self.selection.lets(event) {
+            return;
+        }
+        match self.writer.event(event, side) {
             Ok(()) => self.selection.rows += 1,
             Err(error) => self.failed = Some(error),
         }
@@ -280,7 +306,10 @@ impl Sink for Taker<'_> {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::Totals(totals) => self.selection.lost.said = totals.lost.detail,
+            Input::Totals(totals) => {
+                self.selection.lost.said = totals.lost.detail;
+                self.selection.sides.totals(&totals);
+            }
             Input::Tick(at) => self.selection.lost.tick(at, self.selection.window),
             _ => {}
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::engine::{Detail, Engine, Tap, TracingArgs};
-use super::filter::FilterArgs;
+use super::filter::{FilterArgs, Unmatched};
 use super::units::{parse_bytes, parse_duration, parse_interval};
 use crate::aggregate::{Aggregator, checkpoint};
 use crate::event::{Event, Input};
@@ -126,8 +126,10 @@ impl RecordArgs {
         let mut recorder = Recorder { writer, signals: &signals, command: command.as_mut() };
         let mut line = Line::new();
         let mut last = None;
+        let mut unmatched = Unmatched::default();
         while let Some(snapshot) = engine.next_tapped(&signals.stop, &mut recorder)? {
-            for note in recorder.writer.take_notes() {
+            let notes = recorder.writer.take_notes().into_iter();
+            for note in notes.chain(unmatched.note(&snapshot)) {
                 line.clear();
                 stdio::note(note);
             }

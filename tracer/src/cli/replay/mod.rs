@@ -1,5 +1,6 @@
 //! `sockflow replay`: a trace as if one had been watching.
 
+mod kept;
 pub(super) mod tape;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -10,7 +11,8 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::driver;
-use super::fold::Fold;
+use super::filter::{self, FilterArgs};
+use super::fold::{Fold, by_port_alone};
 use super::line;
 use super::screen::ScreenArgs;
 use super::units::parse_interval;
@@ -18,6 +20,7 @@ use super::zone;
 use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
+use crate::recording::narrow::Narrowing;
 use crate::recording::{Ended, Trace, Want};
 use crate::sanitize::sanitize;
 use crate::stdio;
@@ -30,6 +33,8 @@ Examples:
   At the moment of the third anomaly, or 30 s before the end:
       sockflow replay incident.sockflow --at '!3'
       sockflow replay incident.sockflow --at -30s
+  As `top` would have shown one server:
+      sockflow replay incident.sockflow --port 9981
   The orphans of each second, for a script:
       sockflow replay incident.sockflow --json | jq .orphans.host";
 
@@ -38,7 +43,7 @@ Examples:
 /// On a terminal this is the screen of `top`, paused, with a timeline; `?` there shows the keys.
 /// Where stdin or stdout is no terminal it prints a line an interval.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(filter::briefly))]
 pub struct ReplayArgs {
     /// The trace; FILE.1, FILE.2 … that belong to it are read too
     #[arg(value_name = "FILE")]
@@ -57,6 +62,8 @@ pub struct ReplayArgs {
     speed: Option<Speed>,
     #[command(flatten)]
     screen: ScreenArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 impl ReplayArgs {
@@ -64,15 +71,20 @@ impl ReplayArgs {
     ///
     /// # Errors
     ///
-    /// See [`Trace::open`]; or the output cannot be written.
+    /// See [`Trace::open`] and [`FilterArgs::of_totals`]; or the output cannot be written.
     pub fn run(self) -> Result<()> {
         let trace = Trace::open(&self.file)?;
+        let narrowing = Narrowing::new(self.filter.of_totals(&trace, &self.file)?, &trace)?;
         let zone = zone::reader();
         let terminal = std::io::stdin().is_terminal() && stdio::out_is_terminal();
-        if terminal && !self.json { self.screen(trace, zone) } else { self.lines(trace, zone) }
+        if terminal && !self.json {
+            self.screen(trace, zone, narrowing)
+        } else {
+            self.lines(trace, zone, &narrowing)
+        }
     }
 
-    fn screen(self, trace: Trace, zone: TimeZone) -> Result<()> {
+    fn screen(self, trace: Trace, zone: TimeZone, narrowing: Narrowing) -> Result<()> {
         let options =
             self.screen.options(format!("replay {}", sanitize(&self.file.to_string_lossy())));
         let begin = Begin {
@@ -80,28 +92,38 @@ impl ReplayArgs {
             mode: if self.speed.is_some() { Mode::Playing } else { Mode::Paused },
             speed: self.speed.unwrap_or_default(),
         };
-        driver::run(FileTape::new(trace, zone), begin, options)
+        driver::run(FileTape::narrowed(trace, zone, narrowing), begin, options)
     }
 
     /// Everything from `--at` on, as fast as it can be read.
-    fn lines(&self, trace: Trace, zone: TimeZone) -> Result<()> {
+    fn lines(&self, trace: Trace, zone: TimeZone, narrowing: &Narrowing) -> Result<()> {
         let mut tape = FileTape::new(trace, zone);
         let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place, "--at"))?;
         let (trace, zone) = tape.into_parts();
         let mut out = std::io::BufWriter::new(stdio::out());
         let mut fold = if self.interval.is_none() {
-            Fold::before(&trace, begin)?
+            Fold::before(&trace, begin, narrowing)?
         } else {
             // What lies before decides which moments an interval meets.
-            Fold::begin(&trace, self.interval)
+            Fold::begin(&trace, self.interval, narrowing)
         };
+        let mut matched = false;
         while let Some(snapshot) = fold.next(&trace, Want::Everything)? {
             if fold.ticks() <= begin {
                 continue;
             }
+            matched |= filter::has_rows(&snapshot);
             line::print(&mut out, &snapshot, self.json, &zone)?;
         }
         out.flush()?;
+        let mut notes = filter::notes(narrowing, &trace);
+        notes.extend(by_port_alone(narrowing.filter()).filter(|_| matched).map(str::to_owned));
+        if !matched && !narrowing.is_empty() {
+            notes.push(filter::nothing_matches(&narrowing.filter().describe()));
+        }
+        for note in notes {
+            stdio::note(note);
+        }
         tell_what_is_missing(&trace, &zone);
         Ok(())
     }

@@ -8,11 +8,13 @@ use jiff::tz::TimeZone;
 
 use super::super::doctor::trace::Visits;
 use super::super::fold::Fold;
+use super::kept::Kept;
 use crate::aggregate::snapshot::Snapshot;
 use crate::error::Failure;
 use crate::format::{count, millis};
 use crate::playback::goto::{Base, Found, Goto};
 use crate::playback::{Point, Tape, Timeline, View};
+use crate::recording::narrow::Narrowing;
 use crate::recording::{Ended, Gap, Trace, Want};
 use crate::stdio;
 use crate::time::Wall;
@@ -26,6 +28,10 @@ const REFRESH_EVERY: Duration = Duration::from_millis(200);
 pub(in crate::cli) struct FileTape {
     trace: Trace,
     zone: TimeZone,
+    /// What of the trace is shown.
+    narrowing: Narrowing,
+    /// The trace's own checkpoints are of everything: a narrowed one has these.
+    kept: Kept,
     timeline: Arc<Timeline>,
     /// On its way through the whole trace, for the ruler.
     survey: Fold,
@@ -36,17 +42,25 @@ pub(in crate::cli) struct FileTape {
 }
 
 impl FileTape {
-    /// The tape of a trace; times in `zone`.
+    /// The tape of a whole trace; times in `zone`.
     #[must_use]
     pub(in crate::cli) fn new(trace: Trace, zone: TimeZone) -> Self {
-        let survey = Fold::begin(&trace, None);
+        Self::narrowed(trace, zone, Narrowing::default())
+    }
+
+    /// The tape of what `narrowing` lets through of a trace.
+    #[must_use]
+    pub(in crate::cli) fn narrowed(trace: Trace, zone: TimeZone, narrowing: Narrowing) -> Self {
+        let survey = Fold::begin(&trace, None, &narrowing);
         let mut tape = Self {
             trace,
             zone,
             timeline: Arc::default(),
             survey,
             shown: None,
-            doctor: Visits::new(None),
+            doctor: Visits::new(narrowing.filter().clone()),
+            narrowing,
+            kept: Kept::default(),
             refreshed: Instant::now(),
         };
         tape.told_by_headers();
@@ -103,14 +117,38 @@ impl FileTape {
         timeline.gaps = gaps.map(|gap| told(gap, &self.trace, &self.zone)).collect();
     }
 
+    /// A fold that has not yet taken this moment in.
+    fn fold_before(&self, moment: usize) -> Result<Fold> {
+        if let Some(saved) = self.kept.before(moment)
+            && let Some(fold) = Fold::before_from(&self.trace, moment, &self.narrowing, saved)?
+        {
+            return Ok(fold);
+        }
+        Fold::before(&self.trace, moment, &self.narrowing)
+    }
+
+    /// Whether going on from `fold` is no longer than from the nearest state.
+    fn is_near(&self, fold: &Fold, moment: usize) -> bool {
+        if self.narrowing.is_empty() {
+            let checkpoint = self.trace.cursor_before_tick(moment);
+            return checkpoint.next_event() <= fold.next_event();
+        }
+        self.kept.before(moment).is_none_or(|saved| saved.ticks() <= fold.ticks())
+    }
+
     /// Reads ahead for a while; whether anything was read.
     fn survey(&mut self) -> Result<bool> {
         let began = Instant::now();
         let mut points = Vec::new();
         let mut last: Option<Arc<Snapshot>> = None;
+        // What is kept on the way is a whole state, events and all.
+        let want = if self.narrowing.is_empty() { Want::NoEvents } else { Want::Everything };
         while began.elapsed() < SURVEY_FOR
-            && let Some(snapshot) = self.survey.next(&self.trace, Want::NoEvents)?
+            && let Some(snapshot) = self.survey.next(&self.trace, want)?
         {
+            if !self.narrowing.is_empty() {
+                self.kept.offer(&self.survey);
+            }
             points.push(Point {
                 orphans: snapshot.orphans.host,
                 severity: snapshot.verdict.severity,
@@ -141,10 +179,8 @@ impl Tape for FileTape {
             return Ok(view.clone());
         }
         let mut fold = match self.shown.take() {
-            Some((fold, _)) if fold.ticks() <= moment && is_near(&self.trace, &fold, moment) => {
-                fold
-            }
-            _ => Fold::before(&self.trace, moment)?,
+            Some((fold, _)) if fold.ticks() <= moment && self.is_near(&fold, moment) => fold,
+            _ => self.fold_before(moment)?,
         };
         let mut snapshot = None;
         while fold.ticks() <= moment
@@ -176,12 +212,6 @@ impl Tape for FileTape {
         }
         Ok(self.survey()? || news)
     }
-}
-
-/// Whether going on from `fold` is no longer than from the nearest checkpoint.
-fn is_near(trace: &Trace, fold: &Fold, moment: usize) -> bool {
-    let checkpoint = trace.cursor_before_tick(moment);
-    checkpoint.next_event() <= fold.next_event()
 }
 
 /// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.

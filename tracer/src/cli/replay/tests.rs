@@ -81,7 +81,7 @@ fn anomalies_are_the_storys_chapters() {
 #[test]
 fn every_moment_is_the_same_however_one_gets_there() {
     let trace = story();
-    let mut fold = Fold::begin(&trace, None);
+    let mut fold = Fold::begin(&trace, None, &Narrowing::default());
     let mut forward = Vec::new();
     while let Some(snapshot) = fold.next(&trace, Want::Everything).unwrap() {
         forward.push(snapshot);
@@ -111,7 +111,7 @@ fn every_recording_there_ever_was_opens() {
             continue;
         }
         let trace = Trace::open(&path).unwrap();
-        let mut fold = Fold::begin(&trace, None);
+        let mut fold = Fold::begin(&trace, None, &Narrowing::default());
         let mut moments = 0;
         while fold.next(&trace, Want::Everything).unwrap().is_some() {
             moments += 1;
@@ -121,4 +121,34 @@ fn every_recording_there_ever_was_opens() {
         seen += 1;
     }
     assert!(seen >= 1);
+}
+
+/// As `every_moment_is_the_same_however_one_gets_there`, of what a filter lets through: the trace's
+/// checkpoints, which are of everything, must not come into it.
+#[test]
+fn every_narrowed_moment_is_the_same_however_one_gets_there() {
+    for filter in [
+        crate::filter::Filter { ports: vec![9981], ..Default::default() },
+        crate::filter::Filter { pid: Some(1), ..Default::default() },
+    ] {
+        let narrowing = Narrowing::new(filter, &story()).unwrap();
+        let trace = story();
+        let mut fold = Fold::begin(&trace, None, &narrowing);
+        let mut forward = Vec::new();
+        while let Some(snapshot) = fold.next(&trace, Want::Everything).unwrap() {
+            forward.push(snapshot);
+        }
+        for read_ahead in [false, true] {
+            let mut tape = FileTape::narrowed(story(), TimeZone::UTC, narrowing.clone());
+            while read_ahead && tape.poll().unwrap() {}
+            for moment in (0..forward.len()).map(|step| (step * 17 + 5) % forward.len()) {
+                let view = tape.view(moment).unwrap();
+                assert_eq!(view.snapshot, forward[moment], "moment {moment}");
+            }
+        }
+        let has_port = narrowing.filter().ports == [9981];
+        assert_eq!(forward.iter().any(|snapshot| !snapshot.ports.is_empty()), has_port);
+        assert!(forward.iter().all(|snapshot| snapshot.orphans.drift.abs() < 60), "the host's");
+        assert_eq!(forward.last().unwrap().orphans.killed, 274, "the host's");
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::super::doctor::trace::Visits;
+use super::super::filter;
 use super::super::fold::{Fold, Onlooker};
 use super::super::replay::tape::told;
 use super::facts;
@@ -14,6 +15,7 @@ use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
 use crate::format::count;
+use crate::recording::narrow::Narrowing;
 use crate::recording::{Gap, Trace};
 use crate::report::model::Doctor;
 use crate::report::redact::TRACE;
@@ -32,7 +34,7 @@ pub(super) struct Part {
     pub(super) from: usize,
     /// The index of the last.
     pub(super) to: usize,
-    pub(super) port: Option<u16>,
+    pub(super) narrowing: Narrowing,
     pub(super) redact: bool,
     /// The trace, as typed.
     pub(super) file: String,
@@ -47,10 +49,10 @@ pub(super) struct Gathered {
 
 /// Reads.
 pub(super) fn gather(trace: &Trace, part: &Part) -> Result<Gathered> {
-    let (mut fold, before, times) = begin(trace, part.from)?;
+    let (mut fold, before, times) = begin(trace, part)?;
     let file = if part.redact { TRACE.to_owned() } else { quoted(&part.file) };
     let mut collector = Collector::new(Begin {
-        port: part.port,
+        filter: part.narrowing.filter().clone(),
         moments: part.to + 1 - part.from,
         beheaded: before.is_none() && trace.run().piece > 0,
         before,
@@ -62,18 +64,14 @@ pub(super) fn gather(trace: &Trace, part: &Part) -> Result<Gathered> {
         collector.begins_here();
     }
     let mut reading = Reading { collector, gaps: Vec::new() };
+    let mut matched = false;
     while fold.ticks() <= part.to
         && let Some(snapshot) = fold.next_seen(trace, &mut reading)?
     {
+        matched |= filter::has_rows(&snapshot);
         reading.collector.moment(&snapshot);
     }
     let Reading { collector, gaps } = reading;
-    if let (Some(port), false) = (part.port, collector.has_port()) {
-        let what = format!("there was nothing of port {port} in this time");
-        return Err(Failure::usage(what)
-            .hint("see which ports there were: leave `--port` out")
-            .into());
-    }
     let gaps = in_range(trace, part, gaps);
     let words: Vec<(Option<Wall>, String)> = gaps
         .iter()
@@ -84,8 +82,11 @@ pub(super) fn gather(trace: &Trace, part: &Part) -> Result<Gathered> {
         .collect();
     let missing = gaps.iter().filter_map(|gap| gap.events).sum();
     let rest = facts::rest(trace, &part.file, words, missing)?;
-    let mut notes: Vec<String> =
-        rest.gaps.iter().take(MOST_NOTES).map(|(_, words)| words.clone()).collect();
+    let mut notes = filter::notes(&part.narrowing, trace);
+    if !matched && !part.narrowing.is_empty() {
+        notes.push(filter::nothing_matches(&part.narrowing.filter().describe()));
+    }
+    notes.extend(rest.gaps.iter().take(MOST_NOTES).map(|(_, words)| words.clone()));
     if rest.gaps.len() > MOST_NOTES {
         let more = rest.gaps.len() - MOST_NOTES;
         notes.push(format!("and {} more such places", count(more as u64)));
@@ -108,12 +109,12 @@ type Times = BTreeMap<Service, Vec<(u32, u64)>>;
 /// FIN_WAIT1 until then.
 fn begin(
     trace: &Trace,
-    from: usize,
+    part: &Part,
 ) -> Result<(Fold, Option<Arc<crate::aggregate::snapshot::Snapshot>>, Option<Times>)> {
-    let Some(before) = from.checked_sub(1) else {
-        return Ok((Fold::begin(trace, None), None, None));
+    let Some(before) = part.from.checked_sub(1) else {
+        return Ok((Fold::begin(trace, None, &part.narrowing), None, None));
     };
-    let mut fold = Fold::before(trace, before)?;
+    let mut fold = Fold::before(trace, before, &part.narrowing)?;
     let mut counted = Counted::default();
     let snapshot = fold.next_seen(trace, &mut counted)?;
     Ok((fold, snapshot, Some(counted.0)))
@@ -176,7 +177,7 @@ fn doctor(trace: &Trace, part: &Part, report: &Report) -> Result<Doctor> {
     let worst = report.impact.worst.time;
     let anchor = trace.run().anchor;
     let tick = trace.ticks().partition_point(|tick| anchor.wall(*tick) < worst);
-    Ok(match Visits::new(part.port).at(trace, tick)? {
+    Ok(match Visits::new(part.narrowing.filter().clone()).at(trace, tick)? {
         Some(found) => {
             Doctor { report: Some(diagnose::Report::clone(&found)), note: String::new() }
         }

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
+use super::filter::{FilterArgs, briefly};
 use super::output::Output;
 use super::replay::tape::FileTape;
-use super::units::parse_port;
 use super::zone;
 use crate::error::Failure;
 use crate::playback::goto::Goto;
 use crate::recording::Trace;
+use crate::recording::narrow::Narrowing;
 use crate::report::redact::Redactor;
 use crate::report::{Report, html, json, markdown};
 use crate::stdio;
@@ -41,7 +42,7 @@ Examples:
 /// the worst moment, and how far all of it can be trusted. HTML is one file that loads nothing.
 /// Needs no privilege.
 #[derive(clap::Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, mut_args(briefly))]
 pub struct ReportArgs {
     /// The trace; FILE.1, FILE.2 … that belong to it are read too
     #[arg(value_name = "FILE")]
@@ -58,15 +59,14 @@ pub struct ReportArgs {
     /// End here, said likewise
     #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     to: Option<Goto>,
-    /// Only the service on this port, where a number is not the host's
-    #[arg(long, value_name = "P", value_parser = parse_port)]
-    port: Option<u16>,
     /// Take addresses and the host's name out; leave out command line, cgroups and file names
     #[arg(long)]
     redact: bool,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -106,10 +106,11 @@ impl ReportArgs {
                 .hint(format!("see what is in it: sockflow replay {}", self.file.display()))
                 .into());
         }
+        let narrowing = Narrowing::new(self.filter.of_totals(&trace, &self.file)?, &trace)?;
         let zone = zone::reader();
         let (trace, from, to) = self.range(trace, &zone)?;
         let file = self.file.to_string_lossy().into_owned();
-        let part = Part { from, to, port: self.port, redact: self.redact, file, zone };
+        let part = Part { from, to, narrowing, redact: self.redact, file, zone };
         let mut gathered = gather::gather(&trace, &part)?;
         for note in &gathered.notes {
             stdio::note(note);

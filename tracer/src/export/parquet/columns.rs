@@ -44,6 +44,9 @@ pub(super) struct Columns {
     netns: Column<Int64Type>,
     age_ns: Column<Int64Type>,
     detail: Column<ByteArrayType>,
+    direction: Column<ByteArrayType>,
+    service_port: Column<Int32Type>,
+    workload: Column<ByteArrayType>,
 }
 
 impl Columns {
@@ -69,6 +72,9 @@ impl Columns {
         self.netns.always(i64::from(event.netns));
         self.age_ns.maybe(row.age_ns.map(u64::cast_signed));
         self.detail.maybe(row.detail.map(fixed));
+        self.direction.maybe(row.direction.map(fixed));
+        self.service_port.maybe(row.service_port.map(i32::from));
+        self.workload.maybe(None);
     }
 
     pub(super) fn all(&mut self) -> [&mut dyn Part; WIDTH] {
@@ -92,6 +98,9 @@ impl Columns {
             &mut self.netns,
             &mut self.age_ns,
             &mut self.detail,
+            &mut self.direction,
+            &mut self.service_port,
+            &mut self.workload,
         ]
     }
 }

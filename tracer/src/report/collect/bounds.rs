@@ -1,6 +1,6 @@
 //! The moments between which a report's phases lie, and what grew from one to the other.
 
-use super::{Scope, seconds};
+use super::seconds;
 use crate::aggregate::snapshot::{Lost, OrphanEnds, Snapshot};
 use crate::report::model::Phased;
 use crate::time::Wall;
@@ -45,9 +45,8 @@ impl<'a> Bounds<'a> {
     }
 
     /// Of each kind of end of an orphan, in the whole range.
-    pub(super) fn ends(&self, scope: Scope) -> OrphanEnds {
-        let (now, then) =
-            (scope.ends(self.after), self.begin.map(|it| scope.ends(it)).unwrap_or_default());
+    pub(super) fn ends(&self) -> OrphanEnds {
+        let (now, then) = (all_ends(self.after), self.begin.map(all_ends).unwrap_or_default());
         OrphanEnds {
             acked: now.acked.saturating_sub(then.acked),
             time_wait: now.time_wait.saturating_sub(then.time_wait),
@@ -67,4 +66,19 @@ impl<'a> Bounds<'a> {
             ungrouped: self.increase(|it| it.lost.ungrouped),
         }
     }
+}
+
+/// How orphans of all services have ended.
+fn all_ends(snapshot: &Snapshot) -> OrphanEnds {
+    snapshot.ports.iter().fold(OrphanEnds::default(), |sum, row| {
+        let ends = &row.orphan_ends;
+        OrphanEnds {
+            acked: sum.acked + ends.acked,
+            time_wait: sum.time_wait + ends.time_wait,
+            peer_reset: sum.peer_reset + ends.peer_reset,
+            timed_out: sum.timed_out + ends.timed_out,
+            killed: sum.killed + ends.killed,
+            other: sum.other + ends.other,
+        }
+    })
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Scope;
 use super::bounds::Bounds;
 use super::episodes::Main;
 use crate::report::model::{Impact, Worst};
@@ -10,7 +9,6 @@ use crate::time::Wall;
 
 /// `replay`: the command that shows a moment.
 pub(super) fn impact(
-    scope: Scope,
     bounds: &Bounds<'_>,
     main: &Main,
     pressure_s: f64,
@@ -30,7 +28,7 @@ pub(super) fn impact(
         time_wait_overflows: counted("TCPTimeWaitOverflow"),
         timed_out: counted("TCPAbortOnTimeout"),
         pressure_s,
-        opened: bounds.increase(|it| scope.opened(it)),
+        opened: bounds.increase(|it| it.totals.opened),
         worst: Worst {
             time: worst.time,
             replay: replay(worst.time),

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::episodes::ACCEPT_QUEUE_FULL;
-use super::{Scope, seconds};
+use super::seconds;
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
 use crate::format::{bytes, count, duration, growth, percent};
 use crate::report::model::{Mark, Range, Timeline};
@@ -39,12 +39,11 @@ pub(super) struct Around<'a> {
 }
 
 impl Marks {
-    pub(super) fn moment(&mut self, scope: Scope, now: &Snapshot, before: Option<&Snapshot>) {
+    pub(super) fn moment(&mut self, now: &Snapshot, before: Option<&Snapshot>) {
         if let Some(first) = now.anomalies.first() {
             // The last entries may be told anew with a larger number; what is older stays.
             self.anomalies.retain(|anomaly| anomaly.time < first.time);
-            let ours = |anomaly: &&Anomaly| anomaly.port.is_none_or(|port| scope.has(port));
-            self.anomalies.extend(now.anomalies.iter().filter(ours).cloned());
+            self.anomalies.extend(now.anomalies.iter().cloned());
             if self.anomalies.len() > MOST_KEPT {
                 let least = self.anomalies.iter().map(|anomaly| anomaly.severity).min();
                 let at = self.anomalies.iter().position(|it| Some(it.severity) == least);

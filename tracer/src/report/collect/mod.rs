@@ -3,8 +3,9 @@
 //! * [`Collector`] is told each moment once, in order;
 //! * `series`, `times`: what the charts show; `episodes`: when something was wrong;
 //! * `marks`: the timeline; `impact`: what it did; `phased`, `peers`: the tables;
-//! * `bounds`: the moments between which the phases lie, and what grew from one to the other;
-//! * `scope`: which sockets all of them tell of.
+//! * `bounds`: the moments between which the phases lie, and what grew from one to the other.
+//!
+//! Moments, events and times are those that the filter lets through already.
 
 mod bounds;
 mod episodes;
@@ -12,7 +13,6 @@ mod impact;
 mod marks;
 mod peers;
 mod phased;
-mod scope;
 pub(super) mod series;
 mod times;
 
@@ -26,12 +26,12 @@ use super::verdict;
 use crate::aggregate::snapshot::{MemState, Snapshot};
 use crate::event::{Event, Service};
 use crate::facts::Facts;
+use crate::filter::Filter;
 use crate::time::Wall;
 use bounds::Bounds;
 use episodes::Episodes;
 use marks::Marks;
 use peers::BadEnds;
-use scope::Scope;
 use series::Points;
 use times::Times;
 
@@ -41,8 +41,8 @@ const MOST_GAPS: usize = 20;
 /// What is known before the first moment.
 #[derive(Clone, Debug)]
 pub struct Begin {
-    /// The service to tell of; `None`: all.
-    pub port: Option<u16>,
+    /// What the report is limited to, beside what the recording was.
+    pub filter: Filter,
     /// How many moments will come.
     pub moments: usize,
     /// The last moment before the range; `None`: the range begins where tracing did.
@@ -83,7 +83,6 @@ pub(super) fn seconds(from: Wall, to: Wall) -> f64 {
 #[derive(Debug)]
 pub struct Collector {
     begin: Begin,
-    scope: Scope,
     points: Points,
     times: Times,
     ends: BadEnds,
@@ -96,7 +95,6 @@ pub struct Collector {
     pressure_s: f64,
     drift: (i64, Wall),
     own_cost: (f64, u64),
-    has_port: bool,
 }
 
 impl Collector {
@@ -105,7 +103,6 @@ impl Collector {
     pub fn new(begin: Begin) -> Self {
         let from_zero = begin.before.is_none() && !begin.beheaded;
         Self {
-            scope: Scope { port: begin.port },
             points: Points::new(begin.moments),
             times: Times::new(begin.moments, from_zero),
             ends: BadEnds::default(),
@@ -117,24 +114,23 @@ impl Collector {
             pressure_s: 0.0,
             drift: (0, Wall::default()),
             own_cost: (0.0, 0),
-            has_port: false,
             begin,
         }
     }
 
     /// A single event of the range.
     pub fn event(&mut self, event: &Event) {
-        self.ends.event(self.scope, event);
+        self.ends.event(event);
     }
 
     /// Times in FIN_WAIT1, counted since tracing began, up to the coming moment.
     pub fn fin_wait1(&mut self, times: &BTreeMap<Service, Vec<(u32, u64)>>) {
-        self.times.count(self.scope, times);
+        self.times.count(times);
     }
 
     /// A look at listeners, before the coming moment.
     pub fn facts(&mut self, facts: &Facts) {
-        self.points.facts(self.scope, facts);
+        self.points.facts(&self.begin.filter, facts);
     }
 
     /// What [`Self::fin_wait1`] said so far was before the range.
@@ -156,9 +152,9 @@ impl Collector {
                 self.begin.before.get_or_insert_with(|| Arc::clone(now));
             }
         }
-        self.points.add(self.scope, now, before.as_ref());
+        self.points.add(now, before.as_ref());
         self.times.moment(now.time);
-        self.marks.moment(self.scope, now, before.as_deref());
+        self.marks.moment(now, before.as_deref());
         self.episodes.moment(now, before.as_ref());
         if let Some(before) = &before {
             if now.tcp_mem.state >= MemState::Pressure {
@@ -173,14 +169,7 @@ impl Collector {
         }
         let (cpu, rss) = self.own_cost;
         self.own_cost = (cpu.max(now.own_cost.cpu_percent), rss.max(now.own_cost.rss_bytes));
-        self.has_port |= self.scope.ports(now).next().is_some();
         self.last = Some(Arc::clone(now));
-    }
-
-    /// Whether there was anything of the port that was asked for.
-    #[must_use]
-    pub const fn has_port(&self) -> bool {
-        self.has_port
     }
 
     /// The report, without its doctor; `None` without any moment.
@@ -198,8 +187,8 @@ impl Collector {
             after: &last,
         };
         let replay = |at: Wall| format!("{} --at {}", self.begin.replay, at.rfc3339());
-        let (ports, processes, more_rows) = phased::tables(self.scope, &bounds);
-        let impact = impact::impact(self.scope, &bounds, &main, self.pressure_s, replay);
+        let (ports, processes, more_rows) = phased::tables(&bounds);
+        let impact = impact::impact(&bounds, &main, self.pressure_s, replay);
         let range = Range {
             from: first.time,
             to: last.time,
@@ -242,13 +231,17 @@ impl Collector {
             own_cpu_percent: self.own_cost.0,
             own_rss_bytes: self.own_cost.1,
             notes: rest.notes,
-            limits: verdict::limits(&rest.environment, self.begin.port, has_queues),
+            limits: verdict::limits(&rest.environment, &self.begin.filter, has_queues),
         };
         Some(Report {
             schema: SCHEMA,
             redacted: false,
             range,
-            port: self.begin.port,
+            port: match self.begin.filter.ports[..] {
+                [port] => Some(port),
+                _ => None,
+            },
+            filter: self.begin.filter.describe(),
             verdict,
             timeline,
             series,
@@ -260,12 +253,12 @@ impl Collector {
                 over: main.over.time,
                 after: last.time,
             },
-            peers: self.ends.finish(self.scope, bounds.moments()),
+            peers: self.ends.finish(bounds.moments()),
             ports,
             processes,
             more: more_rows,
-            orphan_ends: bounds.ends(self.scope),
-            orphans_left: self.scope.orphans(&last),
+            orphan_ends: bounds.ends(),
+            orphans_left: last.orphans.tracked,
             impact,
             doctor: Doctor::default(),
             trust,

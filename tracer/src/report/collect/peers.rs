@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::counters::OrphanEnd;
 
-use super::{Scope, phased};
+use super::phased;
 use crate::aggregate::snapshot::Snapshot;
 use crate::event::{Event, EventKind, Network};
 use crate::report::model::{PeerRow, Peers, Phased};
@@ -29,11 +29,8 @@ pub(super) struct BadEnds {
 }
 
 impl BadEnds {
-    pub(super) fn event(&mut self, scope: Scope, event: &Event) {
+    pub(super) fn event(&mut self, event: &Event) {
         let EventKind::OrphanEnd { reason, .. } = event.kind else { return };
-        if !scope.has(event.local.1) && !scope.has(event.peer.1) {
-            return;
-        }
         if !matches!(reason, OrphanEnd::Killed | OrphanEnd::TimedOut | OrphanEnd::PeerReset) {
             return;
         }
@@ -51,7 +48,7 @@ impl BadEnds {
     }
 
     /// With what was sampled at the three moments.
-    pub(super) fn finish(self, scope: Scope, moments: Phased<&Snapshot>) -> Peers {
+    pub(super) fn finish(self, moments: Phased<&Snapshot>) -> Peers {
         let mut rows: BTreeMap<String, PeerRow> = BTreeMap::new();
         let row = |network: String| PeerRow { network, ..PeerRow::default() };
         for (network, ends) in self.networks {
@@ -62,7 +59,7 @@ impl BadEnds {
         }
         for (moment, place) in phased::PLACES {
             let snapshot = moment(&moments);
-            for peer in scope.ports(snapshot).flat_map(|port| &port.orphan_peers) {
+            for peer in snapshot.ports.iter().flat_map(|port| &port.orphan_peers) {
                 let row =
                     rows.entry(peer.network.clone()).or_insert_with(|| row(peer.network.clone()));
                 *place(&mut row.orphans) += peer.orphans;

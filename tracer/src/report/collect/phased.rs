@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::Scope;
 use super::bounds::Bounds;
 use crate::aggregate::snapshot::{self, Direction, Snapshot};
 use crate::report::model::{More, Phased, PortRow, ProcessRow};
@@ -31,12 +30,12 @@ fn port(snapshot: &Snapshot, key: PortKey) -> Option<&snapshot::PortRow> {
 }
 
 /// The services that matter most, and how many more there are.
-pub(super) fn ports(scope: Scope, bounds: &Bounds<'_>) -> (Vec<PortRow>, u64) {
+pub(super) fn ports(bounds: &Bounds<'_>) -> (Vec<PortRow>, u64) {
     let moments = bounds.moments();
     let mut weights: BTreeMap<PortKey, (u64, u64, u64)> = BTreeMap::new();
     for (moment, _) in PLACES {
         let snapshot = moment(&moments);
-        for row in scope.ports(snapshot) {
+        for row in &snapshot.ports {
             let weight = weights.entry((row.port, row.direction)).or_default();
             let now = if std::ptr::eq(snapshot, bounds.worst) { row.orphans } else { 0 };
             *weight = (weight.0.max(now), weight.1.max(row.orphans), row.totals.opened);
@@ -83,15 +82,12 @@ fn process<'a>(snapshot: &'a Snapshot, key: &ProcessKey) -> Option<&'a snapshot:
 }
 
 /// The processes that matter most, and how many more there are.
-pub(super) fn processes(scope: Scope, bounds: &Bounds<'_>) -> (Vec<ProcessRow>, u64) {
+pub(super) fn processes(bounds: &Bounds<'_>) -> (Vec<ProcessRow>, u64) {
     let moments = bounds.moments();
     let mut weights: BTreeMap<ProcessKey, (u64, u64, u64)> = BTreeMap::new();
     for (moment, _) in PLACES {
         let snapshot = moment(&moments);
         for row in &snapshot.processes {
-            if !row.ports.iter().any(|port| scope.has(*port)) {
-                continue;
-            }
             let weight = weights.entry((row.pid, row.comm.clone())).or_default();
             let now = if std::ptr::eq(snapshot, bounds.worst) { row.orphans } else { 0 };
             *weight = (weight.0.max(now), weight.1.max(row.orphans), row.totals.opened);
@@ -132,8 +128,8 @@ pub(super) fn processes(scope: Scope, bounds: &Bounds<'_>) -> (Vec<ProcessRow>, 
 }
 
 /// Both tables.
-pub(super) fn tables(scope: Scope, bounds: &Bounds<'_>) -> (Vec<PortRow>, Vec<ProcessRow>, More) {
-    let (ports, more_ports) = ports(scope, bounds);
-    let (processes, more_processes) = processes(scope, bounds);
+pub(super) fn tables(bounds: &Bounds<'_>) -> (Vec<PortRow>, Vec<ProcessRow>, More) {
+    let (ports, more_ports) = ports(bounds);
+    let (processes, more_processes) = processes(bounds);
     (ports, processes, More { ports: more_ports, processes: more_processes })
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Scope;
 use crate::aggregate::snapshot::Snapshot;
 use crate::facts::Facts;
+use crate::filter::Filter;
 use crate::report::model::{AcceptQueue, Point, Series};
 use crate::time::Wall;
 
@@ -32,19 +32,22 @@ impl Points {
 
     /// A look at listeners before the coming moment. A sparse one leaves out those nobody waits
     /// for: then the fullest is empty.
-    pub(super) fn facts(&mut self, scope: Scope, facts: &Facts) {
+    pub(super) fn facts(&mut self, filter: &Filter, facts: &Facts) {
         let Ok(listeners) = &facts.listeners else { return };
         let queues = listeners
             .iter()
-            .filter(|it| scope.has(it.local.port()))
+            .filter(|it| {
+                let owner = it.owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str()));
+                filter.passes_listening(it.local, owner)
+            })
             .map(|it| AcceptQueue { port: it.local.port(), queue: it.queue, backlog: it.backlog });
         let fullest = queues.max_by(|a, b| a.share().total_cmp(&b.share()));
         self.accept_queue = Some(fullest.unwrap_or_default());
     }
 
-    pub(super) fn add(&mut self, scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>) {
+    pub(super) fn add(&mut self, now: &Snapshot, before: Option<&Arc<Snapshot>>) {
         let from = *self.from.get_or_insert(now.time);
-        let mut sample = sample(scope, now, before, from);
+        let mut sample = sample(now, before, from);
         sample.accept_queue = self.accept_queue.take();
         if self.filled >= self.per_point {
             self.filled = 0;
@@ -61,7 +64,7 @@ impl Points {
 }
 
 /// One sample as a point.
-fn sample(scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wall) -> Point {
+fn sample(now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wall) -> Point {
     let elapsed = before.map_or(0.0, |before| super::seconds(before.time, now.time));
     let per_s = |count: u64| if elapsed > 0.0 { count as f64 / elapsed } else { 0.0 };
     let counted = |name: &str| {
@@ -69,7 +72,7 @@ fn sample(scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wa
         per_s(at(now).saturating_sub(before.map_or(0, |before| at(before))))
     };
     let killed = now.orphans.killed.saturating_sub(before.map_or(0, |it| it.orphans.killed));
-    let rates = scope.rates(now);
+    let rates = &now.totals_per_s;
     Point {
         time: now.time,
         elapsed_s: super::seconds(from, now.time),
@@ -77,12 +80,12 @@ fn sample(scope: Scope, now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wa
         seconds: elapsed,
         orphans: now.orphans.host,
         orphans_min: now.orphans.host,
-        tracked: scope.orphans(now),
+        tracked: now.orphans.tracked,
         limit: now.orphans.limit,
-        states: scope.states(now),
+        states: now.states,
         opened_per_s: rates.opened,
         closed_per_s: rates.closed,
-        resets_per_s: rates.resets,
+        resets_per_s: rates.resets_in + rates.resets_out,
         killed_per_s: per_s(killed),
         tcp_mem_pages: now.tcp_mem.pages,
         tcp_mem_low: now.tcp_mem.low,

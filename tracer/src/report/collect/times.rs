@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use tracer_common::histogram::{BUCKETS, bucket_middle_ns};
 
-use super::Scope;
 use crate::event::Service;
 use crate::report::model::{TimeColumn, TimeMap};
 use crate::time::Wall;
@@ -49,9 +48,9 @@ impl Times {
     }
 
     /// What is counted so far.
-    pub(super) fn count(&mut self, scope: Scope, times: &BTreeMap<Service, Vec<(u32, u64)>>) {
+    pub(super) fn count(&mut self, times: &BTreeMap<Service, Vec<(u32, u64)>>) {
         self.now.fill(0);
-        for (_, buckets) in times.iter().filter(|(service, _)| scope.has(service.port)) {
+        for buckets in times.values() {
             for (bucket, count) in buckets {
                 // A trace may say anything.
                 if let Some(place) = self.now.get_mut(*bucket as usize) {

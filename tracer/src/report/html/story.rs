@@ -31,7 +31,7 @@ impl Page<'_> {
                     " (" (duration(range.seconds)) ", " (count(range.moments as u64)) " samples"
                     @if !range.whole { ", part of the trace" }
                     ") · times are " (words::offsets(range, self.zone))
-                    @if let Some(port) = report.port { " · port " (port) " only" }
+                    @if !report.filter.is_empty() { " · only " (clean(&report.filter)) }
                 }
                 @if report.redacted { p class="meta" { (words::REDACTED) } }
             }

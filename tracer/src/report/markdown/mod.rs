@@ -96,8 +96,9 @@ impl Page<'_> {
             if range.whole { "" } else { " (part of the trace)" },
             words::offsets(range, self.zone)
         );
-        if let Some(port) = self.report.port {
-            line!(self, "Only port {port}, where a number is not the host's.");
+        if !self.report.filter.is_empty() {
+            let filter = code(&self.report.filter);
+            line!(self, "Only {filter}, where a number is not the host's.");
         }
         if self.report.redacted {
             line!(self, "{}", words::REDACTED);

@@ -31,8 +31,10 @@ pub struct Report {
     pub trace: TraceFile,
     /// Which time is told of.
     pub range: Range,
-    /// The service that is told of; `null`: all.
+    /// The service that is told of; `null`: all, or several.
     pub port: Option<u16>,
+    /// What the report is limited to, in words, beside what the recording was; empty: nothing.
+    pub filter: String,
     /// The answer.
     pub verdict: Verdict,
     /// What it did.

@@ -10,17 +10,50 @@ use crate::facts::{Known, ProcessFds, Processes, Unknown};
 /// How many of the worst are kept.
 const KEPT: usize = 8;
 
+/// Processes that are asked about by name or id: they are kept however far from their limit.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The process id.
+    pub pid: Option<u32>,
+    /// The name, as in /proc/PID/comm.
+    pub comm: Option<String>,
+}
+
+impl Wanted {
+    const fn is_empty(&self) -> bool {
+        self.pid.is_none() && self.comm.is_none()
+    }
+
+    /// Whether a process is asked about; its name is filled in where that decides.
+    fn has(&self, process: &mut ProcessFds) -> bool {
+        if self.is_empty() || self.pid.is_some_and(|pid| pid != process.pid) {
+            return false;
+        }
+        let Some(wanted) = &self.comm else { return true };
+        process.comm = processes::process(process.pid).map(|it| it.comm).unwrap_or_default();
+        process.comm == *wanted
+    }
+}
+
 /// Looks at every process.
 ///
 /// # Errors
 /// Without /proc.
-pub fn all() -> Known<Processes> {
+pub fn all(wanted: &Wanted) -> Known<Processes> {
     let pids = processes::pids().map_err(|error| Unknown(format!("cannot read /proc: {error}")))?;
     let mut found = Processes::default();
+    let mut asked = Vec::new();
     for pid in pids {
         match fds(pid) {
-            Ok(Some(process)) => {
+            Ok(Some(mut process)) => {
                 found.seen += 1;
+                if wanted.has(&mut process) {
+                    asked.push(process);
+                    if asked.len() >= 4 * KEPT {
+                        keep_worst(&mut asked);
+                    }
+                    continue;
+                }
                 found.worst.push(process);
                 if found.worst.len() >= 4 * KEPT {
                     keep_worst(&mut found.worst);
@@ -34,6 +67,11 @@ pub fn all() -> Known<Processes> {
     if found.seen == 0 {
         return Err(Unknown::because("no process lets us look at its descriptors"));
     }
+    keep_worst(&mut asked);
+    keep_worst(&mut found.worst);
+    // Whoever is asked about is among those kept.
+    found.worst.truncate(KEPT - asked.len().min(KEPT));
+    found.worst.append(&mut asked);
     keep_worst(&mut found.worst);
     for process in &mut found.worst {
         process.comm = processes::process(process.pid).map(|it| it.comm).unwrap_or_default();

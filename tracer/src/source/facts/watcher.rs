@@ -138,7 +138,7 @@ impl Looks {
         let thorough = began >= self.next_thorough;
         let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
         if thorough {
-            reader.name_owners(&mut facts);
+            reader.name_owners(&mut facts, false);
             facts.sysctls.retain(|name, value| self.sysctls.get(name) != Some(value));
         } else {
             // Only a thorough look has read them.

@@ -64,7 +64,8 @@ fn unseen(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>
     if snapshot.unseen.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![Line::from(span("not seen, without BPF", looks.theme.title))];
+    let title = if snapshot.is_sampled() { "not seen, without BPF" } else { "not known here" };
+    let mut lines = vec![Line::from(span(title, looks.theme.title))];
     for unseen in &snapshot.unseen {
         let words = wrap(looks, unseen, cells.saturating_sub(2), 3).into_iter().enumerate();
         lines.extend(words.map(|(at, text)| {

@@ -13,6 +13,10 @@ fn story() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/v1.0-story.sockflow")
 }
 
+fn report_of(at: Option<&Goto>) -> Result<Report> {
+    report(Trace::open(&story())?, &story(), at, &Filter::default())
+}
+
 fn render(report: &Report) -> String {
     let style =
         text::Style { width: 80, ascii: true, color: false, zone: TimeZone::UTC, exit_code: 11 };
@@ -21,7 +25,7 @@ fn render(report: &Report) -> String {
 
 #[test]
 fn the_worst_moment_of_an_old_trace() {
-    let report = report(&story(), None, None).unwrap();
+    let report = report_of(None).unwrap();
     assert_eq!((report.source, report.verdict), ("trace", State::Crit));
     assert_eq!(report.checks[0].id, "orphans");
     let unseen: Vec<&Finding> = report.unseen().collect();
@@ -36,7 +40,7 @@ fn the_worst_moment_of_an_old_trace() {
 #[test]
 fn a_moment_is_the_same_however_one_gets_there() {
     let trace = Trace::open(&story()).unwrap();
-    let mut visits = Visits::new(None);
+    let mut visits = Visits::new(Filter::default());
     for tick in [0, 1, 2, 40, 41, 12, 13, 90, 5] {
         let expected = Watch::of(look_back(&trace, tick, WINDOW_S).unwrap());
         let expected = expected.map(|watch| of(&trace, &watch));
@@ -49,11 +53,11 @@ fn a_moment_is_the_same_however_one_gets_there() {
 #[test]
 fn before_the_storm_nothing_is_about_to_run_out() {
     let at: Goto = "start".parse().unwrap();
-    let report = report(&story(), Some(&at), None).unwrap();
+    let report = report_of(Some(&at)).unwrap();
     assert!(report.notes[0].starts_with("moment 1 of "), "{:?}", report.notes);
     assert_eq!(report.verdict, State::Ok, "{}", render(&report));
     // Three of thirteen are too few to call a host well.
     assert!(!report.is_founded());
-    let error = super::report(&story(), Some(&"!999".parse().unwrap()), None).unwrap_err();
+    let error = report_of(Some(&"!999".parse().unwrap())).unwrap_err();
     assert!(format!("{error:#}").contains("anomal"), "{error:#}");
 }

@@ -20,7 +20,8 @@ impl Page<'_> {
         let zero = self.values(|_| 0.0);
         let limit = self.values(|point| point.limit as f64);
         let tracked = self.values(|point| point.tracked as f64);
-        let has_tracked = self.report.port.is_some() || !self.report.environment.filter.is_empty();
+        let has_tracked =
+            !self.report.filter.is_empty() || !self.report.environment.filter.is_empty();
         let mut lines: Vec<(&str, &[(f64, f64)])> = vec![("limit", &limit), ("orphans", &orphans)];
         let mut items = vec![
             ("orphans", false, "orphans of the host".to_owned()),
