@@ -195,8 +195,11 @@ fn the_doctor_asks_what_its_rows_know() {
         check("--port 1", "accept_queue")["why"],
         "No listener of this network namespace matches the filter."
     );
-    assert_eq!(subject("--peer-port 8080", "ephemeral_ports"), "to 127.0.0.1:8080");
-    assert_eq!(subject("--addr ::1", "ephemeral_ports"), "to [::1]:8443");
+    assert_eq!(subject("--peer-port 5432", "ephemeral_ports"), "to 127.0.0.1:5432");
+    assert_eq!(subject("--addr 127.0.0.0/8", "ephemeral_ports"), "to 127.0.0.1:5432");
+    for elsewhere in ["--peer-port 8080", "--addr ::1", "-6"] {
+        assert_eq!(check(elsewhere, "ephemeral_ports")["now"], 0, "{elsewhere}");
+    }
     assert_eq!(check("--port 1", "orphans"), check("", "orphans"), "the host's");
 }
 
@@ -298,4 +301,62 @@ fn what_the_recording_itself_left_out_is_said() {
     assert!(
         snapshot["unseen"][0].as_str().is_some_and(|it| it.contains("by port, not by process"))
     );
+}
+
+/// What each input of the field's list gave before filters were alike, and what it gives now. Printed:
+/// `cargo test -p tracer --test filters -- --nocapture before_and_after`.
+#[test]
+fn before_and_after() {
+    const INPUTS: &[(&str, &str, &str)] = &[
+        ("replay FILE --port 8080", "exit 2: unexpected argument", "exit 0"),
+        ("replay FILE --port 1", "exit 2: unexpected argument", "exit 0: nothing matches"),
+        ("report FILE --port 1", "exit 2: nothing of port 1", "exit 0: nothing matches"),
+        ("report FILE --comm worker", "exit 2: unexpected argument", "exit 0"),
+        ("export FILE --format csv --port 1", "exit 0: no event passes", "exit 0: nothing matches"),
+        ("export FILE --format csv --netns 4026532177", "exit 2: unexpected argument", "exit 0"),
+        ("export FILE --format csv --cgroup /workers", "exit 2: unexpected argument", "exit 0"),
+        (
+            "doctor --fail-on never --trace FILE --port 1",
+            "exit 0: not a word",
+            "exit 0: nothing matches",
+        ),
+        (
+            "doctor --fail-on never --trace FILE --comm worker",
+            "exit 2: unexpected argument",
+            "exit 0",
+        ),
+    ];
+    println!("{:<52} {:<28} now", "input", "before");
+    for (typed, before, expected) in INPUTS {
+        let output = sockflow(&typed.replace("FILE", MIXED));
+        let code = output.status.code().expect("a code");
+        let nothing = text(&output.stderr).contains("nothing matches the filter");
+        let now = format!("exit {code}{}", if nothing { ": nothing matches" } else { "" });
+        println!("{typed:<52} {before:<28} {now}");
+        assert_eq!(now, *expected, "{typed}");
+    }
+    let csv = rows(&data(&format!("export {MIXED} --format csv")));
+    let by = |column: &str| {
+        let left = csv.iter().filter(|row| row["kind"] == "state" && row["old"] == "ESTABLISHED");
+        left.map(|row| (row[column].clone(), row["owner_comm"].clone()))
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    };
+    println!(
+        "{:<52} {:<28} {} rows",
+        "who closed first, by port and owner",
+        "328 rows",
+        by("service_port")
+    );
+    assert_eq!((by("local_port"), by("service_port")), (328, 9));
+    let line: Value = data(&format!("export {MIXED} --format jsonl"))
+        .lines()
+        .next()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .expect("a line");
+    println!("{:<52} {:<28} host {}", "export --format jsonl", "no host, local.port", line["host"]);
+    let (seen, unseen) =
+        (last("")["totals"]["resets_out"].clone(), last("")["resets_out_unseen"].clone());
+    println!("{:<52} {:<28} {seen}, and {unseen} more", "resets sent", "160, called exact");
+    assert!(line["local_port"].is_u64() && unseen.is_u64());
 }

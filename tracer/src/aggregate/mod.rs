@@ -32,8 +32,8 @@ use history::History;
 use rates::{rate, state_rates, total_rates};
 use rollup::Rollup;
 use snapshot::{
-    BadEnd, Direction, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
-    StateRates, States, TcpMem, TotalRates, TwBuckets,
+    BadEnd, Direction, Fidelity, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot,
+    SourceKind, StateRates, States, TcpMem, TotalRates, TwBuckets,
 };
 use tracer_common::counters::{Counter, OrphanEnd};
 use trend::Trend;
@@ -247,6 +247,7 @@ impl Aggregator {
                     elapsed,
                 )
             }),
+            resets_out_unseen: self.resets_out_unseen(&rollup),
             orphans,
             tcp_mem,
             tw_buckets: TwBuckets {
@@ -273,6 +274,17 @@ impl Aggregator {
             history: self.history.points(),
         });
         self.last = Some(Last { at, rollup, states });
+    }
+
+    /// See [`Snapshot::resets_out_unseen`].
+    fn resets_out_unseen(&self, rollup: &Rollup) -> Option<u64> {
+        let reported = self.settings.fidelity.get("reset_out")?.of_totals();
+        if self.settings.filtered || reported == Fidelity::Absent {
+            return None;
+        }
+        let sent = |gauges: &Gauges| gauges.tcp.get("OutRsts").copied();
+        let counted = sent(&self.gauges)?.saturating_sub(sent(self.first_gauges.as_ref()?)?);
+        Some(counted.saturating_sub(rollup.all.total(Counter::ResetsOut)))
     }
 
     /// All services' minisockets; `None` where no hook counts them.

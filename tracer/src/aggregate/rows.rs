@@ -54,6 +54,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         states_per_s: StateRates::default(),
         totals: Totals::default(),
         totals_per_s: TotalRates::default(),
+        resets_out_unseen: None,
         orphans: Orphans::default(),
         tcp_mem: TcpMem::default(),
         tw_buckets: TwBuckets::default(),

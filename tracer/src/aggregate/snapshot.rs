@@ -47,6 +47,11 @@ pub struct Snapshot {
     pub totals: Totals,
     /// [`Self::totals`] a second, over the last interval.
     pub totals_per_s: TotalRates,
+    /// Resets that the kernel counted as sent since tracing began (`TcpOutRsts` of one network
+    /// namespace) beyond those of `totals`: answers to segments that belong to no full socket. `None`
+    /// where that is not counted, or a filter makes the two incomparable. At least: what other
+    /// namespaces sent is in `totals` and not in the kernel's number.
+    pub resets_out_unseen: Option<u64>,
     /// Orphans: the host's and ours.
     pub orphans: Orphans,
     /// The kernel's memory for TCP: host-wide.

@@ -136,6 +136,29 @@ fn counters_are_told_since_tracing_began() {
 }
 
 #[test]
+fn resets_that_the_tracepoint_does_not_report_are_the_difference_to_the_kernels_count() {
+    let unseen = |filtered, fidelity, sent: &[u64], seen| {
+        let mut aggregator = aggregator(filtered);
+        aggregator.settings.fidelity.insert("reset_out", fidelity);
+        for sent in sent {
+            let mut gauges = gauges(0, 0);
+            gauges.tcp.insert("OutRsts", *sent);
+            aggregator.apply(Input::Gauges(gauges));
+        }
+        let counters = counters(&[(Counter::ResetsOut as usize, seen)]);
+        aggregator.apply(Input::Totals(totals(vec![group(7, counters)])));
+        aggregator.apply(Input::Tick(Monotonic(1)));
+        aggregator.snapshot().resets_out_unseen
+    };
+    assert_eq!(unseen(false, Fidelity::Derived, &[100, 843], 692), Some(51));
+    assert_eq!(unseen(false, Fidelity::Derived, &[100, 124], 3), Some(21));
+    assert_eq!(unseen(false, Fidelity::Derived, &[100, 100], 3), Some(0), "another namespace's");
+    assert_eq!(unseen(false, Fidelity::Absent, &[100, 124], 0), None);
+    assert_eq!(unseen(true, Fidelity::Derived, &[100, 124], 3), None, "others are not comparable");
+    assert_eq!(unseen(false, Fidelity::Derived, &[], 3), None, "the kernel does not tell");
+}
+
+#[test]
 fn growth_is_projected_on_the_limit() {
     let mut aggregator = aggregator(false);
     for second in 0..10 {

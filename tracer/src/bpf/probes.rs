@@ -170,8 +170,9 @@ pub const PROBES: &[Rung] = &[
         Signal::ResetOut,
         Hook::TpBtf("tcp_send_reset"),
         Some("sf_reset_out"),
-        Fidelity::Exact,
-        "resets sent for a socket that is already destroyed",
+        Fidelity::Derived,
+        "resets in answer to segments that belong to no full socket: a closed port, a socket that is \
+         destroyed already, TIME-WAIT; the kernel's own count (TcpOutRsts) has them",
     ),
     rung(Signal::ResetOut, Hook::Sampler("nothing"), None, Fidelity::Absent, "resets sent"),
     rung(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::model::{Episode, Peers, Point, ProcessRow, Range, Report};
+use super::model::{Episode, Point, ProcessRow, Range, Report};
 use crate::aggregate::snapshot::{Direction, OrphanEnds, Owner, Severity};
 use crate::diagnose::Finding;
 use crate::format::{bytes, count, day, duration, percent};
@@ -210,8 +210,18 @@ pub(super) fn process(row: &ProcessRow) -> String {
     }
 }
 
+/// What the kernel counted of resets sent and did not report.
+pub(super) fn resets_unseen(unseen: u64) -> String {
+    format!(
+        "{} resets more than those told here were sent, in answer to segments that belong to no full \
+         socket (TcpOutRsts).",
+        count(unseen)
+    )
+}
+
 /// Where the numbers about peers come from.
-pub(super) fn peers_told(peers: &Peers) -> String {
+pub(super) fn peers_told(report: &Report) -> String {
+    let peers = &report.peers;
     let mut text =
         "Orphans by peer are sampled, of each port the ten largest networks (/24, /64); how they \
          ended is from single events."
@@ -220,6 +230,12 @@ pub(super) fn peers_told(peers: &Peers) -> String {
         text.push_str(&format!(
             " {} ends are of networks beyond the first 8,192 and not told apart.",
             count(peers.uncounted)
+        ));
+    }
+    if report.trust.lost.detail > 0 {
+        text.push_str(&format!(
+            " {} single events were lost in this time: the numbers of ends are too small.",
+            count(report.trust.lost.detail)
         ));
     }
     text

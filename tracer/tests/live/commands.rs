@@ -342,6 +342,52 @@ fn what_cannot_be_is_refused() {
     }
 }
 
+/// The kernel's count of resets sent is held against what the tracepoint reports for sockets: nobody
+/// listens, so these are sent for none.
+#[test]
+fn resets_that_no_socket_sent_are_told() {
+    const TRIES: u64 = 24;
+    let _turn = turn();
+    let mut top = Top::start(&[]);
+    top.next();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let closed = free.local_addr().expect("its address");
+    drop(free);
+    for _ in 0..TRIES {
+        assert!(TcpStream::connect(closed).is_err(), "somebody listens");
+    }
+    let last = top.last();
+    // Others of this host may send some as well.
+    assert!(number(&last, "/resets_out_unseen") >= TRIES, "{last}");
+    assert_eq!(last["fidelity"]["reset_out"], "derived");
+    let row = |row: &Value| number(row, "/port") == u64::from(closed.port());
+    let rows = last["ports"].as_array().expect("rows");
+    let sent: u64 =
+        rows.iter().filter(|it| row(it)).map(|row| number(row, "/totals/resets_out")).sum();
+    assert_eq!(sent, 0, "{last}");
+}
+
+/// Said when it begins, on stderr, in the words of the commands that read traces (`filters`).
+#[test]
+fn a_filter_that_matches_nothing_is_said_alike() {
+    let _turn = turn();
+    let folder = Folder::new("sockflow-unmatched");
+    let trace = folder.0.join("none.sockflow");
+    let said = "sockflow: note: nothing matches the filter: port = 1";
+    for arguments in [
+        &["top", "--json", "--duration", "1s"][..],
+        &["top", "--sampled", "--duration", "1s"],
+        &["trace", "--duration", "1s"],
+        &["record", "--duration", "1s", "-o", trace.to_str().expect("a name")],
+        &["doctor", "--watch", "0", "--fail-on", "never"],
+    ] {
+        let done = output(sockflow(&[arguments, &["--port", "1"]].concat()));
+        let talk = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {talk}");
+        assert_eq!(talk.lines().filter(|line| *line == said).count(), 1, "{arguments:?}: {talk}");
+    }
+}
+
 /// `sockflow top --json | head -1`
 #[test]
 fn a_reader_that_goes_away_is_no_error() {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::model::{Doctor, Environment, Phases, Range, Report, SCHEMA, Signal, TraceFile, Trust};
-use super::verdict;
+use super::{verdict, words};
 use crate::aggregate::snapshot::{MemState, Snapshot};
 use crate::event::{Event, Service};
 use crate::facts::Facts;
@@ -231,7 +231,14 @@ impl Collector {
             own_cpu_percent: self.own_cost.0,
             own_rss_bytes: self.own_cost.1,
             notes: rest.notes,
-            limits: verdict::limits(&rest.environment, &self.begin.filter, has_queues),
+            limits: {
+                let before = self.begin.before.as_ref().and_then(|it| it.resets_out_unseen);
+                let unseen =
+                    last.resets_out_unseen.map(|it| it.saturating_sub(before.unwrap_or(0)));
+                let mut limits = verdict::limits(&rest.environment, &self.begin.filter, has_queues);
+                limits.extend(unseen.filter(|it| *it > 0).map(words::resets_unseen));
+                limits
+            },
         };
         Some(Report {
             schema: SCHEMA,

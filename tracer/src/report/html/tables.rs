@@ -122,7 +122,7 @@ impl Page<'_> {
                 (table("Peers of orphans", &columns, &rows))
             }
             (more(peers.more, "networks"))
-            p class="small" { (words::peers_told(peers)) }
+            p class="small" { (words::peers_told(self.report)) }
         }
     }
 

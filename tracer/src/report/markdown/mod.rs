@@ -246,7 +246,7 @@ impl Page<'_> {
             ]);
         }
         self.more(peers.more, "networks");
-        line!(self, "\n{}", words::peers_told(peers));
+        line!(self, "\n{}", words::peers_told(self.report));
         self.section("How orphans ended");
         let ends = words::ends(&self.report.orphan_ends);
         let all: u64 = ends.iter().map(|(_, _, count)| count).sum();

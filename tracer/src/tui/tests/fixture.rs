@@ -64,6 +64,7 @@ pub(crate) fn crisis() -> Snapshot {
             resets_in: 4_410,
             resets_out: 912,
         },
+        resets_out_unseen: Some(0),
         totals_per_s: TotalRates {
             opened: 49_300.0,
             closed: 49_002.0,

@@ -10,6 +10,7 @@ use super::header::process_name;
 use super::page::{Contents, Panel};
 use super::paint::{field, span, wrap};
 use crate::event::{Event, EventKind};
+use crate::format::count;
 use crate::playback::View;
 use crate::tui::model::{Looks, Model};
 
@@ -24,6 +25,11 @@ pub(crate) fn contents(model: &Model, body: Rect) -> Contents {
                     far as they were recorded";
         let words = wrap(&model.looks, text, cells, 4).into_iter();
         lines = words.map(|text| Line::from(span(text, model.looks.theme.dim))).collect();
+    }
+    let lost = model.shown().map_or(0, |snapshot| snapshot.lost.detail);
+    if lost > 0 {
+        let text = format!("{} events were lost: some are missing here", count(lost));
+        lines.insert(0, Line::from(span(text, model.looks.theme.lost)));
     }
     Contents { chart: None, panels: vec![Panel { title: TITLE, lines }], one_column: true }
 }

@@ -131,6 +131,10 @@ fn losses(looks: &Looks, snapshot: &Snapshot, cells: usize) -> Vec<Line<'static>
         let count = format::count(number);
         lines.extend(entry(looks, kind, &count, number > 0, text, cells));
     }
+    if let Some(unseen) = snapshot.resets_out_unseen.filter(|unseen| *unseen > 0) {
+        let text = "sent for no full socket: in the kernel's TcpOutRsts, not in our resets sent";
+        lines.extend(entry(looks, "resets", &format::count(unseen), true, text, cells));
+    }
     let drift = snapshot.orphans.drift;
     let text = "our orphans minus the kernel's, whole host";
     lines.extend(entry(looks, "drift", &format!("{drift:+}"), drift != 0, text, cells));
