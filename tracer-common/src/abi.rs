@@ -15,9 +15,34 @@ pub const GROUP_OUTSIDE: u32 = 0;
 pub const GROUP_OTHER: u32 = 1;
 /// First index that belongs to a group of its own.
 pub const GROUP_FIRST: u32 = 2;
-/// Groups at the same time (services × owners); what a group costs is [`crate::counters`] ×
-/// CPUs.
+/// Groups of a service and an owner at the same time. Their counters are there once for each
+/// shard ([`shard_bits`]).
 pub const GROUPS: u32 = 2048;
+/// Further groups of a service alone, for when those of owners have run out: indexes from [`GROUPS`]
+/// on. Their counters are there once.
+pub const SERVICE_GROUPS: u32 = 8192;
+/// All groups there can be.
+pub const ALL_GROUPS: u32 = GROUPS + SERVICE_GROUPS;
+
+/// How often a group's counters are there, as a power of two: once for each possible CPU, up to 8.
+/// Beyond that CPUs share them, so that memory does not grow with the CPUs that a host might have.
+#[must_use]
+pub const fn shard_bits(possible_cpus: u32) -> u32 {
+    const MOST: u32 = 3;
+    let needed = possible_cpus.next_power_of_two().trailing_zeros();
+    if needed < MOST { needed } else { MOST }
+}
+
+/// Where a group's counters are in `TOTALS` for this CPU. `last_shard`: of as many as there are.
+///
+/// By arithmetic, so that the kernel's verifier has one path to walk and not two.
+#[inline(always)]
+#[must_use]
+pub const fn place_of_group(group: u32, cpu: u32, last_shard: u32) -> u32 {
+    let has_owner = group.wrapping_sub(GROUPS) >> 31;
+    let shard = last_shard ^ (has_owner * (last_shard ^ (cpu & last_shard)));
+    group + shard * GROUPS
+}
 
 /// A service in a network namespace: key of `SERVICES`, which knows who listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -280,6 +305,7 @@ pub const NOT_MERGED: u32 = 2;
 
 const _: () = {
     assert!(size_of::<ServiceKey>() == 8);
+    assert!(ALL_GROUPS < 1 << 31 && place_of_group(GROUPS, 0, 7) == 8 * GROUPS);
     assert!(size_of::<ServiceInfo>() == 12);
     assert!(size_of::<GroupKey>() == 12);
     assert!(size_of::<GroupInfo>() == 32);

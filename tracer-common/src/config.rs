@@ -152,8 +152,8 @@ pub struct Config {
     /// `SOCK_MIN_SNDBUF` of this kernel, bytes: sockets with less in their send queue are not
     /// killed for memory.
     pub min_sndbuf: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Shards of the groups' counters, less one ([`crate::abi::shard_bits`]).
+    pub last_shard: u32,
 }
 
 const _: () = {

@@ -1,9 +1,9 @@
 //! The exact totals that the programs keep for a group of sockets, and the losses.
 //!
 //! A group is all sockets of one service, direction and owner ([`crate::abi::GroupKey`]). Its
-//! counters are an array of 64-bit words per CPU; the sum over the CPUs is the value. Populations
-//! can be negative on one CPU (a socket enters a state on one and leaves it on another), never in
-//! the sum at rest.
+//! counters are an array of 64-bit words, there several times ([`crate::abi::shard_bits`]) so that
+//! CPUs do not wait for one another; the sum is the value. Populations can be negative in one shard (a
+//! socket enters a state on one CPU and leaves it on another), never in the sum at rest.
 
 use crate::state::TcpState;
 
@@ -43,7 +43,7 @@ pub enum Counter {
     OrphansFinWait2,
     /// Orphans that ended: see [`OrphanEnd`]; the six words follow in its order.
     OrphanEnds,
-    /// Longest time a socket spent in FIN_WAIT1, ns: the maximum over the CPUs, not the sum.
+    /// Longest time a socket spent in FIN_WAIT1, ns: the maximum over the shards, not the sum.
     FinWait1MaxNs = Counter::OrphanEnds as u32 + OrphanEnd::ALL.len() as u32,
     /// Orphans killed for the orphan limit ([`EndDetail::Limit`]).
     KilledForLimit,
@@ -296,7 +296,8 @@ pub enum Loss {
     Detail = 0,
     /// Sockets for which the table had no room: their states and ends are not counted.
     Untracked = 1,
-    /// Sockets counted, but in the row "other", because the group table had no room.
+    /// Sockets counted, but in the row "other", because there was no group left for their owner, nor
+    /// for their service.
     Ungrouped = 2,
     /// FIN_WAIT1 times that found no room in the histogram.
     Histogram = 3,

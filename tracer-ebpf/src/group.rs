@@ -2,17 +2,17 @@
 
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
-    DIRECTION_IN, GROUP_OTHER, GROUP_OUTSIDE, GroupInfo, GroupKey, ServiceInfo, ServiceKey,
+    DIRECTION_IN, GROUP_OTHER, GROUP_OUTSIDE, GROUPS, GroupInfo, GroupKey, ServiceInfo, ServiceKey,
 };
-use tracer_common::counters::Loss;
 
 use crate::filter::owner_passes;
-use crate::maps::{FREE_GROUPS, GROUP_INDEX, SERVICES};
+use crate::maps::{FREE_GROUPS, FREE_SERVICE_GROUPS, GROUP_INDEX, SERVICES};
 use crate::task::Process;
-use crate::totals::{NOEXIST, lose};
+use crate::totals::NOEXIST;
 
 /// The group of a service and an owner (`None`: unknown; else the current process), made if it is
-/// new.
+/// new. With none left for the owner, that of the service alone; with none left for that,
+/// [`GROUP_OTHER`].
 #[inline(always)]
 pub(crate) fn find_or_make(port: u16, direction: u8, process: Option<Process>) -> u32 {
     let (port, direction) = (u32::from(port), u32::from(direction));
@@ -34,37 +34,53 @@ extern "C" fn sf_group(
     start_ticks: u32,
     is_current: u32,
 ) -> u32 {
-    let key = GroupKey { port: port as u16, direction: direction as u8, pad: 0, tgid, start_ticks };
+    let mut key =
+        GroupKey { port: port as u16, direction: direction as u8, pad: 0, tgid, start_ticks };
+    // Before it is looked for: the group of a service alone also has sockets of owners that pass.
+    if tgid == 0 && !owner_passes(0, None) {
+        return GROUP_OUTSIDE;
+    }
     if let Some(info) = GROUP_INDEX.get_ptr(key) {
         // SAFETY: an aligned value from the map, written once before it became visible.
         return unsafe { (*info).index };
     }
     let process = if is_current != 0 { Process::current() } else { None };
-    if !owner_passes(key.tgid, process) {
+    if tgid != 0 && !owner_passes(tgid, process) {
         return GROUP_OUTSIDE;
     }
-    let Ok(Some(index)) = FREE_GROUPS.pop() else {
-        lose(Loss::Ungrouped);
+    let mut info = GroupInfo::default();
+    if let Ok(Some(index)) = FREE_GROUPS.pop() {
+        info.index = index;
+        if let Some(process) = process {
+            info.cgroup = process.cgroup();
+            process.read_comm(&mut info.comm);
+        }
+    } else {
         warn!((), "no group free for port {} of process {}", key.port, key.tgid);
-        return GROUP_OTHER;
-    };
-    let mut info = GroupInfo { index, ..GroupInfo::default() };
-    if let Some(process) = process {
-        info.cgroup = process.cgroup();
-        process.read_comm(&mut info.comm);
+        key.tgid = 0;
+        key.start_ticks = 0;
+        if let Some(info) = GROUP_INDEX.get_ptr(key) {
+            // SAFETY: as above.
+            return unsafe { (*info).index };
+        }
+        let Ok(Some(index)) = FREE_SERVICE_GROUPS.pop() else {
+            return GROUP_OTHER;
+        };
+        info.index = index;
     }
     if GROUP_INDEX.insert(key, info, NOEXIST).is_ok() {
-        return index;
+        return info.index;
     }
-    // Another CPU was faster, or there is no room.
-    let _ = FREE_GROUPS.push(index, 0);
+    // Another CPU was faster.
+    let _ = if info.index < GROUPS {
+        FREE_GROUPS.push(info.index, 0)
+    } else {
+        FREE_SERVICE_GROUPS.push(info.index, 0)
+    };
     match GROUP_INDEX.get_ptr(key) {
         // SAFETY: as above.
         Some(info) => unsafe { (*info).index },
-        None => {
-            lose(Loss::Ungrouped);
-            GROUP_OTHER
-        }
+        None => GROUP_OTHER,
     }
 }
 
@@ -83,10 +99,15 @@ extern "C" fn sf_group_of_accepted(netns: u32, port: u32) -> u64 {
     if let Some(info) = SERVICES.get_ptr(key) {
         // SAFETY: an aligned value from the map; a torn read can only mix two listeners of one
         // service, and `close()` sets the owner right.
-        return unsafe { u64::from((*info).group) << 32 | u64::from((*info).tgid) };
+        let (group, tgid) = unsafe { ((*info).group, (*info).tgid) };
+        if group != GROUP_OTHER {
+            return u64::from(group) << 32 | u64::from(tgid);
+        }
     }
     let group = find_or_make(port, DIRECTION_IN, None);
-    let _ = SERVICES.insert(key, ServiceInfo { group, tgid: 0, listeners: 0 }, NOEXIST);
+    if group != GROUP_OTHER {
+        let _ = SERVICES.insert(key, ServiceInfo { group, tgid: 0, listeners: 0 }, NOEXIST);
+    }
     u64::from(group) << 32
 }
 

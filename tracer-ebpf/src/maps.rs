@@ -6,8 +6,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue, RingBuf};
 use tracer_common::abi::{
-    CONTROL_WORDS, GROUPS, GroupInfo, GroupKey, HistogramKey, MiniRecord, ServiceInfo, ServiceKey,
-    SockRecord,
+    ALL_GROUPS, CONTROL_WORDS, GROUPS, GroupInfo, GroupKey, HistogramKey, MiniRecord,
+    SERVICE_GROUPS, ServiceInfo, ServiceKey, SockRecord,
 };
 use tracer_common::counters::{GroupCounters, HOST_WORDS, LOSS_WORDS, MiniCounters};
 
@@ -22,17 +22,25 @@ pub(crate) static SOCKETS: HashMap<u64, SockRecord> = HashMap::with_max_entries(
 pub(crate) static SERVICES: HashMap<ServiceKey, ServiceInfo> = HashMap::with_max_entries(4096, 0);
 
 /// The groups' indexes. Written by whoever first needs a group; deleted by user space when a
-/// group is empty and its process gone. Full: the sockets join `GROUP_OTHER`, `Loss::Ungrouped`.
+/// group is empty and its process gone. Has room for every index there is.
 #[map]
-pub(crate) static GROUP_INDEX: HashMap<GroupKey, GroupInfo> = HashMap::with_max_entries(GROUPS, 0);
+pub(crate) static GROUP_INDEX: HashMap<GroupKey, GroupInfo> =
+    HashMap::with_max_entries(ALL_GROUPS, 0);
 
-/// Indexes no group has. Filled by user space before the programs attach.
+/// Indexes no group has. Filled by user space before the programs attach. Empty: sockets join a group
+/// of their service without an owner.
 #[map]
 pub(crate) static FREE_GROUPS: Queue<u32> = Queue::with_max_entries(GROUPS, 0);
 
-/// The exact totals by group index. Written by all programs on their own CPU.
+/// The same, for groups of a service without an owner only. Empty: the sockets join `GROUP_OTHER`,
+/// `Loss::Ungrouped`.
 #[map]
-pub(crate) static TOTALS: PerCpuArray<GroupCounters> = PerCpuArray::with_max_entries(GROUPS, 0);
+pub(crate) static FREE_SERVICE_GROUPS: Queue<u32> = Queue::with_max_entries(SERVICE_GROUPS, 0);
+
+/// The exact totals, by `tracer_common::abi::place_of_group`; the loader makes it as large as that.
+/// Written by all programs.
+#[map]
+pub(crate) static TOTALS: Array<GroupCounters> = Array::with_max_entries(ALL_GROUPS, 0);
 
 /// FIN_WAIT1 times by service and bucket. Full: `Loss::Histogram`.
 #[map]

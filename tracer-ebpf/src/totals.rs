@@ -1,19 +1,21 @@
 //! The exact counters.
 //!
-//! A program may be interrupted by another one on its CPU (softirq), so even a per-CPU word is
-//! added to atomically.
+//! A program may be interrupted by another one on its CPU (softirq), and on hosts with many CPUs
+//! several share a shard of the counters: every word is added to atomically.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use tracer_common::abi::{GROUP_OTHER, HistogramKey};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use tracer_common::abi::{GROUP_OTHER, HistogramKey, place_of_group};
 use tracer_common::counters::{
     Counter, GroupCounters, HostCounter, Loss, MiniCounter, MiniCounters, OrphanEnd, orphans_in,
 };
 use tracer_common::histogram::bucket_of;
 
+use crate::config::config;
 use crate::maps::{FIN_WAIT1_TIMES, HOST, LOSSES, MINI_TOTALS, RESET_REASONS, TOTALS};
 
-/// One group's counters on this CPU.
+/// One group's counters, in this CPU's shard.
 #[derive(Clone, Copy)]
 pub(crate) struct Totals(*mut GroupCounters);
 
@@ -21,7 +23,10 @@ impl Totals {
     /// The counters of the group with this index.
     #[inline(always)]
     pub(crate) fn of(group: u32) -> Option<Self> {
-        TOTALS.get_ptr_mut(group).or_else(|| TOTALS.get_ptr_mut(GROUP_OTHER)).map(Self)
+        // SAFETY: no arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        let place = place_of_group(group, cpu, config!(last_shard));
+        TOTALS.get_ptr_mut(place).or_else(|| TOTALS.get_ptr_mut(GROUP_OTHER)).map(Self)
     }
 
     #[inline(always)]
@@ -84,12 +89,15 @@ impl Totals {
     /// A socket left FIN_WAIT1 after `ns`.
     #[inline(always)]
     pub(crate) fn fin_wait1_took(self, port: u16, direction: u8, ns: u64) {
-        // SAFETY: as in `add_at`; losing a maximum to an interrupt in between needs two sockets
-        // of one service on one CPU within nanoseconds, and the other is as good.
+        // SAFETY: as in `add_at`. A lower one written in between, by an interrupt or by another CPU of
+        // the shard, is seen by looking again.
         unsafe {
             let max = &raw mut (*self.0).words[Counter::FinWait1MaxNs as usize];
-            if *max < ns {
-                *max = ns;
+            if max.read_volatile() < ns {
+                max.write_volatile(ns);
+                if max.read_volatile() < ns {
+                    max.write_volatile(ns);
+                }
             }
         }
         sf_fin_wait1_took(u32::from(port), u32::from(direction), ns);

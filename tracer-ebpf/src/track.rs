@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
     CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED,
-    FLAG_ORPHAN, FLAG_STANDING, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED, SockRecord,
+    FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED,
+    SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
 use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
@@ -264,14 +265,15 @@ pub(crate) fn adopt(record: &mut SockRecord) {
         return;
     };
     record.tgid = process.tgid;
-    let to = if record.group == GROUP_OUTSIDE {
+    let to = if record.group == GROUP_OUTSIDE || record.group == GROUP_OTHER {
         // Outside by its ports or its former owner. Only an owner filter could let it in now,
-        // and then it would be opened in one place and closed in another: it stays outside.
+        // and then it would be opened in one place and closed in another: it stays outside. So it is
+        // with one that found no group: the sums over a service's groups would not agree.
         return;
     } else {
         group::find_or_make(record.service_port, record.direction, Some(process))
     };
-    if to == GROUP_OUTSIDE || to == record.group {
+    if to == GROUP_OUTSIDE || to == GROUP_OTHER || to == record.group {
         return;
     }
     if let (Some(from), Some(into)) = (Totals::of(record.group), Totals::of(to)) {

@@ -6,7 +6,7 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::abi::{
-    EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OUTSIDE,
+    EventKind, FLAG_OPENED, FLAG_ORPHAN, FLAG_RESET_IN, FLAG_STANDING, GROUP_OTHER, GROUP_OUTSIDE,
     MARK_FIN_WAIT2, MARK_MINISOCKET, MARK_TIME_WAIT, SockRecord,
 };
 use tracer_common::counters::{Counter, Loss};
@@ -107,12 +107,16 @@ fn changed(sock: Sock, old: TcpState, new: TcpState) {
         }
     };
     let accepted = grown && is_new;
+    let joins = begins || accepted || record.state == 0;
     if begins || accepted {
         track::begin(sock, record, new, netns, time);
     } else if record.state == 0 {
         track::meet(sock, record, old, netns);
     } else if record.state != old.number() && !track::merging() {
         lose(Loss::Gaps);
+    }
+    if joins && record.group == GROUP_OTHER {
+        lose(Loss::Ungrouped);
     }
     let from = record.state;
     let to = new.number();

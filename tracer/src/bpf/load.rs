@@ -8,10 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
 use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramError, SockOps};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
+use tracer_common::abi::{GROUPS, SERVICE_GROUPS, shard_bits};
 use tracer_common::config::{Config, Filter};
 
 use super::assume::{ASSUMPTIONS, Accepted, Assumed};
 use super::known::{Known, ResetReasons};
+use super::maps::Room;
 use super::plan::{Only, Plan};
 use super::probes::{Hook, PROBES, Rung, Signal};
 use super::requirements;
@@ -63,7 +65,9 @@ pub struct Kernel {
     /// The programs in use, for their own statistics.
     programs: Vec<&'static str>,
     /// What they were told.
-    pub(super) config: Config,
+    pub config: Config,
+    /// How many groups there may be.
+    pub room: Room,
 }
 
 /// For tests: rungs to take instead of the best.
@@ -72,6 +76,11 @@ const ONLY: &str = "SOCKFLOW_RUNGS";
 fn only() -> Result<Only> {
     let text = std::env::var(ONLY).unwrap_or_default();
     Only::parse(&text).map_err(|error| anyhow!("{ONLY}: {error}"))
+}
+
+fn room() -> Result<Room> {
+    let text = std::env::var(Room::VARIABLE).unwrap_or_default();
+    Room::parse(&text).map_err(|error| anyhow!("{}: {error}", Room::VARIABLE))
 }
 
 impl Kernel {
@@ -145,12 +154,13 @@ impl Kernel {
             by_address: u32::from(assumed.by_address),
             reset_reason: u32::from(known.reset_reasons.are_told()),
             min_sndbuf: known.min_sndbuf(),
-            pad: 0,
+            last_shard: last_shard()?,
         };
         // What the last attempt is told is what people are told.
         let is_last = ASSUMPTIONS.last() == Some(&assumed);
         let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
-        super::maps::prepare(&mut ebpf)?;
+        let room = room()?;
+        super::maps::prepare(&mut ebpf, room)?;
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
         let mut accepted = Accepted::new();
@@ -194,6 +204,7 @@ impl Kernel {
             accepted,
             programs,
             config: *config,
+            room,
         })
     }
 
@@ -233,6 +244,7 @@ pub(super) fn open(
         .override_global("CONFIG", config, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("TOTALS", (config.last_shard + 1) * GROUPS + SERVICE_GROUPS)
         .map_max_entries("SOCKETS", options.max_sockets)
         .map_max_entries("FIN_WAIT1_TIMES", 4 * services)
         .map_max_entries("RESET_REASONS", 2 * services)
@@ -240,6 +252,14 @@ pub(super) fn open(
         .map_max_entries("MINISOCKETS", options.max_minisockets)
         .load(OBJECT)
         .context("cannot create the BPF maps")
+}
+
+/// The last of the shards that the groups' counters have here.
+fn last_shard() -> Result<u32> {
+    let cpus = aya::util::nr_cpus()
+        .map_err(|(what, error)| anyhow::Error::new(error).context(what))
+        .context("cannot tell how many CPUs there may be")?;
+    Ok((1 << shard_bits(u32::try_from(cpus).unwrap_or(u32::MAX))) - 1)
 }
 
 /// `recursion_misses` in the text of a program's fdinfo; `None` before 5.12.

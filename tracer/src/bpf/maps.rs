@@ -11,7 +11,8 @@ use aya::maps::{
 };
 use tracer_common::abi::{
     CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey,
-    HistogramKey, MERGED, MERGING, MiniRecord, NOT_MERGED, ServiceInfo, ServiceKey, SockRecord,
+    HistogramKey, MERGED, MERGING, MiniRecord, NOT_MERGED, SERVICE_GROUPS, ServiceInfo, ServiceKey,
+    SockRecord, place_of_group,
 };
 use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss, MiniCounters};
 use tracer_common::reset::ResetReason;
@@ -20,15 +21,62 @@ use super::decode;
 use super::known::ResetReasons;
 use crate::event::{Direction, Event, Owner, Service};
 
-/// Fills the queue of free group indexes and turns merging on; before anything attaches.
+/// How many groups there may be at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of a service and an owner.
+    pub groups: u32,
+    /// Beyond them, of a service without an owner.
+    pub service_groups: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { groups: GROUPS - GROUP_FIRST, service_groups: SERVICE_GROUPS }
+    }
+}
+
+impl Room {
+    /// For tests: fewer groups than there are, as `GROUPS,SERVICE_GROUPS`.
+    pub const VARIABLE: &str = "SOCKFLOW_GROUPS";
+
+    /// As many as there are, or as few as the text says.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let most = Self::default();
+        if text.is_empty() {
+            return Ok(most);
+        }
+        let one = |word: &str, most: u32| match word.parse() {
+            Ok(number) if number <= most => Ok(number),
+            _ => Err(format!("{word}: not a number up to {most}")),
+        };
+        let (groups, service_groups) =
+            text.split_once(',').ok_or_else(|| format!("{text}: not GROUPS,SERVICE_GROUPS"))?;
+        Ok(Self {
+            groups: one(groups, most.groups)?,
+            service_groups: one(service_groups, most.service_groups)?,
+        })
+    }
+}
+
+/// Fills the queues of free group indexes and turns merging on; before anything attaches.
 ///
 /// # Errors
 ///
 /// The object lacks a map, or the kernel refuses.
-pub fn prepare(ebpf: &mut Ebpf) -> Result<()> {
-    let mut free: Queue<_, u32> = Queue::try_from(map_of(ebpf, "FREE_GROUPS")?)?;
-    for index in GROUP_FIRST..GROUPS {
-        free.push(index, 0)?;
+pub fn prepare(ebpf: &mut Ebpf, room: Room) -> Result<()> {
+    for (queue, first, room) in [
+        ("FREE_GROUPS", GROUP_FIRST, room.groups),
+        ("FREE_SERVICE_GROUPS", GROUPS, room.service_groups),
+    ] {
+        let mut free: Queue<_, u32> = Queue::try_from(map_of(ebpf, queue)?)?;
+        for index in first..first + room {
+            free.push(index, 0)?;
+        }
     }
     let mut control: Array<_, u32> = Array::try_from(map_of(ebpf, "CONTROL")?)?;
     control.set(CONTROL_MERGING, MERGING, 0)?;
@@ -70,8 +118,13 @@ pub struct Maps {
     pub services: HashMap<MapData, ServiceKey, ServiceInfo>,
     /// The groups' indexes.
     pub group_index: HashMap<MapData, GroupKey, GroupInfo>,
+    /// How many groups there may be.
+    pub room: Room,
     free_groups: Queue<MapData, u32>,
-    totals: PerCpuArray<MapData, GroupCounters>,
+    free_service_groups: Queue<MapData, u32>,
+    totals: Array<MapData, GroupCounters>,
+    /// Shards of the totals, less one.
+    last_shard: u32,
     fin_wait1: PerCpuHashMap<MapData, HistogramKey, u64>,
     mini_totals: PerCpuHashMap<MapData, HistogramKey, MiniCounters>,
     reset_reasons: PerCpuHashMap<MapData, HistogramKey, u64>,
@@ -87,7 +140,7 @@ impl Maps {
     /// # Errors
     ///
     /// The object lacks a map.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+    pub fn take(ebpf: &mut Ebpf, room: Room, last_shard: u32) -> Result<Self> {
         let mut take = |name: &str| {
             ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
         };
@@ -96,8 +149,11 @@ impl Maps {
             minisockets: HashMap::try_from(take("MINISOCKETS")?)?,
             services: HashMap::try_from(take("SERVICES")?)?,
             group_index: HashMap::try_from(take("GROUP_INDEX")?)?,
+            room,
             free_groups: Queue::try_from(take("FREE_GROUPS")?)?,
-            totals: PerCpuArray::try_from(take("TOTALS")?)?,
+            free_service_groups: Queue::try_from(take("FREE_SERVICE_GROUPS")?)?,
+            totals: Array::try_from(take("TOTALS")?)?,
+            last_shard,
             fin_wait1: PerCpuHashMap::try_from(take("FIN_WAIT1_TIMES")?)?,
             mini_totals: PerCpuHashMap::try_from(take("MINI_TOTALS")?)?,
             reset_reasons: PerCpuHashMap::try_from(take("RESET_REASONS")?)?,
@@ -108,17 +164,24 @@ impl Maps {
         })
     }
 
-    /// A group's counters, summed over the CPUs.
+    /// A group's counters, summed over the shards.
     ///
     /// # Errors
     ///
     /// The kernel refuses the read.
     pub fn counters(&self, index: u32) -> Result<GroupCounters, MapError> {
         let mut sum = GroupCounters::default();
-        for cpu in self.totals.get(&index, 0)?.iter() {
-            sum.merge(cpu);
+        for place in self.places(index) {
+            sum.merge(&self.totals.get(&place, 0)?);
         }
         Ok(sum)
+    }
+
+    /// Where a group's counters are, each shard's.
+    fn places(&self, index: u32) -> impl Iterator<Item = u32> + use<> {
+        let last_shard = self.last_shard;
+        let shards = if index < GROUPS { last_shard + 1 } else { 1 };
+        (0..shards).map(move |shard| place_of_group(index, shard, last_shard))
     }
 
     /// A loss, summed over the CPUs.
@@ -148,6 +211,23 @@ impl Maps {
         let services = present(self.services.iter())?;
         let listened = services.into_iter().filter(|(_, info)| info.listeners > 0);
         Ok(listened.map(|(_, info)| info.group).collect())
+    }
+
+    /// Makes sure that no accepted socket joins one of these groups for a listener that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn forget_services_of(&mut self, groups: &HashSet<u32>) -> Result<(), MapError> {
+        for (key, info) in present(self.services.iter())? {
+            if info.listeners == 0 && groups.contains(&info.group) {
+                match self.services.remove(&key) {
+                    Err(error) if !is_missing(&error) => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// FIN_WAIT1 times by service.
@@ -216,11 +296,16 @@ impl Maps {
     ///
     /// The kernel refuses.
     pub fn take_free_group(&mut self) -> Result<Option<u32>, MapError> {
-        match self.free_groups.pop(0) {
-            Ok(index) => Ok(Some(index)),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        some(self.free_groups.pop(0))
+    }
+
+    /// The same, for a group without an owner.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn take_free_service_group(&mut self) -> Result<Option<u32>, MapError> {
+        some(self.free_service_groups.pop(0))
     }
 
     /// Gives an index back.
@@ -229,14 +314,12 @@ impl Maps {
     ///
     /// The kernel refuses.
     pub fn free_group(&mut self, index: u32) -> Result<(), MapError> {
-        let cpus = self.totals.get(&index, 0)?.len();
-        let zero = vec![GroupCounters::default(); cpus];
-        self.totals.set(
-            index,
-            aya::maps::PerCpuValues::try_from(zero).map_err(MapError::IoError)?,
-            0,
-        )?;
-        self.free_groups.push(index, 0)
+        for place in self.places(index) {
+            self.totals.set(place, GroupCounters::default(), 0)?;
+        }
+        let queue =
+            if index < GROUPS { &mut self.free_groups } else { &mut self.free_service_groups };
+        queue.push(index, 0)
     }
 
     /// The first dump is merged, or there was none: destroyed sockets leave no tombstones any more.
@@ -300,6 +383,15 @@ fn present<K, V>(
     entries.filter(|entry| !entry.as_ref().is_err_and(is_missing)).collect()
 }
 
+/// What was there; `None` if nothing.
+pub(super) fn some<T>(found: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether an error of a map operation only says that the key is not there.
 #[must_use]
 pub fn is_missing(error: &MapError) -> bool {
@@ -331,7 +423,37 @@ pub fn orphans(counters: &GroupCounters) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::abi::ALL_GROUPS;
+
     use super::*;
+
+    #[test]
+    fn fewer_groups_can_be_asked_for() {
+        assert_eq!(Room::parse(""), Ok(Room::default()));
+        assert_eq!(Room::parse("8,16"), Ok(Room { groups: 8, service_groups: 16 }));
+        for wrong in ["8", "8,", ",8", "8,x", "2047,0", "0,8193"] {
+            assert!(Room::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_group_has_places_of_its_own() {
+        for last_shard in [0, 1, 7] {
+            let mut taken = HashSet::new();
+            for group in 0..ALL_GROUPS {
+                for cpu in 0..=last_shard {
+                    taken.insert(place_of_group(group, cpu, last_shard));
+                }
+            }
+            let places = (last_shard + 1) * GROUPS + SERVICE_GROUPS;
+            assert_eq!(taken.len() as u32, places);
+            assert!(taken.iter().all(|place| *place < places));
+            assert_eq!(
+                place_of_group(5, 9, last_shard),
+                place_of_group(5, 9 & last_shard, last_shard)
+            );
+        }
+    }
 
     #[test]
     fn names_end_at_their_nul() {

@@ -19,7 +19,7 @@ use tracer_common::counters::{Counter, GroupCounters, orphans_in};
 use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
-use super::maps::{Maps, is_missing};
+use super::maps::{Maps, is_missing, some};
 use crate::event::{Minisockets, Service};
 use crate::filter::{Filter, SocketIdentity};
 pub use minisockets::{StandingMinisocket, merge_minisockets};
@@ -64,6 +64,8 @@ pub struct Base {
     pub groups: BTreeMap<u32, GroupCounters>,
     /// Standing sockets the table had no room for.
     pub untracked: u64,
+    /// Standing sockets for which there was no group, not even one of their service.
+    pub ungrouped: u64,
     /// Standing minisockets by service.
     pub minisockets: BTreeMap<Service, Minisockets>,
 }
@@ -180,6 +182,9 @@ fn place(
         }
         Err(error) => return Err(error.into()),
     }
+    if group == GROUP_OTHER {
+        base.ungrouped += 1;
+    }
     if group != GROUP_OUTSIDE {
         base.add(group, usize::from(socket.state.number()));
         if connection {
@@ -195,7 +200,8 @@ fn place(
     Ok(true)
 }
 
-/// The group of a service and an owner, made if it is new.
+/// The group of a service and an owner, made if it is new; with none left for an owner, that of the
+/// service alone.
 fn group_of(
     maps: &mut Maps,
     filter: &Filter,
@@ -208,22 +214,35 @@ fn group_of(
     if !filter.passes_owner(pid, comm, cgroup) {
         return Ok(GROUP_OUTSIDE);
     }
-    let key = GroupKey {
-        port,
-        direction,
-        pad: 0,
+    let service = GroupKey { port, direction, ..GroupKey::default() };
+    let mut key = GroupKey {
         tgid: owner.map_or(0, |owner| owner.pid),
         start_ticks: owner.map_or(0, |owner| owner.start_ticks),
+        ..service
     };
     if let Some(info) = lookup(maps, &key)? {
         return Ok(info.index);
     }
-    let Some(index) = maps.take_free_group()? else {
-        return Ok(GROUP_OTHER);
+    let mut info = GroupInfo { cgroup, ..GroupInfo::default() };
+    let index = match maps.take_free_group()? {
+        Some(index) => index,
+        None => {
+            if let Some(info) = lookup(maps, &service)? {
+                return Ok(info.index);
+            }
+            let Some(index) = maps.take_free_service_group()? else {
+                return Ok(GROUP_OTHER);
+            };
+            key = service;
+            info = GroupInfo::default();
+            index
+        }
     };
-    let mut info = GroupInfo { index, cgroup, ..GroupInfo::default() };
-    for (place, byte) in info.comm.iter_mut().take(15).zip(comm.bytes()) {
-        *place = byte;
+    info.index = index;
+    if key.tgid != 0 {
+        for (place, byte) in info.comm.iter_mut().take(15).zip(comm.bytes()) {
+            *place = byte;
+        }
     }
     match maps.group_index.insert(key, info, NOEXIST) {
         Ok(()) => Ok(index),
@@ -236,11 +255,7 @@ fn group_of(
 }
 
 fn lookup(maps: &Maps, key: &GroupKey) -> Result<Option<GroupInfo>, MapError> {
-    match maps.group_index.get(key, 0) {
-        Ok(info) => Ok(Some(info)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    some(maps.group_index.get(key, 0))
 }
 
 fn service_key(socket: &StandingSocket) -> ServiceKey {
@@ -255,9 +270,11 @@ fn service_key(socket: &StandingSocket) -> ServiceKey {
 /// Takes back [`register_listener`].
 fn unregister_listener(maps: &mut Maps, socket: &StandingSocket) -> Result<()> {
     let key = service_key(socket);
-    let mut info = maps.services.get(&key, 0)?;
-    info.listeners = info.listeners.saturating_sub(1);
-    maps.services.insert(key, info, 0)?;
+    // With no room for it, it was not made known.
+    if let Some(mut info) = some(maps.services.get(&key, 0))? {
+        info.listeners = info.listeners.saturating_sub(1);
+        maps.services.insert(key, info, 0)?;
+    }
     Ok(())
 }
 
@@ -274,8 +291,11 @@ fn register_listener(maps: &mut Maps, socket: &StandingSocket, group: u32) -> Re
         Err(error) if is_missing(&error) => ServiceInfo { group, tgid, listeners: 1 },
         Err(error) => return Err(error.into()),
     };
-    maps.services.insert(key, info, 0)?;
-    Ok(())
+    match maps.services.insert(key, info, 0) {
+        // Then the owner of what it accepts is unknown until it is closed.
+        Err(error) if !is_full(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn os_error(error: &MapError) -> Option<i32> {

@@ -15,18 +15,18 @@ use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
 use super::processes;
-use crate::bpf::maps::{Maps, comm_text, direction};
+use crate::bpf::maps::{Maps, Room, comm_text, direction};
 use crate::bpf::standing::Base;
 use crate::event::{Direction, Group, Minisockets, Owner, Service};
 
-/// Groups are given back only when so many are in use: until then the processes that are gone
-/// stay on screen.
-const CROWDED: usize = GROUPS as usize * 3 / 4;
+/// Groups are given back only when so many in four are in use: until then the processes that are
+/// gone stay on screen.
+const CROWDED_QUARTERS: u32 = 3;
 /// Intervals without a change before an empty group of a living process counts as idle.
 const IDLE_TICKS: u32 = 10;
 
 /// Places kept for outgoing services without a socket.
-const RETIRED_SERVICES: usize = 256;
+const RETIRED_SERVICES: usize = 4096;
 
 /// Reads and retires groups.
 #[derive(Debug, Default)]
@@ -38,6 +38,8 @@ pub struct Groups {
     idle: BTreeMap<u32, (u64, u32)>,
     /// Without a name already; given back when they are still empty at the next reading.
     leaving: Vec<(u32, Group)>,
+    /// Connections of groups that are gone whose service had no place any more.
+    without_place: u64,
     /// What groups that are gone have counted.
     retired: BTreeMap<(Service, Option<(u32, u32)>), Group>,
 }
@@ -58,6 +60,13 @@ impl Groups {
     #[must_use]
     pub const fn untracked(&self) -> u64 {
         self.base.untracked
+    }
+
+    /// Sockets counted under port 0: those that stood before and found no group, and those of groups
+    /// that are gone.
+    #[must_use]
+    pub const fn ungrouped(&self) -> u64 {
+        self.base.ungrouped + self.without_place
     }
 
     /// A group's counters since tracing began, with what stood before.
@@ -94,14 +103,14 @@ impl Groups {
     pub fn read(&mut self, maps: &mut Maps, cgroups: &mut Cgroups) -> Result<Vec<Group>> {
         self.give_back(maps)?;
         let known = maps.groups()?;
-        let crowded = known.len() >= CROWDED;
+        let crowd = Crowd::of(maps.room, known.iter().map(|(_, info)| info.index));
         let mut groups = Vec::with_capacity(known.len() + self.retired.len() + 1);
         let mut spare = Vec::new();
         for (key, info) in known {
             let counters = self.counters(maps, info.index)?;
             let group = describe(&key, &info, counters, cgroups);
             self.owners.insert(info.index, group.owner.clone().map(Arc::new));
-            if crowded && self.is_spare(info.index, &group) {
+            if crowd.is_at(info.index) && self.is_spare(info.index, &group) {
                 spare.push((key, info.index, group.clone()));
             }
             groups.push(group);
@@ -121,7 +130,8 @@ impl Groups {
         let changes = group.counters.total(Counter::Changes);
         let idle = self.idle.entry(index).or_insert((changes, 0));
         *idle = if idle.0 == changes { (changes, idle.1.saturating_add(1)) } else { (changes, 0) };
-        is_empty(&group.counters) && group.owner.is_some() && (!group.alive || idle.1 >= IDLE_TICKS)
+        let is_gone = group.owner.is_some() && !group.alive;
+        is_empty(&group.counters) && (is_gone || idle.1 >= IDLE_TICKS)
     }
 
     /// Takes the names away. A group that accepted sockets still join by default keeps its own.
@@ -130,6 +140,8 @@ impl Groups {
             return Ok(());
         }
         let defaults = maps.default_groups()?;
+        let indexes = spare.iter().map(|(_, index, _)| *index);
+        maps.forget_services_of(&indexes.filter(|index| !defaults.contains(index)).collect())?;
         for (key, index, group) in spare {
             if !defaults.contains(&index) && maps.group_index.remove(&key).is_ok() {
                 self.leaving.push((index, group));
@@ -164,6 +176,9 @@ impl Groups {
             && self.retired.len() >= RETIRED_SERVICES
             && !self.retired.keys().any(|(known, _)| *known == service)
         {
+            let counters = &group.counters;
+            self.without_place +=
+                counters.total(Counter::Opened) + counters.total(Counter::Standing);
             group.service.port = 0;
         }
         if !group.alive {
@@ -178,6 +193,29 @@ impl Groups {
                 self.retired.insert((group.service, owner), group);
             }
         }
+    }
+}
+
+/// Which kinds of groups are about to run out.
+struct Crowd {
+    groups: bool,
+    service_groups: bool,
+}
+
+impl Crowd {
+    fn of(room: Room, indexes: impl Iterator<Item = u32>) -> Self {
+        let (groups, service_groups): (Vec<_>, Vec<_>) = indexes.partition(|index| *index < GROUPS);
+        let is_crowded =
+            |used: Vec<u32>, room: u32| used.len() as u32 >= room * CROWDED_QUARTERS / 4;
+        Self {
+            groups: is_crowded(groups, room.groups),
+            service_groups: is_crowded(service_groups, room.service_groups),
+        }
+    }
+
+    /// Whether the group with this index is of such a kind.
+    const fn is_at(&self, index: u32) -> bool {
+        if index < GROUPS { self.groups } else { self.service_groups }
     }
 }
 
@@ -247,7 +285,7 @@ mod tests {
     #[test]
     fn what_is_gone_keeps_its_totals_in_few_places() {
         let mut groups = Groups::default();
-        for pid in 1..=1000 {
+        for pid in 1..=5000 {
             groups.keep(group(443, Direction::Out, pid, false));
             groups.keep(group(9981, Direction::In, pid, false));
             groups.keep(group(1000 + pid as u16, Direction::Out, 7, true));
@@ -255,14 +293,15 @@ mod tests {
         let opened = |service: Service, owner| {
             groups.retired[&(service, owner)].counters.total(Counter::Opened)
         };
-        assert_eq!(opened(Service { port: 9981, direction: Direction::In }, None), 1000);
-        assert_eq!(opened(Service { port: 443, direction: Direction::Out }, None), 1000);
+        assert_eq!(opened(Service { port: 9981, direction: Direction::In }, None), 5000);
+        assert_eq!(opened(Service { port: 443, direction: Direction::Out }, None), 5000);
         let rest = opened(Service { port: 0, direction: Direction::Out }, Some((7, 7)));
-        assert_eq!(rest, 1000 - (RETIRED_SERVICES as u64 - 2), "too many ports share a place");
+        assert_eq!(rest, 5000 - (RETIRED_SERVICES as u64 - 2), "too many ports share a place");
+        assert_eq!(groups.ungrouped(), rest, "and that is told");
         assert_eq!(groups.retired.len(), RETIRED_SERVICES + 1);
         let all: u64 =
             groups.retired.values().map(|kept| kept.counters.total(Counter::Opened)).sum();
-        assert_eq!(all, 3000, "nothing is forgotten");
+        assert_eq!(all, 15_000, "nothing is forgotten");
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Live {
         if first_gauges.as_ref().and_then(|first| first.memory.pressure) == Some(true) {
             is_under_pressure(&mut kernel.ebpf)?;
         }
-        let mut maps = Maps::take(&mut kernel.ebpf)?;
+        let mut maps = Maps::take(&mut kernel.ebpf, kernel.room, kernel.config.last_shard)?;
         let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
         let began = now();
         let mut notes = Vec::new();
@@ -233,7 +233,7 @@ impl Live {
                 + self.maps.loss(Loss::Minisockets)?
                 + self.groups.untracked(),
             missed: self.missed()?,
-            ungrouped: self.maps.loss(Loss::Ungrouped)?,
+            ungrouped: self.maps.loss(Loss::Ungrouped)? + self.groups.ungrouped(),
         })
     }
 

@@ -20,6 +20,7 @@ mod doctor_memory;
 mod doctor_queues;
 mod doctor_trace;
 mod edges;
+mod groups;
 mod hands;
 mod kinds;
 mod limits;
