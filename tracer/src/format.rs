@@ -68,10 +68,16 @@ pub fn bytes(number: u64) -> String {
     format!("{value:.0}E")
 }
 
-/// `43 s`, `2 m 10 s`, `3 h 05 m`, `2 d 4 h`.
+/// `<1 ms`, `40 ms`, `0.4 s`, `43 s`, `2 m 10 s`, `3 h 05 m`, `2 d 4 h`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return String::from("-");
+    }
+    if seconds > 0.0 && seconds < 0.000_95 {
+        return String::from("<1 ms");
+    }
+    if seconds > 0.0 && seconds < 0.0995 {
+        return format!("{:.0} ms", seconds * 1e3);
     }
     if seconds < 9.95 && (seconds - seconds.round()).abs() >= 0.05 {
         return format!("{seconds:.1} s");
@@ -85,15 +91,27 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Milliseconds, in the unit that suits them: `0.2 ms`, `31 ms`, `1.4 s`.
+/// Milliseconds, in the unit that suits them: `800 ns`, `40 µs`, `1.2 ms`, `31 ms`, `1.4 s`. Only
+/// nothing reads as 0.
 pub fn millis(ms: f64) -> String {
     if !ms.is_finite() || ms < 0.0 {
         return String::from("-");
     }
+    let [micros, nanos] = [ms * 1e3, ms * 1e6];
     if ms >= 999.5 {
-        return duration(ms / 1000.0);
+        duration(ms / 1000.0)
+    } else if ms == 0.0 || ms >= 9.95 {
+        format!("{ms:.0} ms")
+    } else if micros >= 999.5 {
+        format!("{ms:.1} ms")
+    } else if micros >= 9.95 {
+        format!("{micros:.0} µs")
+    } else if nanos >= 999.5 {
+        format!("{micros:.1} µs")
+    } else {
+        // The kernel's clock knows nothing shorter than a nanosecond.
+        format!("{:.0} ns", nanos.max(1.0))
     }
-    if ms == 0.0 || ms >= 9.95 { format!("{ms:.0} ms") } else { format!("{ms:.1} ms") }
 }
 
 /// `90%`; `<1%` for little that is not nothing, `-` of nothing.
@@ -169,6 +187,9 @@ mod tests {
         for (seconds, text) in [
             (0.0, "0 s"),
             (0.4, "0.4 s"),
+            (0.1, "0.1 s"),
+            (0.04, "40 ms"),
+            (0.000_04, "<1 ms"),
             (43.2, "43 s"),
             (130.0, "2 m 10 s"),
             (11_100.0, "3 h 05 m"),
@@ -179,7 +200,21 @@ mod tests {
             assert_eq!(duration(seconds), text, "{seconds}");
         }
         assert_eq!(millis(0.0), "0 ms");
-        assert_eq!(millis(0.2), "0.2 ms");
+        for (ms, text) in [
+            (0.000_000_3, "1 ns"),
+            (0.000_8, "800 ns"),
+            (0.000_999_7, "1.0 µs"),
+            (0.001_2, "1.2 µs"),
+            (0.04, "40 µs"),
+            (0.2, "200 µs"),
+            (0.999_4, "999 µs"),
+            (0.999_6, "1.0 ms"),
+            (1.04, "1.0 ms"),
+            (9.96, "10 ms"),
+            (999.6, "1 s"),
+        ] {
+            assert_eq!(millis(ms), text, "{ms}");
+        }
         assert_eq!(millis(41_000.0), "41 s");
     }
 

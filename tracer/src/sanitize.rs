@@ -41,6 +41,9 @@ pub fn sanitize_ascii(text: &str) -> Cow<'_, str> {
     for character in text.chars() {
         if is_plain(character) {
             shown.push(character);
+        } else if character == 'µ' {
+            // As people type it: 40 us.
+            shown.push('u');
         } else {
             escape(character, &mut shown);
         }

@@ -1,7 +1,10 @@
 //! Options of everything that has a screen.
 
+use std::io::IsTerminal as _;
+
 use super::zone;
-use crate::tui;
+use crate::sanitize::sanitize;
+use crate::{stdio, tui};
 
 /// How the screen looks.
 #[derive(clap::Args, Debug)]
@@ -24,6 +27,27 @@ pub struct ScreenArgs {
         hide_possible_values = true
     )]
     symbols: Symbols,
+    /// Leave the mouse to the terminal, to select text; `m` on the screen changes it
+    #[arg(long, hide_short_help = true)]
+    no_mouse: bool,
+}
+
+/// Whether the screen is to be shown: stdin and stdout are a terminal that can. Says so where it is a
+/// terminal that cannot.
+#[must_use]
+pub fn is_possible() -> bool {
+    if !std::io::stdin().is_terminal() || !stdio::out_is_terminal() {
+        return false;
+    }
+    let term = std::env::var("TERM").unwrap_or_default();
+    let is_able = !matches!(term.as_str(), "" | "dumb" | "unknown");
+    if !is_able {
+        let term = sanitize(&term);
+        stdio::note(format!(
+            "this terminal (TERM={term}) cannot show the screen: a line an interval instead"
+        ));
+    }
+    is_able
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -56,6 +80,7 @@ impl ScreenArgs {
                 Symbols::Utf8 => tui::SymbolChoice::Utf8,
                 Symbols::Ascii => tui::SymbolChoice::Ascii,
             },
+            mouse: !self.no_mouse,
             zone: zone::reader(),
             ..tui::Options::default()
         }

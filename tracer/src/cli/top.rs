@@ -1,6 +1,6 @@
 //! `sockflow top`: the live screen; a line an interval without a terminal; JSON for scripts.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,7 +11,7 @@ use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::{FilterArgs, Unmatched};
 use super::line;
-use super::screen::ScreenArgs;
+use super::screen::{self, ScreenArgs};
 use super::signals::stop_on_signals;
 use super::units::{parse_duration, parse_interval};
 use super::zone;
@@ -90,8 +90,7 @@ impl TopArgs {
     }
 
     fn show<S: Source + Send + 'static>(&self, engine: Engine<S>) -> Result<()> {
-        let terminal = std::io::stdin().is_terminal() && stdio::out_is_terminal();
-        if terminal && !self.json { self.screen(engine) } else { self.lines(engine) }
+        if !self.json && screen::is_possible() { self.screen(engine) } else { self.lines(engine) }
     }
 
     fn lines<S: Source>(&self, mut engine: Engine<S>) -> Result<()> {

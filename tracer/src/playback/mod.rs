@@ -99,6 +99,8 @@ pub struct Frame {
     pub first: Arc<Snapshot>,
     /// What the last command could not do, in words for people.
     pub refused: Option<String>,
+    /// Where the tape was opened, in words for people, until the first command.
+    pub note: Option<String>,
 }
 
 impl Frame {

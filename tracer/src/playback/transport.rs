@@ -53,6 +53,8 @@ pub enum Command {
 pub struct Begin {
     /// Where; at the start, or at the newest if it is to follow.
     pub at: Option<Goto>,
+    /// Whether to go to the first anomaly as soon as it is read, unless a command comes first.
+    pub first_anomaly: bool,
     /// Doing what.
     pub mode: Mode,
     /// How fast, when it plays.
@@ -80,6 +82,9 @@ pub struct Transport<T> {
     refused: Option<String>,
     /// A place that was not known yet, and what it counts from.
     pending: Option<(Goto, Base)>,
+    /// Whether that place is the first anomaly, for which nobody asked.
+    opening: bool,
+    note: Option<String>,
 }
 
 impl<T: Tape> Transport<T> {
@@ -103,8 +108,14 @@ impl<T: Tape> Transport<T> {
             first: None,
             refused: None,
             pending: None,
+            opening: false,
+            note: None,
         };
         transport.settle();
+        if begin.first_anomaly {
+            transport.opening = true;
+            transport.go(Goto::Anomaly(1), Base::Edges);
+        }
         if let Some(place) = begin.at {
             transport.go(place, Base::Edges);
             if let Some(why) = transport.refused.take_if(|_| transport.pending.is_none()) {
@@ -117,6 +128,10 @@ impl<T: Tape> Transport<T> {
     /// Does what is asked. What cannot be done is told in [`Frame::refused`].
     pub fn command(&mut self, command: Command) {
         self.refused = None;
+        self.note = None;
+        if std::mem::take(&mut self.opening) {
+            self.pending = None;
+        }
         match command {
             Command::PlayPause => self.play_or_pause(),
             Command::Faster => self.speed = self.speed.faster(),
@@ -231,6 +246,7 @@ impl<T: Tape> Transport<T> {
             speed: self.speed,
             first,
             refused: self.refused.clone(),
+            note: self.note.clone(),
         }))
     }
 
@@ -354,7 +370,12 @@ impl<T: Tape> Transport<T> {
     fn go(&mut self, place: Goto, base: Base) {
         let Self { tape, timeline, zone, .. } = self;
         let event = |number| tape.moment_of_event(number);
-        match place.find(timeline, base, zone, event) {
+        let found = place.find(timeline, base, zone, event);
+        if self.opening {
+            self.open_at(place, base, &found);
+            return;
+        }
+        match found {
             Found::Moment(moment) => self.move_to(moment),
             Found::NotYet => {
                 if self.mode == Mode::Live {
@@ -368,6 +389,25 @@ impl<T: Tape> Transport<T> {
                 self.refused = Some(why);
             }
         }
+    }
+
+    /// The first anomaly, or the start where there is none; says which.
+    fn open_at(&mut self, place: Goto, base: Base, found: &Found) {
+        let note = match *found {
+            Found::Moment(moment) => {
+                self.move_to(moment);
+                // How many follow is known only when all is read.
+                "opened at the first anomaly; ]: the next, Home: the start"
+            }
+            Found::NotYet => {
+                self.pending = Some((place, base));
+                self.note = Some("the first anomaly is being looked for".to_owned());
+                return;
+            }
+            Found::Nowhere(_) => "no anomaly in this trace; Space plays it",
+        };
+        self.opening = false;
+        self.note = Some(note.to_owned());
     }
 
     fn seek_mark(&mut self, forward: bool) {

@@ -55,6 +55,7 @@ impl Canvas {
             speed: Speed::default(),
             first: Arc::clone(snapshot),
             refused: None,
+            note: None,
         };
         update::update(&mut self.model, Message::Arrived(frame));
         let mut buffer = Buffer::empty(self.area);

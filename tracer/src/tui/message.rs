@@ -47,11 +47,28 @@ pub(crate) enum Message {
     Type(char),
     Erase,
     EraseAll,
+    /// Text came from the clipboard, all at once.
+    Paste(String),
+    /// The mouse was clicked at this column and row.
+    Click(u16, u16),
+    /// The wheel turned at this column and row.
+    Wheel {
+        up: bool,
+        at: (u16, u16),
+    },
+    /// Take the mouse, or leave it to the terminal.
+    ToggleMouse,
+    /// What is selected, into the clipboard.
+    Copy,
+    /// It is there, or why not.
+    Copied(Result<String, String>),
     /// Stop typing and keep what was typed.
     Accept,
     /// Stop typing and forget it.
     Cancel,
     Suspend,
+    /// This process was stopped and goes on.
+    Continued,
     Quit,
     /// Panic if the environment allows it: proves that the terminal is restored.
     TestPanic,
@@ -64,6 +81,19 @@ pub(crate) enum Effect {
     /// Ask whoever has the tape.
     Send(Command),
     Suspend,
+    /// The terminal is as somebody else left it.
+    TakeAgain,
+    /// Whether the mouse is ours from now on.
+    Mouse(bool),
+    /// Put this into the clipboard.
+    Copy(Copied),
     Quit,
     TestPanic,
+}
+
+/// Text for the clipboard, and what to call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) what: String,
+    pub(crate) text: String,
 }

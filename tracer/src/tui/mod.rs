@@ -9,15 +9,18 @@
 
 mod canvas;
 mod columns;
+mod copy;
 mod filter;
 mod keymap;
 mod message;
 mod model;
+mod mouse;
 mod symbols;
 mod terminal;
 #[cfg(test)]
 pub(crate) mod tests;
 mod theme;
+mod tmux;
 mod update;
 mod view;
 
@@ -28,7 +31,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_core::Stream as _;
 use jiff::tz::TimeZone;
-use ratatui::crossterm::event::{Event, EventStream, KeyEventKind};
+use ratatui::crossterm::event::{
+    Event, EventStream, KeyEventKind, MouseButton, MouseEvent, MouseEventKind,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
@@ -37,11 +42,12 @@ use crate::playback::Frame;
 use crate::playback::transport::Command;
 use filter::Filter;
 use keymap::Mode;
-use message::{Effect, Message};
+use message::{Copied, Effect, Message};
 use model::{Looks, Model};
 use symbols::Symbols;
 use terminal::Screen;
 use theme::Theme;
+use tmux::Tmux;
 
 pub use canvas::Canvas;
 pub use symbols::SymbolChoice;
@@ -65,6 +71,8 @@ pub struct Options {
     pub color: ColorChoice,
     /// Glyphs.
     pub symbols: SymbolChoice,
+    /// Whether the mouse selects rows and times; else it is the terminal's own, to select text.
+    pub mouse: bool,
     /// The reader's time zone.
     pub zone: TimeZone,
 }
@@ -77,6 +85,7 @@ impl Default for Options {
             ports: Vec::new(),
             color: ColorChoice::Auto,
             symbols: SymbolChoice::Auto,
+            mouse: true,
             zone: TimeZone::UTC,
         }
     }
@@ -108,9 +117,10 @@ pub async fn run(
     options: Options,
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::new().context("cannot handle signals")?;
-    let mut screen = Screen::enter().context("cannot set up the terminal")?;
+    let tmux = Tmux::find();
+    let mut model = model(options, tmux.as_ref());
+    let mut screen = Screen::enter(tmux, model.mouse).context("cannot set up the terminal")?;
     let mut events = EventStream::new();
-    let mut model = model(options);
     let (width, height) = screen.size().context("cannot ask the terminal's size")?;
     update::update(&mut model, Message::Resized(width, height));
 
@@ -121,6 +131,7 @@ pub async fn run(
             biased;
             number = signals.next() => match number {
                 libc::SIGTSTP => Some(Message::Suspend),
+                libc::SIGCONT => Some(Message::Continued),
                 number => return Ok(Exit::Signal(number)),
             },
             event = next_event(&mut events) => match event {
@@ -146,11 +157,22 @@ pub async fn run(
             Effect::Draw => changed = true,
             Effect::Send(command) => send(command),
             Effect::Quit => return Ok(Exit::Quit),
-            Effect::Suspend => {
-                screen.suspend().context("cannot take the terminal back")?;
+            effect @ (Effect::Suspend | Effect::TakeAgain) => {
+                let taken =
+                    if effect == Effect::Suspend { screen.suspend() } else { screen.take_again() };
+                taken.context("cannot take the terminal back")?;
                 // It may have been resized while nobody looked.
                 let (width, height) = screen.size().context("cannot ask the terminal's size")?;
                 update::update(&mut model, Message::Resized(width, height));
+                changed = true;
+            }
+            Effect::Mouse(on) => {
+                screen.set_mouse(on).context("cannot write to the terminal")?;
+                changed = true;
+            }
+            Effect::Copy(Copied { what, text }) => {
+                let outcome = screen.copy(&text).map(|()| what).map_err(|why| why.to_string());
+                update::update(&mut model, Message::Copied(outcome));
                 changed = true;
             }
             Effect::TestPanic => {
@@ -163,13 +185,22 @@ pub async fn run(
     }
 }
 
-fn model(options: Options) -> Model {
+/// Whether the terminal of this process shows UTF-8, as far as can be told.
+#[must_use]
+pub fn shows_utf8() -> bool {
+    let client = || Tmux::find().and_then(|tmux| tmux.client_is_utf8());
+    Symbols::choose(SymbolChoice::Auto, |name| std::env::var(name).ok(), client).is_utf8()
+}
+
+fn model(options: Options, tmux: Option<&Tmux>) -> Model {
     let variable = |name: &str| std::env::var(name).ok();
+    let client = || tmux.and_then(Tmux::client_is_utf8);
     let mut model = Model::new(Looks {
         theme: Theme::choose(options.color, variable),
-        symbols: Symbols::choose(options.symbols, variable),
+        symbols: Symbols::choose(options.symbols, variable, client),
         zone: options.zone,
     });
+    model.mouse = options.mouse;
     model.title = options.title;
     model.filter = Filter::new(options.filter);
     model.wanted_ports = options.ports;
@@ -183,6 +214,18 @@ fn message_of(event: &Event, model: &Model) -> Option<Message> {
             keymap::message(*key, mode)
         }
         Event::Resize(width, height) => Some(Message::Resized(*width, *height)),
+        Event::Paste(text) => Some(Message::Paste(text.clone())),
+        Event::Mouse(event) => mouse_message(*event),
+        _ => None,
+    }
+}
+
+const fn mouse_message(event: MouseEvent) -> Option<Message> {
+    let at = (event.column, event.row);
+    match event.kind {
+        MouseEventKind::Down(MouseButton::Left) => Some(Message::Click(at.0, at.1)),
+        MouseEventKind::ScrollUp => Some(Message::Wheel { up: true, at }),
+        MouseEventKind::ScrollDown => Some(Message::Wheel { up: false, at }),
         _ => None,
     }
 }
@@ -198,6 +241,7 @@ struct Signals {
     terminate: Signal,
     hang_up: Signal,
     stop: Signal,
+    go_on: Signal,
 }
 
 impl Signals {
@@ -207,6 +251,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
             stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            go_on: signal(SignalKind::from_raw(libc::SIGCONT))?,
         })
     }
 
@@ -217,6 +262,7 @@ impl Signals {
             _ = self.interrupt.recv() => libc::SIGINT,
             _ = self.hang_up.recv() => libc::SIGHUP,
             _ = self.stop.recv() => libc::SIGTSTP,
+            _ = self.go_on.recv() => libc::SIGCONT,
         }
     }
 }

@@ -94,6 +94,8 @@ pub(crate) enum Focus {
 /// Order and selection of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct TableState<K> {
+    /// The row at the top, as long as the selected one is in sight.
+    pub(crate) first: usize,
     /// Index into the table's columns.
     pub(crate) sort: usize,
     pub(crate) inverted: bool,
@@ -136,6 +138,10 @@ pub(crate) struct Model {
     pub(crate) typing: bool,
     /// Index into [`ZOOMS`].
     pub(crate) zoom: usize,
+    /// Whether the mouse is ours.
+    pub(crate) mouse: bool,
+    /// What the last key did, where that does not show.
+    pub(crate) notice: Option<String>,
     /// The ports asked for on the command line: what an empty screen waits for.
     pub(crate) wanted_ports: Vec<u16>,
 }
@@ -155,11 +161,13 @@ impl Model {
             scroll: 0,
             focus: Focus::Ports,
             ports: TableState {
+                first: 0,
                 sort: columns::ports::DEFAULT_SORT,
                 inverted: false,
                 selected: None,
             },
             processes: TableState {
+                first: 0,
                 sort: columns::processes::DEFAULT_SORT,
                 inverted: false,
                 selected: None,
@@ -169,6 +177,8 @@ impl Model {
             help_search: String::new(),
             typing: false,
             zoom: DEFAULT_ZOOM,
+            mouse: true,
+            notice: None,
             wanted_ports: Vec::new(),
         }
     }

@@ -29,8 +29,13 @@ impl Symbols {
     pub(crate) const UTF8: Self = Self { utf8: true };
     pub(crate) const ASCII: Self = Self { utf8: false };
 
-    /// The set for `choice`; `variable` reads the environment.
-    pub(crate) fn choose(choice: SymbolChoice, variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// The set for `choice`; `variable` reads the environment, `client` says whether the program that
+    /// stands between this one and the terminal takes UTF-8, if there is one.
+    pub(crate) fn choose(
+        choice: SymbolChoice,
+        variable: impl Fn(&str) -> Option<String>,
+        client: impl FnOnce() -> Option<bool>,
+    ) -> Self {
         let utf8 = match choice {
             SymbolChoice::Utf8 => true,
             SymbolChoice::Ascii => false,
@@ -45,6 +50,7 @@ impl Symbols {
                 (locale.contains("utf-8") || locale.contains("utf8"))
                     && terminal != "linux"
                     && terminal != "dumb"
+                    && client() != Some(false)
             }
         };
         if utf8 { Self::UTF8 } else { Self::ASCII }
@@ -123,6 +129,10 @@ impl Symbols {
     pub(crate) const fn projection(self) -> &'static str {
         self.pick("⋰", "/")
     }
+    /// Where the projection reaches the limit, or leaves the picture.
+    pub(crate) const fn projection_end(self) -> &'static str {
+        self.pick("▲", "^")
+    }
     pub(crate) const fn area_top(self) -> &'static str {
         self.pick("⠒", "*")
     }
@@ -192,10 +202,24 @@ mod tests {
     use super::*;
 
     fn auto(variables: &[(&str, &str)]) -> bool {
-        Symbols::choose(SymbolChoice::Auto, |name| {
+        auto_under(variables, None)
+    }
+
+    fn auto_under(variables: &[(&str, &str)], client: Option<bool>) -> bool {
+        let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        })
-        .is_utf8()
+        };
+        Symbols::choose(SymbolChoice::Auto, variable, || client).is_utf8()
+    }
+
+    #[test]
+    fn a_client_without_utf8_overrules_the_locale() {
+        let utf8 = [("LANG", "C.UTF-8"), ("TERM", "tmux-256color")];
+        assert!(auto_under(&utf8, Some(true)));
+        assert!(!auto_under(&utf8, Some(false)));
+        assert!(!auto_under(&[("LANG", "C"), ("TERM", "tmux-256color")], Some(true)));
+        let asked = Symbols::choose(SymbolChoice::Utf8, |_| None, || Some(false));
+        assert!(asked.is_utf8(), "who asks for it gets it");
     }
 
     #[test]

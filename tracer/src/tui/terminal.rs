@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::clipboard::CopyToClipboard;
 use ratatui::crossterm::cursor;
+use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::execute;
+use ratatui::crossterm::style::Print;
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
     disable_raw_mode, enable_raw_mode,
 };
 
 use super::model::Model;
+use super::tmux::Tmux;
 use super::view;
 use crate::stdio;
 
@@ -21,18 +25,25 @@ use crate::stdio;
 static TAKEN: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
+/// Clicks and the wheel, with places beyond column 223. crossterm's own command asks for every
+/// movement as well, which would wake the screen for nothing.
+const MOUSE_ON: Print<&str> = Print("\x1b[?1000h\x1b[?1006h");
+const MOUSE_OFF: Print<&str> = Print("\x1b[?1006l\x1b[?1000l");
+
 /// The terminal while it is ours.
 pub(crate) struct Screen {
     terminal: Terminal<CrosstermBackend<io::Stdout>>,
+    tmux: Option<Tmux>,
+    mouse: bool,
 }
 
 impl Screen {
     /// Takes the terminal over.
-    pub(crate) fn enter() -> io::Result<Self> {
+    pub(crate) fn enter(tmux: Option<Tmux>, mouse: bool) -> io::Result<Self> {
         HOOK.call_once(restore_before_panic);
-        take()?;
+        take(mouse)?;
         match Terminal::new(CrosstermBackend::new(stdio::screen())) {
-            Ok(terminal) => Ok(Self { terminal }),
+            Ok(terminal) => Ok(Self { terminal, tmux, mouse }),
             Err(error) => {
                 restore();
                 Err(error)
@@ -61,11 +72,33 @@ impl Screen {
         drawn
     }
 
+    /// Takes the mouse, or leaves it to the terminal, which then selects text with it.
+    pub(crate) fn set_mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        let mut out = stdio::screen();
+        if on { execute!(out, MOUSE_ON) } else { execute!(out, MOUSE_OFF) }
+    }
+
+    /// Puts `text` into the clipboard of the terminal (OSC 52), which may be on another machine.
+    pub(crate) fn copy(&self, text: &str) -> io::Result<()> {
+        match &self.tmux {
+            Some(tmux) => tmux.copy(text),
+            None => execute!(stdio::screen(), CopyToClipboard::to_clipboard_from(text)),
+        }
+    }
+
     /// Gives the terminal back, stops this process as Ctrl-Z would, and takes it again.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         restore();
         signal_hook::low_level::emulate_default_handler(libc::SIGTSTP)?;
-        take()?;
+        self.take_again()
+    }
+
+    /// After a stop that could not be foreseen (SIGSTOP): the shell has set the terminal as it likes.
+    pub(crate) fn take_again(&mut self) -> io::Result<()> {
+        // Raw mode that is believed to be on is not set again.
+        restore();
+        take(self.mouse)?;
         // A new one knows nothing of what was on screen, so it draws everything. Clearing the old
         // one would ask where the cursor is, and the answer would go to the event stream.
         self.terminal = Terminal::new(CrosstermBackend::new(stdio::screen()))?;
@@ -79,10 +112,12 @@ impl Drop for Screen {
     }
 }
 
-fn take() -> io::Result<()> {
+fn take(mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    let entered = execute!(stdio::screen(), EnterAlternateScreen, cursor::Hide);
+    let mut out = stdio::screen();
+    let entered = execute!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+        .and_then(|()| if mouse { execute!(out, MOUSE_ON) } else { Ok(()) });
     if entered.is_err() {
         restore();
     }
@@ -93,7 +128,14 @@ fn take() -> io::Result<()> {
 fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let mut out = stdio::screen();
-        let _ = execute!(out, EndSynchronizedUpdate, LeaveAlternateScreen, cursor::Show);
+        let _ = execute!(
+            out,
+            EndSynchronizedUpdate,
+            MOUSE_OFF,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        );
         let _ = out.flush();
         let _ = disable_raw_mode();
     }

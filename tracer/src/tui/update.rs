@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::columns;
 use super::message::{Effect, Message};
 use super::model::{
     DEFAULT_ZOOM, Focus, GotoPrompt, Marked, Model, Overlay, Page, PortKey, ProcessKey, TableState,
     ZOOMS,
 };
 use super::view;
+use super::{columns, copy, mouse};
 use crate::playback::Frame;
 use crate::playback::goto::{Base, Found, Goto};
 use crate::playback::transport::Command;
@@ -17,7 +17,7 @@ const PAGE_ROWS: usize = 10;
 
 /// A step through rows or lines.
 #[derive(Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     Down(usize),
     Up(usize),
     First,
@@ -25,7 +25,7 @@ enum Step {
 }
 
 impl Step {
-    fn from(self, at: usize, last: usize) -> usize {
+    pub(super) fn from(self, at: usize, last: usize) -> usize {
         match self {
             Self::Down(by) => at.saturating_add(by).min(last),
             Self::Up(by) => at.min(last).saturating_sub(by),
@@ -37,6 +37,9 @@ impl Step {
 
 /// Applies `message` and says what is to be done outside.
 pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
+    if !matches!(message, Message::Arrived(_) | Message::Resized(..)) {
+        model.notice = None;
+    }
     match message {
         Message::Arrived(frame) => {
             if model.frame.is_none() {
@@ -104,6 +107,26 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
             text.pop();
         }),
         Message::EraseAll => edit(model, String::clear),
+        Message::Paste(text) => paste(model, &text),
+        Message::Click(column, row) => return mouse::click(model, column, row),
+        Message::Wheel { up, at } => mouse::wheel(model, up, at),
+        Message::ToggleMouse => {
+            model.mouse = !model.mouse;
+            let text =
+                if model.mouse { "mouse on" } else { "mouse off: the terminal selects text" };
+            model.notice = Some(text.to_owned());
+            return Effect::Mouse(model.mouse);
+        }
+        Message::Copy => match copy::of(model) {
+            Some(copied) => return Effect::Copy(copied),
+            None => model.notice = Some("nothing here to copy".to_owned()),
+        },
+        Message::Copied(outcome) => {
+            model.notice = Some(match outcome {
+                Ok(what) => format!("copied {what}"),
+                Err(why) => format!("not copied: {why}"),
+            });
+        }
         Message::Accept => return accept(model),
         Message::Cancel => {
             if model.goto.take().is_none() {
@@ -112,6 +135,7 @@ pub(crate) fn update(model: &mut Model, message: Message) -> Effect {
             model.typing = false;
         }
         Message::Suspend => return Effect::Suspend,
+        Message::Continued => return Effect::TakeAgain,
         Message::Quit => return Effect::Quit,
         Message::TestPanic => return Effect::TestPanic,
     }
@@ -191,8 +215,24 @@ fn first_zoom(frame: &Frame) -> usize {
     }
 }
 
+/// The longest text that a paste makes of a filter or a place.
+const LONGEST_PASTE: usize = 256;
+
+/// Into the text that is being typed, as one line. Elsewhere letters are keys, which nobody meant.
+fn paste(model: &mut Model, text: &str) {
+    if !model.typing {
+        let text = "a paste goes into a text only: / types a filter, b a place";
+        model.notice = Some(text.to_owned());
+        return;
+    }
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let plain: String = line.chars().filter(|it| !it.is_control()).take(LONGEST_PASTE).collect();
+    edit(model, |text| text.push_str(&plain));
+}
+
 /// Rows of the focused table, or lines of whatever lies over it.
-fn step(model: &mut Model, step: Step) {
+pub(super) fn step(model: &mut Model, step: Step) {
+    keep_first_rows(model);
     let is_row = !matches!(step, Step::Down(PAGE_ROWS) | Step::Up(PAGE_ROWS));
     if model.overlay.is_none() && model.page() == Some(&Page::Doctor) && is_row {
         let last = model.doctor().map_or(0, |report| report.checks.len().saturating_sub(1));
@@ -219,7 +259,12 @@ fn step(model: &mut Model, step: Step) {
     }
 }
 
-fn open(model: &mut Model) {
+/// The row at the top of each table stays there as long as it can.
+pub(super) fn keep_first_rows(model: &mut Model) {
+    (model.ports.first, model.processes.first) = view::first_rows(model);
+}
+
+pub(super) fn open(model: &mut Model) {
     if model.overlay.is_some() {
         return;
     }

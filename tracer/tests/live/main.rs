@@ -11,6 +11,9 @@
 )]
 
 mod support;
+#[expect(dead_code, reason = "a file of two programs, each of which uses a part of it")]
+#[path = "../terminal/tmux.rs"]
+mod tmux;
 
 mod commands;
 mod degraded;

@@ -1,167 +1,20 @@
-//! The screen in a real terminal: tmux is the terminal, a shell in it starts `sockflow top`, and
-//! what tmux shows is what a person would see.
-//!
-//! Each test has a tmux server of its own, which ends with it. Nothing sleeps for a fixed time:
-//! every wait looks until a deadline.
+//! The screen of `top` in a real terminal: see [`crate::tmux`].
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use unicode_width::UnicodeWidthStr as _;
 
-const SOCKFLOW: &str = env!("CARGO_BIN_EXE_sockflow");
+use crate::tmux::{MODES, SOCKFLOW, TAKEN, Terminal};
+
 const PORT: &str = "9981";
-const PATIENCE: Duration = Duration::from_secs(15);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// What the shell asks with, and nothing else shows.
-const PROMPT: &str = "ready>";
 const SIZES: [(u16, u16); 4] = [(40, 8), (80, 24), (120, 40), (200, 50)];
 
-/// A terminal with a shell in it.
-struct Terminal {
-    server: String,
-    folder: PathBuf,
-}
-
-impl Terminal {
-    fn new(name: &str, (width, height): (u16, u16)) -> Self {
-        let server = format!("sockflow-test-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(&server);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let terminal = Self { server, folder };
-        let (width, height) = (width.to_string(), height.to_string());
-        let shell = format!("env PS1='{PROMPT} ' bash --noprofile --norc -i");
-        #[rustfmt::skip]
-        terminal.tmux(&[
-            "-f", "/dev/null", "start-server", ";",
-            "set-option", "-g", "status", "off", ";",
-            "set-option", "-g", "allow-rename", "on", ";",
-            "new-session", "-d", "-x", &width, "-y", &height, &shell,
-        ]);
-        terminal.wait("the shell", |screen| screen.contains(PROMPT));
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let output = Command::new("tmux")
-            .args(["-L", &self.server])
-            .args(arguments)
-            // The glyphs must not depend on who runs the test.
-            .env("LC_ALL", "C.UTF-8")
-            .env_remove("NO_COLOR")
-            .env_remove("TMUX")
-            .output()
-            .expect("tmux is installed by `cargo xtask deps`");
-        let talk = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "tmux {arguments:?}: {talk}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn screen(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    fn ask(&self, format: &str) -> String {
-        self.tmux(&["display-message", "-p", format]).trim_end().to_owned()
-    }
-
-    /// Looks until the screen is as it should be.
-    fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let screen = self.screen();
-            if wanted(&screen) {
-                return screen;
-            }
-            assert!(Instant::now() < deadline, "never came: {what}\n{screen}");
-            std::thread::sleep(LOOK_AGAIN);
-        }
-    }
-
-    fn see(&self, words: &str) -> String {
-        self.wait(words, |screen| screen.contains(words))
-    }
-
-    fn key(&self, name: &str) {
-        self.tmux(&["send-keys", name]);
-    }
-
-    fn write(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-    }
-
-    fn command(&self, line: &str) {
-        self.write(line);
-        self.key("Enter");
-    }
-
-    fn resize(&self, (width, height): (u16, u16)) {
-        self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    fn read(&self, name: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let text = std::fs::read_to_string(self.file(name)).unwrap_or_default();
-            if text.ends_with('\n') {
-                return text;
-            }
-            assert!(Instant::now() < deadline, "{name} was never written\n{}", self.screen());
-            std::thread::sleep(LOOK_AGAIN);
-        }
-    }
-
-    /// Starts `top`, with `variables` set; its id is in the file `pid`, what it leaves behind in
-    /// `before`, `after` and `status`.
-    fn start(&self, variables: &str) {
-        let script = format!(
-            "#!/bin/bash\necho $$ >{pid}\nexec env RUST_BACKTRACE=0 {variables} {SOCKFLOW} top --port {PORT}\n",
-            pid = self.file("pid"),
-        );
-        std::fs::write(self.file("top.sh"), script).expect("a script");
-        self.command(&format!(
-            "clear; stty -a >{}; bash {}; echo $? >{}; stty -a >{}",
-            self.file("before"),
-            self.file("top.sh"),
-            self.file("status"),
-            self.file("after"),
-        ));
-        self.wait("the screen", |screen| screen.contains("orphans") && screen.contains("lost"));
-    }
-
-    /// The exit status, after a look at whether the terminal is as it was.
-    fn ended(&self) -> String {
-        let status = self.read("status");
-        let after = self.read("after");
-        assert_eq!(settings(&after), settings(&self.read("before")), "settings of the terminal");
-        assert!(after.contains(" echo "), "{after}");
-        self.is_given_back();
-        status.trim().to_owned()
-    }
-
-    fn is_given_back(&self) {
-        self.see(PROMPT);
-        assert_eq!(self.ask("#{alternate_on} #{cursor_flag}"), "0 1", "screen and cursor");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.server, "kill-server"]).output();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// What `stty -a` says but for the size, which is the first line.
-fn settings(stty: &str) -> &str {
-    stty.split_once('\n').map_or(stty, |(_, rest)| rest)
+/// Starts `top`, with `variables` set, and waits for the screen.
+fn start(terminal: &Terminal, variables: &str) {
+    terminal.start(variables, &format!("top --port {PORT}"));
+    terminal.wait("the screen", |screen| screen.contains("orphans") && screen.contains("lost"));
 }
 
 /// A storm that stands until it is dropped.
@@ -216,7 +69,7 @@ fn is_whole(screen: &str, (width, height): (u16, u16)) -> bool {
 fn every_size_is_whole_also_after_resizing() {
     for first in SIZES {
         let terminal = Terminal::new(&format!("size{}", first.0), first);
-        terminal.start("");
+        start(&terminal, "");
         terminal.wait(&format!("{first:?}"), |screen| is_whole(screen, first));
         if first == SIZES[0] {
             for size in SIZES.into_iter().chain([(20, 3), (100, 30), (20, 3), (80, 24)]) {
@@ -232,7 +85,7 @@ fn every_size_is_whole_also_after_resizing() {
 #[test]
 fn the_doctor_is_a_key_away() {
     let terminal = Terminal::new("doctor", (120, 40));
-    terminal.start("");
+    start(&terminal, "");
     terminal.key("d");
     // What is looked at rarely and what comes every second, from the first moment on.
     terminal.wait("the doctor", |screen| {
@@ -259,11 +112,8 @@ fn the_doctor_is_a_key_away() {
 fn the_terminal_is_given_back_on_every_way_out() {
     let terminal = Terminal::new("exit", (80, 24));
     let again = || {
-        for name in ["status", "after"] {
-            let _ = std::fs::remove_file(terminal.file(name));
-        }
-        terminal.start("SOCKFLOW_TEST_PANIC=1");
-        assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "1 0");
+        start(&terminal, "SOCKFLOW_TEST_PANIC=1");
+        assert_eq!(terminal.ask(MODES), TAKEN);
     };
     again();
     terminal.key("q");
@@ -274,8 +124,7 @@ fn the_terminal_is_given_back_on_every_way_out() {
     assert_eq!(terminal.ended(), "0", "Ctrl-C");
 
     again();
-    let pid = terminal.read("pid").trim().parse().ok().and_then(Pid::from_raw).expect("an id");
-    kill_process(pid, Signal::TERM).expect("it runs");
+    kill_process(terminal.process(), Signal::TERM).expect("it runs");
     assert_eq!(terminal.ended(), "0", "SIGTERM");
 
     again();
@@ -300,7 +149,7 @@ fn it_stops_for_the_shell_and_comes_back() {
     assert_eq!(terminal.read("stopped"), terminal.read("quiet"));
     terminal.command("fg");
     terminal.wait("the screen again", |screen| is_whole(screen, (80, 24)));
-    assert_eq!(terminal.ask("#{alternate_on} #{cursor_flag}"), "1 0");
+    assert_eq!(terminal.ask(MODES), TAKEN);
     terminal.key("q");
     terminal.is_given_back();
 }
@@ -308,7 +157,7 @@ fn it_stops_for_the_shell_and_comes_back() {
 #[test]
 fn orphans_are_on_screen_and_the_keys_lead_to_them() {
     let terminal = Terminal::new("keys", (120, 40));
-    terminal.start("");
+    start(&terminal, "");
     let _storm = Storm::start(
         SOCKFLOW,
         &["--mode", "zero-window", "--connections", "500", "--rate", "unlimited"],
@@ -368,7 +217,7 @@ fn a_hostile_name_does_nothing_to_the_terminal() {
     let hostile = terminal.file("\x1b]0;evil\x07");
     std::fs::copy(SOCKFLOW, &hostile).expect("a copy");
     let _storm = Storm::start(&hostile, &["--mode", "hold", "--connections", "3"]);
-    terminal.start("");
+    start(&terminal, "");
     terminal.see("evil");
     assert_eq!(terminal.ask("#{pane_title}"), title);
     let raw = terminal.tmux(&["capture-pane", "-p", "-e"]);
@@ -381,7 +230,7 @@ fn a_hostile_name_does_nothing_to_the_terminal() {
 #[test]
 fn no_color_is_heeded() {
     let terminal = Terminal::new("mono", (120, 40));
-    terminal.start("NO_COLOR=1");
+    start(&terminal, "NO_COLOR=1");
     terminal.see("recent");
     let raw = terminal.tmux(&["capture-pane", "-p", "-e"]);
     let coloured: Vec<String> = escapes(&raw).into_iter().filter(|it| is_colour(it)).collect();

@@ -29,6 +29,7 @@ use crate::source::facts::{Depth, FactReader};
 use crate::source::namespaces;
 use crate::stdio;
 use crate::time::Wall;
+use crate::tui;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -233,22 +234,11 @@ fn style(exit_code: u8) -> text::Style {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     text::Style {
         width: columns.clamp(72, 160),
-        ascii: !is_utf8(),
+        ascii: !tui::shows_utf8(),
         color: terminal && !no_color && !dumb,
         zone: zone::reader(),
         exit_code,
     }
-}
-
-/// Whether the locale is UTF-8: the first of the three that is set decides.
-fn is_utf8() -> bool {
-    ["LC_ALL", "LC_CTYPE", "LANG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        .is_some_and(|locale| {
-            let locale = locale.to_ascii_lowercase();
-            locale.contains("utf-8") || locale.contains("utf8")
-        })
 }
 
 #[cfg(test)]

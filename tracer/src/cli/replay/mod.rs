@@ -3,7 +3,7 @@
 mod kept;
 pub(super) mod tape;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::driver;
 use super::filter::{self, FilterArgs};
 use super::fold::{Fold, by_port_alone};
 use super::line;
-use super::screen::ScreenArgs;
+use super::screen::{self, ScreenArgs};
 use super::units::parse_interval;
 use super::zone;
 use crate::playback::goto::Goto;
@@ -40,8 +40,8 @@ Examples:
 
 /// Look at a trace as if one had been watching
 ///
-/// On a terminal this is the screen of `top`, paused, with a timeline; `?` there shows the keys.
-/// Where stdin or stdout is no terminal it prints a line an interval.
+/// On a terminal this is the screen of `top`, paused at the first anomaly, with a timeline; `?` there
+/// shows the keys. Where stdin or stdout is no terminal it prints a line an interval.
 #[derive(clap::Args, Debug)]
 #[command(after_long_help = EXAMPLES, mut_args(filter::briefly))]
 pub struct ReplayArgs {
@@ -76,8 +76,7 @@ impl ReplayArgs {
         let trace = Trace::open(&self.file)?;
         let narrowing = Narrowing::new(self.filter.of_totals(&trace, &self.file)?, &trace)?;
         let zone = zone::reader();
-        let terminal = std::io::stdin().is_terminal() && stdio::out_is_terminal();
-        if terminal && !self.json {
+        if !self.json && screen::is_possible() {
             self.screen(trace, zone, narrowing)
         } else {
             self.lines(trace, zone, &narrowing)
@@ -88,6 +87,7 @@ impl ReplayArgs {
         let options =
             self.screen.options(format!("replay {}", sanitize(&self.file.to_string_lossy())));
         let begin = Begin {
+            first_anomaly: self.at.is_none() && self.speed.is_none(),
             at: self.at,
             mode: if self.speed.is_some() { Mode::Playing } else { Mode::Paused },
             speed: self.speed.unwrap_or_default(),

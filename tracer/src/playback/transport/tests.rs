@@ -325,3 +325,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn it_opens_at_the_first_anomaly_as_soon_as_that_is_read() {
+    let open = |script: Script| {
+        let begin = Begin { mode: Mode::Paused, first_anomaly: true, ..Begin::default() };
+        Transport::new(script, TimeZone::UTC, begin).unwrap()
+    };
+    let frame = |transport: &mut Transport<Script>| transport.frame().unwrap().unwrap();
+    // It is known at once.
+    let mut known = open(Script::new(0..20, &[7, 9], false));
+    assert_eq!((frame(&mut known).position, known.mode), (7, Mode::Paused));
+    assert!(frame(&mut known).note.unwrap().starts_with("opened at the first anomaly"));
+    known.command(Command::Start);
+    assert_eq!((frame(&mut known).position, frame(&mut known).note), (0, None));
+    // It is read later; a command that comes before wins.
+    let unread = || {
+        let whole = Script::new(0..20, &[7], false);
+        let mut script = Script::new(0..20, &[], false);
+        script.timeline.points.truncate(3);
+        script.news = Some(whole.timeline);
+        script
+    };
+    let mut later = open(unread());
+    assert_eq!(frame(&mut later).position, 0);
+    assert_eq!(frame(&mut later).note.unwrap(), "the first anomaly is being looked for");
+    assert!(later.poll().unwrap());
+    assert_eq!(frame(&mut later).position, 7);
+    assert_eq!(
+        frame(&mut later).note.unwrap(),
+        "opened at the first anomaly; ]: the next, Home: the start"
+    );
+    let mut hasty = open(unread());
+    hasty.command(Command::Faster);
+    assert!(hasty.poll().unwrap());
+    assert_eq!((frame(&mut hasty).position, frame(&mut hasty).note), (0, None));
+    // There is none.
+    let mut calm = open(Script::new(0..20, &[], false));
+    assert_eq!(frame(&mut calm).position, 0);
+    assert_eq!(frame(&mut calm).note.unwrap(), "no anomaly in this trace; Space plays it");
+    assert_eq!(frame(&mut calm).refused, None, "nobody asked for one");
+}

@@ -133,7 +133,8 @@ impl Cells<'_> {
 
     /// Times are differences between state changes.
     pub(crate) fn millis(&self, ms: f64) -> String {
-        self.mark(self.trust_in_total("state"), &format::millis(ms))
+        let text = self.symbols.clean(&format::millis(ms)).into_owned();
+        self.mark(self.trust_in_total("state"), &text)
     }
 
     pub(crate) fn orphans(&self, number: u64) -> String {

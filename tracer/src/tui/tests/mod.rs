@@ -3,6 +3,7 @@
 mod doctoring;
 pub(crate) mod fixture;
 mod pictures;
+mod pointing;
 mod property;
 pub(crate) mod replay;
 mod replaying;

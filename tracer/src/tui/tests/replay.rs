@@ -40,6 +40,7 @@ pub(crate) fn live(snapshot: Snapshot) -> Frame {
         speed: Speed::default(),
         first: snapshot,
         refused: None,
+        note: None,
     }
 }
 

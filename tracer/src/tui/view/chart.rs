@@ -1,7 +1,7 @@
 //! Orphans over time against the limit, and where they will be soon.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
@@ -146,13 +146,28 @@ impl Chart {
             put(buf, area, area.height / 2, &line);
             return;
         }
-        // A fifth of the width is for what comes, if anything can be said about it.
-        let future = self.growth.map_or(0, |_| plot.width / 5);
-        let past = plot.width - future;
+        let (past, future) = self.split(plot.width);
         let top = self.top();
         self.draw_labels(looks, top, labels, buf);
         self.draw_plot(looks, top, past, plot, buf);
         self.draw_axis(looks, past, future, axis, buf);
+    }
+
+    /// Columns of what was and of what comes: a fifth, if anything can be said about it.
+    fn split(&self, columns: u16) -> (u16, u16) {
+        let future = self.growth.map_or(0, |_| columns / 5);
+        (columns - future, future)
+    }
+
+    /// The time at a place of the chart drawn into `area`: seconds after the newest point, so 0 or
+    /// less. Nobody can go to what comes.
+    pub(crate) fn seconds_at(&self, area: Rect, at: Position) -> Option<f64> {
+        let (above, _) = split_bottom(area, 1);
+        let (_, plot) = split_left(above, LABELS);
+        let (past, _) = self.split(plot.width);
+        let column = at.x.checked_sub(plot.x).filter(|column| *column < past)?;
+        let ago = f64::from(past - 1 - column) / f64::from(past.max(2) - 1);
+        plot.contains(at).then_some(-self.span_s * ago)
     }
 
     fn draw_labels(&self, looks: &Looks, top: f64, area: Rect, buf: &mut Buffer) {
@@ -212,7 +227,8 @@ impl Chart {
             (heights(&self.points), heights(&self.part))
         };
 
-        let projected = self.projection(plot.width - past, past, dot_rows, top, across);
+        let (projected, end) = self.projection(plot.width - past, past, dot_rows, top, across);
+        let end = end.map(|(step, row)| (usize::from(past) + step / across, row / up));
         let mut raster = Raster::new(plot.width, plot.height);
         if utf8 {
             for (x, height) in whole.iter().enumerate() {
@@ -233,7 +249,9 @@ impl Chart {
                 };
                 let bottom = usize::from(row) * up;
                 let in_part = tallest(&part) > bottom;
-                let (glyph, style) = if column < past && tallest(&whole) > bottom {
+                let (glyph, style) = if end == Some((usize::from(column), usize::from(row))) {
+                    (looks.symbols.projection_end().chars().next(), looks.theme.chart_limit)
+                } else if column < past && tallest(&whole) > bottom {
                     let style =
                         if in_part { looks.theme.chart_part } else { looks.theme.chart_area };
                     let glyph = if utf8 {
@@ -270,7 +288,9 @@ impl Chart {
         }
     }
 
-    /// The dot row of each dot column of the future, on the same time scale as the past.
+    /// The dot row of each dot column of the future, on the same time scale as the past; and the dot
+    /// column and row where the line ends before the picture does, at the limit or at the top.
+    /// Drawn on from there it would look like a plateau.
     fn projection(
         &self,
         columns: u16,
@@ -278,19 +298,25 @@ impl Chart {
         dot_rows: usize,
         top: f64,
         across: usize,
-    ) -> Vec<usize> {
+    ) -> (Vec<usize>, Option<(usize, usize)>) {
         let (Some(growth), Some((_, last))) = (self.growth, self.points.last()) else {
-            return Vec::new();
+            return (Vec::new(), None);
         };
         let step_s = self.span_s / (f64::from(past.max(1)) * across as f64);
-        let cap = if self.limit > 0 { self.limit as f64 } else { top };
-        (1..=usize::from(columns) * across)
-            .map(|step| {
-                let value = (last + growth * step_s * step as f64).min(cap);
-                let row = (value / top * dot_rows as f64) as usize;
-                row.min(dot_rows.saturating_sub(1))
-            })
-            .collect()
+        let cap = if self.limit > 0 { top.min(self.limit as f64) } else { top };
+        let row = |value: f64| {
+            let row = (value / top * dot_rows as f64) as usize;
+            row.min(dot_rows.saturating_sub(1))
+        };
+        let mut rows = Vec::new();
+        for step in 0..usize::from(columns) * across {
+            let value = last + growth * step_s * (step + 1) as f64;
+            if value >= cap {
+                return (rows, Some((step, row(cap))));
+            }
+            rows.push(row(value));
+        }
+        (rows, None)
     }
 
     fn draw_axis(&self, looks: &Looks, past: u16, future: u16, area: Rect, buf: &mut Buffer) {
@@ -350,5 +376,56 @@ mod tests {
         assert_eq!(value_at(&points, -11.0), None);
         assert_eq!(value_at(&points, -6.0), Some(1.0));
         assert_eq!(value_at(&points, 0.0), Some(2.0));
+    }
+
+    /// A chart that grows by `growth` from 100 on, below `limit`.
+    fn growing(growth: f64, limit: u64) -> Chart {
+        let points = (-300..=0).map(|at| (f64::from(at), 100.0)).collect();
+        let growth = Some(growth);
+        let end = String::from("now");
+        Chart { points, part: Vec::new(), limit, growth, span_s: 300.0, end }
+    }
+
+    fn drawn(chart: &Chart, utf8: bool) -> Vec<String> {
+        let mut looks = crate::tui::tests::looks();
+        if !utf8 {
+            looks.symbols = crate::tui::symbols::Symbols::ASCII;
+        }
+        let area = Rect::new(0, 0, 60, 12);
+        let mut buffer = Buffer::empty(area);
+        chart.draw(&looks, area, &mut buffer);
+        let line = |y| (0..60).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        (0..12).map(line).collect()
+    }
+
+    #[test]
+    fn a_projection_ends_where_it_leaves_the_chart_and_is_no_plateau() {
+        for (growth, limit, row_of_mark) in [
+            // To a limit in the picture, and through the top towards one that is far above.
+            (5.0, 150, "MAX 150"),
+            (50.0, 150, "MAX 150"),
+            (5.0, 1_000_000, "120│"),
+        ] {
+            for (utf8, mark) in [(true, '▲'), (false, '^')] {
+                let lines = drawn(&growing(growth, limit), utf8);
+                let all = lines.join("\n");
+                let marked: Vec<&String> = lines.iter().filter(|it| it.contains(mark)).collect();
+                let [line] = marked[..] else { panic!("{growth} to {limit}:\n{all}") };
+                let expected =
+                    if utf8 { row_of_mark.to_owned() } else { row_of_mark.replace('│', "|") };
+                assert!(line.contains(&expected), "{growth} to {limit}: {expected}\n{all}");
+                // After the mark nothing but the limit's own line.
+                let after = line.split(mark).nth(1).unwrap_or_default();
+                assert!(after.chars().all(|it| " ╌=".contains(it)), "{after}\n{all}");
+                let is_line = |it: char| ('\u{2801}'..='\u{28ff}').contains(&it) || it == '/';
+                let cell = line.chars().position(|it| it == mark).unwrap();
+                for other in &lines[..lines.len() - 1] {
+                    assert!(!other.chars().skip(cell + 1).any(is_line), "{all}");
+                }
+            }
+        }
+        // One that stays in the picture is drawn to its end.
+        let all = drawn(&growing(0.1, 150), true).join("\n");
+        assert!(!all.contains('▲'), "{all}");
     }
 }

@@ -4,7 +4,7 @@
 //! What it says comes with the moment on screen; where nobody has looked yet it says that.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
@@ -43,6 +43,24 @@ pub(crate) fn scroll_limit(model: &Model, body: Rect) -> usize {
         let layout = Layout::of(model, report, body);
         over(layout.lines.len(), layout.rest.height)
     })
+}
+
+/// The check whose row is at a place of the page.
+pub(crate) fn row_at(model: &Model, body: Rect, at: Position) -> Option<usize> {
+    let report = model.doctor()?;
+    let layout = Layout::of(model, report, body);
+    let (rows, first) = rows(model, report, layout.table);
+    let row = first + usize::from(at.y.checked_sub(rows.y)?);
+    (rows.contains(at) && row < report.checks.len()).then_some(row)
+}
+
+/// Where the table's rows are, and which one is at the top.
+fn rows(model: &Model, report: &Report, table: Rect) -> (Rect, usize) {
+    let (_, rows) = split_top(table, u16::from(table.height >= 4));
+    let room = usize::from(rows.height);
+    // The selected row stays in sight.
+    let first = (model.selected_finding() + 1).saturating_sub(room);
+    (rows, first.min(report.checks.len().saturating_sub(room)))
 }
 
 /// The page of one check alone.
@@ -133,12 +151,10 @@ const fn style(looks: &Looks, state: State, harmless: bool) -> Style {
 fn table(model: &Model, report: &Report, area: Rect, buf: &mut Buffer) {
     let looks = &model.looks;
     let columns = Columns::of(usize::from(area.width));
-    let (head, rows) = split_top(area, u16::from(area.height >= 4));
+    let (head, _) = split_top(area, u16::from(area.height >= 4));
     put(buf, head, 0, &columns.head(looks));
     let selected = model.selected_finding();
-    let room = usize::from(rows.height);
-    // The selected row stays in sight.
-    let first = (selected + 1).saturating_sub(room).min(report.checks.len().saturating_sub(room));
+    let (rows, first) = rows(model, report, area);
     let shown = report.checks.iter().enumerate().skip(first);
     for (row, (at, finding)) in (0..rows.height).zip(shown) {
         put(buf, rows, row, &columns.row(looks, at, finding, at == selected));

@@ -21,19 +21,24 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// What the last command could not do, and the keys.
+/// What the last command did or could not do, where that does not show, and the keys.
 fn keys(model: &Model, area: Rect, buf: &mut Buffer) {
-    let refused = model.frame.as_ref().and_then(|frame| frame.refused.as_deref());
-    let Some(refused) = refused else {
-        put(buf, area, 0, &hints(model, usize::from(area.width)));
-        return;
-    };
     let looks = &model.looks;
-    let text = looks.symbols.cut(
-        &looks.symbols.clean(refused),
-        usize::from(area.width) - 2.min(usize::from(area.width)),
-    );
-    let note = Line::from(span(format!(" {text} "), looks.theme.invalid));
+    let frame = model.frame.as_ref();
+    let refused = frame.and_then(|frame| frame.refused.as_deref());
+    let noted = frame.and_then(|frame| frame.note.as_deref());
+    let (said, style) = match (&model.notice, refused, noted) {
+        (Some(notice), ..) => (notice.as_str(), looks.theme.strong),
+        (None, Some(refused), _) => (refused, looks.theme.invalid),
+        (None, None, Some(note)) => (note, looks.theme.strong),
+        (None, None, None) => {
+            put(buf, area, 0, &hints(model, usize::from(area.width)));
+            return;
+        }
+    };
+    let room = usize::from(area.width).saturating_sub(2);
+    let text = looks.symbols.cut(&looks.symbols.clean(said), room);
+    let note = Line::from(span(format!(" {text} "), style));
     let (_, rest) = split_left(area, u16::try_from(note.width()).unwrap_or(u16::MAX));
     put(buf, area, 0, &note);
     put(buf, rest, 0, &hints(model, usize::from(rest.width)));

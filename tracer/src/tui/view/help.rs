@@ -71,6 +71,7 @@ fn sections(looks: &Looks, travelling: bool) -> Vec<Section> {
         general.reverse();
     }
     let rest = [
+        ("mouse", owned(&MOUSE)),
         ("while typing", keys(Mode::Typing, false)),
         ("marks", owned(&marks(looks))),
         ("words", owned(&WORDS)),
@@ -83,7 +84,7 @@ fn owned(entries: &[(&str, &str)]) -> Vec<(String, String)> {
     entries.iter().map(own).collect()
 }
 
-fn marks(looks: &Looks) -> [(&'static str, &'static str); 12] {
+fn marks(looks: &Looks) -> [(&'static str, &'static str); 13] {
     use crate::aggregate::snapshot::Fidelity;
     let symbols = looks.symbols;
     [
@@ -99,6 +100,10 @@ fn marks(looks: &Looks) -> [(&'static str, &'static str); 12] {
         ("SAMPLED", "in line 1: without BPF; what comes and goes between two looks is not counted"),
         ("lost N", "in line 1: what was not counted, by kind; w says what that affects"),
         ("drift N", "in line 1: our orphans minus the kernel's, when they differ"),
+        (
+            symbols.projection_end(),
+            "on the chart: the projection reaches the limit there, or leaves the picture",
+        ),
         ("L P", "on the tcp_mem bar: pressure ends below L and begins at P; the end is high"),
         ("n w C X", "on the ruler: an anomaly; NOTE, WARN, CRIT, the kernel kills orphans"),
         (symbols.here(), "on the ruler: the moment on screen; A and B are the marks"),
@@ -110,6 +115,14 @@ fn marks(looks: &Looks) -> [(&'static str, &'static str); 12] {
         (symbols.outward(), "before a port: a service we connect to; without it we accept"),
     ]
 }
+
+const MOUSE: [(&str, &str); 5] = [
+    ("click", "select a row; on the selected one, or twice: open it"),
+    ("click a head", "sort by that column; again: the other way round"),
+    ("click the ruler", "to that time; on a letter, or its entry below: to that anomaly"),
+    ("click the chart", "to that time"),
+    ("wheel", "through rows or lines. With Shift, or after m, the terminal selects text"),
+];
 
 const WORDS: [(&str, &str); 5] = [
     (

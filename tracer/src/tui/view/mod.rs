@@ -23,10 +23,10 @@ mod top;
 mod trust;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 
-use super::model::{Model, Overlay, Page};
+use super::model::{Focus, Model, Overlay, Page};
 use paint::{put_all, split_bottom, split_top};
 
 /// How much a terminal of some size can show.
@@ -127,6 +127,48 @@ pub(crate) fn scroll_limit(model: &Model) -> usize {
         (None, Some(page)) => page_of(model, page, parts.body).scroll_limit(parts.body),
         (None, None) => 0,
     }
+}
+
+/// What lies under the pointer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Target {
+    /// This row of a table, of the rows as they are filtered and sorted.
+    Row(Focus, usize),
+    /// The head of this column.
+    Head(Focus, usize),
+    /// A table's frame, or where it has no rows.
+    Table(Focus),
+    /// A row of the doctor's.
+    Check(usize),
+    /// This anomaly of the timeline; the first is 1.
+    Mark(usize),
+    /// A time, so many seconds after the moment on screen.
+    Seek(f64),
+}
+
+/// What lies at a column and row of the screen, if anything can be done with it.
+pub(crate) fn target(model: &Model, column: u16, row: u16) -> Option<Target> {
+    let area = Rect::new(0, 0, model.width, model.height);
+    let parts = Parts::of(model, area);
+    let at = Position::new(column, row);
+    if parts.ruler.contains(at) {
+        return ruler::target(model, parts.ruler, at);
+    }
+    if !parts.body.contains(at) {
+        return None;
+    }
+    match (model.overlay, model.page()) {
+        (None, None) => top::Layout::of(model, parts.class, parts.body).target(model, at),
+        (None, Some(Page::Doctor)) => doctor::row_at(model, parts.body, at).map(Target::Check),
+        _ => None,
+    }
+}
+
+/// The rows at the top of the ports table and of the processes table.
+pub(crate) fn first_rows(model: &Model) -> (usize, usize) {
+    let area = Rect::new(0, 0, model.width, model.height);
+    let parts = Parts::of(model, area);
+    top::Layout::of(model, parts.class, parts.body).first_rows(model)
 }
 
 fn page_of(model: &Model, page: &Page, body: Rect) -> page::Contents {

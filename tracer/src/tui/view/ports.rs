@@ -1,12 +1,13 @@
 //! The ports table and the processes table.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 
+use super::Target;
 use super::paint::{boxed, put, put_right, rule, span, split_top};
 use super::table::Table;
-use crate::aggregate::snapshot::FidelityTable;
+use crate::aggregate::snapshot::{FidelityTable, PortRow, ProcessRow};
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, Column, ports, processes};
 use crate::tui::model::{Focus, Model};
@@ -19,40 +20,89 @@ pub(crate) enum Frame {
     Rule,
 }
 
-/// The table that has the focus, for screens with room for one.
-pub(crate) fn focused(model: &Model, area: Rect, buf: &mut Buffer) {
-    match model.focus {
-        Focus::Ports => ports_table(model, Frame::Rule, area, buf),
-        Focus::Processes => processes_table(model, Frame::Rule, area, buf),
-    }
-}
-
 pub(crate) fn ports_table(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
-    let rows = model.port_rows();
-    let table = Table {
-        columns: ports::COLUMNS,
-        rows: &rows,
-        selected: model.selected_port(&rows),
-        sort: model.ports.sort,
-        inverted: model.ports.inverted,
-        focused: model.focus == Focus::Ports,
-    };
     let all = model.shown().map_or(0, |shown| shown.ports.len());
-    draw(model, &table, "ports", all, frame, area, buf);
+    with_ports(model, |table| draw(model, table, "ports", all, frame, area, buf));
 }
 
 pub(crate) fn processes_table(model: &Model, frame: Frame, area: Rect, buf: &mut Buffer) {
+    let all = model.shown().map_or(0, |shown| shown.processes.len());
+    with_processes(model, |table| draw(model, table, "processes", all, frame, area, buf));
+}
+
+/// The ports table as the model has it.
+pub(crate) fn with_ports<T>(model: &Model, with: impl FnOnce(&Table<'_, PortRow>) -> T) -> T {
+    let rows = model.port_rows();
+    with(&Table {
+        columns: ports::COLUMNS,
+        rows: &rows,
+        selected: model.selected_port(&rows),
+        first: model.ports.first,
+        sort: model.ports.sort,
+        inverted: model.ports.inverted,
+        focused: model.focus == Focus::Ports,
+    })
+}
+
+/// The processes table as the model has it.
+pub(crate) fn with_processes<T>(
+    model: &Model,
+    with: impl FnOnce(&Table<'_, ProcessRow>) -> T,
+) -> T {
     let rows = model.process_rows();
-    let table = Table {
+    with(&Table {
         columns: processes::COLUMNS,
         rows: &rows,
         selected: model.selected_process(&rows),
+        first: model.processes.first,
         sort: model.processes.sort,
         inverted: model.processes.inverted,
         focused: model.focus == Focus::Processes,
-    };
-    let all = model.shown().map_or(0, |shown| shown.processes.len());
-    draw(model, &table, "processes", all, frame, area, buf);
+    })
+}
+
+/// What is inside of a frame around `area`.
+pub(crate) fn inside(frame: Frame, area: Rect) -> Rect {
+    match frame {
+        Frame::Box if area.width < 2 || area.height < 2 => Rect { height: 0, ..area },
+        Frame::Box => {
+            Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 2 }
+        }
+        Frame::Rule => split_top(area, 1).1,
+    }
+}
+
+impl<R> Table<'_, R> {
+    /// The row at its top when it is drawn into `area`.
+    pub(crate) fn first(&self, frame: Frame, area: Rect) -> usize {
+        self.first_visible(inside(frame, area))
+    }
+
+    /// What of it lies at a place of `area`.
+    pub(crate) fn target(
+        &self,
+        model: &Model,
+        focus: Focus,
+        frame: Frame,
+        area: Rect,
+        at: Position,
+    ) -> Option<Target> {
+        let inner = inside(frame, area);
+        if self.rows.is_empty() || !inner.contains(at) {
+            return Some(Target::Table(focus));
+        }
+        if at.y == inner.y {
+            let snapshot = model.shown()?;
+            let cells = Cells { symbols: model.looks.symbols, fidelity: &snapshot.fidelity };
+            let laid = self.lay_out(&cells, usize::from(inner.width));
+            let column = laid.column_at(usize::from(at.x - inner.x));
+            return column.map(|column| Target::Head(focus, column));
+        }
+        let row = self.first_visible(inner) + usize::from(at.y - inner.y) - 1;
+        let target =
+            if row < self.rows.len() { Target::Row(focus, row) } else { Target::Table(focus) };
+        Some(target)
+    }
 }
 
 fn draw<R>(

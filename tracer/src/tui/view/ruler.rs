@@ -4,12 +4,12 @@
 //! Severity is in the letters and in the line itself, never in the colour alone.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::Class;
 use super::paint::{put, put_right, span, split_left};
+use super::{Class, Target};
 use crate::aggregate::snapshot::{Anomaly, Severity};
 use crate::format;
 use crate::playback::{Frame, Timeline};
@@ -44,19 +44,9 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     }
     let looks = &model.looks;
     let timeline = &frame.timeline;
-    let (Some(first), Some(last)) = (timeline.moments.first(), timeline.moments.last()) else {
-        return;
-    };
-    let (left, right) = if area.width >= WITH_TIMES {
-        (format!(" {} ", end(looks, *first, *last)), format!(" {} ", end(looks, *last, *first)))
-    } else {
-        (String::new(), String::new())
-    };
-    let around = width(&left) + width(&right) + 2;
-    let cells = usize::from(area.width).saturating_sub(around);
+    let Some((left, right, scale)) = scale(looks, timeline, area) else { return };
     let (cap, stop, grows) = looks.symbols.track_ends();
     let mut spans = vec![span(left, looks.theme.dim), span(cap, looks.theme.border)];
-    let scale = Scale { first: *first, last: *last, cells };
     spans.extend(scale.cells(model, frame).into_iter().map(|(glyph, style)| span(glyph, style)));
     spans.push(span(if timeline.growing { grows } else { stop }, looks.theme.border));
     spans.push(span(right, looks.theme.dim));
@@ -64,6 +54,50 @@ pub(crate) fn draw(model: &Model, area: Rect, buf: &mut Buffer) {
     if area.height > 1 {
         legend(model, frame, area, buf);
     }
+}
+
+/// What stands left and right of the line, and the line between.
+fn scale(looks: &Looks, timeline: &Timeline, area: Rect) -> Option<(String, String, Scale)> {
+    let (first, last) = (*timeline.moments.first()?, *timeline.moments.last()?);
+    let (left, right) = if area.width >= WITH_TIMES {
+        (format!(" {} ", end(looks, first, last)), format!(" {} ", end(looks, last, first)))
+    } else {
+        (String::new(), String::new())
+    };
+    let around = width(&left) + width(&right) + 2;
+    let cells = usize::from(area.width).saturating_sub(around);
+    Some((left, right, Scale { first, last, cells }))
+}
+
+/// What lies at a place of the ruler: an anomaly's letter or its entry below, or a time.
+pub(crate) fn target(model: &Model, area: Rect, at: Position) -> Option<Target> {
+    let frame = model.frame.as_ref()?;
+    let looks = &model.looks;
+    let column = usize::from(at.x - area.x);
+    if at.y > area.y {
+        let room = usize::from(area.width).saturating_sub(width(&read_note(&frame.timeline)) + 1);
+        let mut end = 0;
+        let mut mark = None;
+        for (number, text) in entries(looks, frame, room) {
+            mark = number.or(mark.filter(|_| text.content != looks.symbols.ellipsis()));
+            end += width(&text.content);
+            if column < end {
+                return mark.map(|number| Target::Mark(number + 1));
+            }
+        }
+        return None;
+    }
+    let (left, _, scale) = scale(looks, &frame.timeline, area)?;
+    let cell = column.checked_sub(width(&left) + 1).filter(|cell| *cell < scale.cells)?;
+    let marks = frame.timeline.marks.iter().enumerate();
+    let here = marks.filter(|(_, mark)| scale.cell(mark.time) == cell);
+    // The one whose letter is to be seen: the worst of the cell, the last of several alike.
+    if let Some((number, _)) = here.max_by_key(|(_, mark)| (mark.severity, is_kill(mark))) {
+        return Some(Target::Mark(number + 1));
+    }
+    let shown = frame.view.snapshot.time;
+    let seconds = scale.time(cell).0.saturating_sub(shown.0) as f64 / 1e9;
+    Some(Target::Seek(seconds))
 }
 
 /// The time of an end; with the day, if the other one is on another, and with the offset from UTC, if
@@ -88,6 +122,13 @@ impl Scale {
         // Saturates, and what is outside is at the end.
         let cell = (part * self.cells.saturating_sub(1) as f64).round() as usize;
         cell.min(self.cells.saturating_sub(1))
+    }
+
+    /// The time in the middle of a cell.
+    fn time(&self, cell: usize) -> Wall {
+        let whole = self.last.0.saturating_sub(self.first.0) as f64;
+        let part = cell as f64 / self.cells.saturating_sub(1).max(1) as f64;
+        Wall(self.first.0.saturating_add((whole * part).round() as i64))
     }
 
     /// The glyph of each cell: the line, over it the anomalies, A and B, and the moment itself.
@@ -186,24 +227,31 @@ fn letter(mark: &Anomaly) -> &'static str {
 /// `!2 C 16:40:55 tcp_mem`, as many as find room around the moment; at the right how much is read.
 fn legend(model: &Model, frame: &Frame, area: Rect, buf: &mut Buffer) {
     let looks = &model.looks;
-    let timeline = &frame.timeline;
-    let mut note = String::new();
-    if !timeline.is_surveyed() {
-        let read = timeline.points.len() as u64;
-        let percent = format::percent(read, timeline.moments.len() as u64);
-        note = format!("{percent} read ");
-    }
+    let note = read_note(&frame.timeline);
     let room = usize::from(area.width).saturating_sub(width(&note) + 1);
     let (line, _) = split_left(area, u16::try_from(room).unwrap_or(u16::MAX));
-    put(buf, line, 1, &Line::from(entries(looks, frame, room)));
+    let entries: Vec<Span<'_>> =
+        entries(looks, frame, room).into_iter().map(|(_, text)| text).collect();
+    put(buf, line, 1, &Line::from(entries));
     put_right(buf, area, 1, &Line::from(span(note, looks.theme.dim)));
 }
 
-fn entries(looks: &Looks, frame: &Frame, room: usize) -> Vec<Span<'static>> {
+/// How much is read, until all is.
+fn read_note(timeline: &Timeline) -> String {
+    if timeline.is_surveyed() {
+        return String::new();
+    }
+    let read = timeline.points.len() as u64;
+    let percent = format::percent(read, timeline.moments.len() as u64);
+    format!("{percent} read ")
+}
+
+/// The texts of the line below the ruler; with the first of each anomaly's its index.
+fn entries(looks: &Looks, frame: &Frame, room: usize) -> Vec<(Option<usize>, Span<'static>)> {
     let marks = &frame.timeline.marks;
     if marks.is_empty() {
         let so_far = if frame.timeline.is_surveyed() { "" } else { " so far" };
-        return vec![span(format!(" no anomaly{so_far}"), looks.theme.dim)];
+        return vec![(None, span(format!(" no anomaly{so_far}"), looks.theme.dim))];
     }
     let at = frame.view.snapshot.time;
     let reached = marks.partition_point(|mark| mark.time <= at);
@@ -222,7 +270,7 @@ fn entries(looks: &Looks, frame: &Frame, room: usize) -> Vec<Span<'static>> {
     }
     let mut spans = Vec::new();
     if from > 0 {
-        spans.push(span(format!(" {}", looks.symbols.ellipsis()), looks.theme.dim));
+        spans.push((None, span(format!(" {}", looks.symbols.ellipsis()), looks.theme.dim)));
     }
     for (number, mark) in marks.iter().enumerate().take(until).skip(from) {
         let is_current = number == current && reached > 0;
@@ -230,12 +278,12 @@ fn entries(looks: &Looks, frame: &Frame, room: usize) -> Vec<Span<'static>> {
         let text = entry(looks, number, mark);
         let (address, rest) = text.split_once(' ').unwrap_or((&text, ""));
         let (sign, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        spans.push(span(format!(" {address} "), style));
-        spans.push(span(sign.to_owned(), looks.theme.severity(mark.severity)));
-        spans.push(span(format!(" {rest} "), style));
+        spans.push((Some(number), span(format!(" {address} "), style)));
+        spans.push((None, span(sign.to_owned(), looks.theme.severity(mark.severity))));
+        spans.push((None, span(format!(" {rest} "), style)));
     }
     if until < marks.len() {
-        spans.push(span(looks.symbols.ellipsis(), looks.theme.dim));
+        spans.push((None, span(looks.symbols.ellipsis(), looks.theme.dim)));
     }
     spans
 }

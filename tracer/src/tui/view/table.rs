@@ -14,6 +14,8 @@ pub(crate) struct Table<'a, R> {
     pub(crate) columns: &'a [Column<R>],
     pub(crate) rows: &'a [&'a R],
     pub(crate) selected: usize,
+    /// The row at the top, if the selected one is in sight then.
+    pub(crate) first: usize,
     pub(crate) sort: usize,
     pub(crate) inverted: bool,
     pub(crate) focused: bool,
@@ -101,7 +103,7 @@ impl<R> Table<'_, R> {
     ) {
         put(buf, area, 0, &self.head(looks, laid));
         let visible = usize::from(area.height.saturating_sub(1));
-        let first = (self.selected + 1).saturating_sub(visible.max(1));
+        let first = self.first_visible(area);
         let rows = self.rows.iter().enumerate().skip(first).take(visible);
         for (line, (at, row)) in (1..area.height).zip(rows) {
             let selected = at == self.selected;
@@ -121,6 +123,15 @@ impl<R> Table<'_, R> {
             let text = field(looks, &text, usize::from(area.width), true);
             put(buf, area, line, &Line::from(span(text, style)));
         }
+    }
+
+    /// The row at the top of `area`, which has the head in its first line.
+    pub(crate) fn first_visible(&self, area: Rect) -> usize {
+        let visible = usize::from(area.height.saturating_sub(1)).max(1);
+        let lowest = (self.selected + 1).saturating_sub(visible);
+        // Rows that are gone leave no blank lines at the end.
+        let last = self.rows.len().saturating_sub(visible);
+        self.first.min(last).min(self.selected).max(lowest)
     }
 
     fn head(&self, looks: &Looks, laid: &Laid) -> Line<'static> {
@@ -150,6 +161,17 @@ impl<R> Table<'_, R> {
 }
 
 impl Laid {
+    /// The column whose head or cells are at this place of a line.
+    pub(crate) fn column_at(&self, place: usize) -> Option<usize> {
+        let mut end = 2;
+        self.shown.iter().find_map(|(column, cells)| {
+            end += cells;
+            let found = (place < end).then_some(*column);
+            end += self.gap;
+            found
+        })
+    }
+
     /// `+3 cols: LASTA CLSNG P99`, shorter where there is less room, or nothing to say.
     pub(crate) fn hidden_note(&self, room: usize) -> String {
         if self.hidden.is_empty() {
