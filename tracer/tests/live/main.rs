@@ -31,6 +31,7 @@ mod listeners;
 mod memory;
 mod namespaces;
 mod orphans;
+mod readme;
 mod reasons;
 mod record;
 mod refusals;
