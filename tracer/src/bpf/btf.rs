@@ -7,7 +7,12 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Where the running kernel keeps its BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -91,6 +96,29 @@ impl fmt::Display for BtfError {
 
 impl std::error::Error for BtfError {}
 
+/// The largest file that is read: a kernel's BTF has 4 to 10 MB.
+const MOST_BYTES: u64 = 128 << 20;
+
+/// Reads a file that somebody named: it may be a device without an end, or a FIFO without a writer.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut file = file.take(MOST_BYTES + 1);
+    let mut data = Vec::new();
+    file.by_ref().take(2).read_to_end(&mut data)?;
+    if data != MAGIC.to_le_bytes() {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is not BTF: wrong magic number"));
+    }
+    file.read_to_end(&mut data)?;
+    if data.len() as u64 > MOST_BYTES {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is too large for BTF"));
+    }
+    Ok(data)
+}
+
 impl Btf {
     /// Reads and parses a file of raw BTF.
     ///
@@ -98,7 +126,7 @@ impl Btf {
     ///
     /// The file cannot be read, or is not BTF.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let data = std::fs::read(path)
+        let data = read(path)
             .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
         Ok(Self::parse(data)?)
     }

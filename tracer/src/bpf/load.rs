@@ -13,6 +13,7 @@ use tracer_common::config::{Config, Filter};
 
 use super::assume::{ASSUMPTIONS, Accepted, Assumed};
 use super::known::{Known, ResetReasons};
+use super::limits;
 use super::maps::Room;
 use super::plan::{Only, Plan};
 use super::probes::{Hook, PROBES, Rung, Signal};
@@ -164,6 +165,8 @@ impl Kernel {
         let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
         let mut programs = Vec::new();
         let mut accepted = Accepted::new();
+        // What a limit of this process refuses says nothing about the kernel.
+        let mut exhausted = None;
         let mut plan = Plan::resolve(PROBES, |rung| {
             if !is_last && !assumed.holds(&accepted, Some(rung.signal)) {
                 return Err("not tried: it takes other assumptions".to_owned());
@@ -184,11 +187,18 @@ impl Kernel {
             if rung.signal == Signal::TimeWaitEnd && !accepted.contains_key(&Signal::TimeWait) {
                 return Err("not tried: no hook on minisockets was accepted".to_owned());
             }
-            attach_all(&mut ebpf, btf, rung).map_err(|error| describe(&error))?;
+            attach_all(&mut ebpf, btf, rung).map_err(|error| {
+                let reason = describe(&error);
+                exhausted = exhausted.take().or_else(|| limits::exhausted(error));
+                reason
+            })?;
             programs.extend(rung.all_parts().map(|(_, program)| program));
             accepted.insert(rung.signal, rung);
             Ok(())
         });
+        if let Some(error) = exhausted {
+            return Err(error);
+        }
         for (cost, why) in &known.resolved.costs {
             plan.lower(cost.signal, cost.at_best, cost.blind, why.clone());
         }
@@ -252,6 +262,7 @@ pub(super) fn open(
         .map_max_entries("MINISOCKETS", options.max_minisockets)
         .load(OBJECT)
         .context("cannot create the BPF maps")
+        .map_err(limits::named)
 }
 
 /// The last of the shards that the groups' counters have here.

@@ -14,6 +14,7 @@ mod assume;
 pub mod btf;
 pub mod decode;
 pub mod known;
+mod limits;
 pub mod load;
 pub mod log;
 pub mod maps;
