@@ -21,6 +21,7 @@ pub mod facts;
 pub mod filter;
 pub mod format;
 pub mod gauges;
+pub mod place;
 pub mod sanitize;
 pub mod stdio;
 pub mod time;

@@ -136,6 +136,11 @@ pub trait Tap {
     ///
     /// See [`Tap::event`].
     fn drained(&mut self, fold: &Aggregator) -> Result<()>;
+
+    /// Whether events are better left in the kernel's ring for now; samples are told all the same.
+    fn is_behind(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody.
@@ -310,7 +315,7 @@ impl<S: Source> Engine<S> {
             return Ok(None);
         }
         loop {
-            let taken = self.drain(tap)?;
+            let taken = if tap.is_behind() { 0 } else { self.drain(tap)? };
             tap.drained(&self.aggregator)?;
             let now = Instant::now();
             let over = stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| now >= end);

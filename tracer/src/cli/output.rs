@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, RenameFlags};
@@ -15,7 +16,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::signals;
 use crate::error::{Failure, Kind};
+use crate::place::{self, There, folder};
 use crate::stdio;
+
+/// Between two looks whether a FIFO has a reader.
+const READER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,26 +47,12 @@ impl Output {
         let Some(path) = path.filter(|path| *path != Path::new("-")) else {
             return Ok(Self::Stdout);
         };
-        let shown = path.display();
-        match path.metadata() {
-            Ok(there) if there.is_dir() => {
-                return Err(Failure::usage(format!("{shown} is a folder"))
-                    .hint(format!("name a file in it: -o {}", path.join(example).display()))
-                    .into());
+        match place::there(path, force, example)? {
+            There::File if !force => return Err(is_there(path)),
+            There::Nothing if !folder(path).is_dir() => {
+                return Err(cannot_create(path, Errno::NOENT.into()));
             }
-            Ok(there) if there.is_file() && !force => return Err(is_there(path)),
-            Ok(_) => {}
-            Err(_) if path.symlink_metadata().is_ok() => {
-                return Err(Failure::usage(format!("{shown} is a link to nothing"))
-                    .hint(format!("name another file, or: rm {shown}"))
-                    .into());
-            }
-            Err(_) => {
-                let folder = folder(path);
-                if !folder.is_dir() {
-                    return Err(cannot_create(path, Errno::NOENT.into()));
-                }
-            }
+            There::Nothing | There::File | There::Stream => {}
         }
         Ok(Self::File { path: path.to_owned(), force })
     }
@@ -110,14 +101,17 @@ impl Output {
         let Self::File { path, force } = self else {
             return Ok(Open { place: Place::Stdout, bytes: Arc::default() });
         };
-        let kind = path.metadata().ok().map(|there| there.file_type());
-        let place = if kind.is_some_and(|it| it.is_char_device() || it.is_fifo() || it.is_socket())
-        {
-            let file = OpenOptions::new().write(true).open(path);
-            Place::Stream { file: file.map_err(|error| cannot_stream(path, error))?, path }
+        let place = if matches!(place::there(path, *force, "report.html")?, There::Stream) {
+            // Nothing was written yet: a signal ends us as it ends anybody.
+            let file = loop {
+                match place::open_stream(path).map_err(|error| cannot_stream(path, error))? {
+                    Some(file) => break file,
+                    None => std::thread::sleep(READER_PAUSE),
+                }
+            };
+            Place::Stream { file, path }
         } else {
-            // Through a link, what it points to is replaced.
-            let target = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let target = path.clone();
             // Before there is anything that a signal could leave behind.
             let stop = Arc::default();
             signals::stop_first(&stop, &[SIGINT, SIGTERM, SIGHUP])
@@ -275,13 +269,6 @@ impl Drop for Temporary {
     }
 }
 
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
 fn is_there(path: &Path) -> anyhow::Error {
     let shown = path.display();
     Failure::usage(format!("{shown} is there already"))
@@ -294,21 +281,14 @@ fn failed(what: String, hint: String, error: io::Error) -> anyhow::Error {
 }
 
 fn cannot_create(path: &Path, error: io::Error) -> anyhow::Error {
-    let folder = folder(path).display();
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound => format!("mkdir -p {folder}"),
-        io::ErrorKind::PermissionDenied => format!("ls -ld {folder}"),
-        _ => format!("df -h {folder}"),
-    };
-    failed(format!("cannot create {}", path.display()), hint, error)
+    failed(format!("cannot create {}", path.display()), place::hint(path, &error), error)
 }
 
 fn cannot_stream(path: &Path, error: io::Error) -> anyhow::Error {
-    let hint = "name another file after -o".to_owned();
-    failed(format!("cannot write {}", path.display()), hint, error)
+    failed(format!("cannot write {}", path.display()), place::hint(path, &error), error)
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
-    let hint = format!("df -h {}", folder(path).display());
-    failed(format!("cannot write {}; nothing of it is left", path.display()), hint, error)
+    let what = format!("cannot write {}; nothing of it is left", path.display());
+    failed(what, place::hint(path, &error), error)
 }

@@ -3,6 +3,7 @@
 mod room;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use super::writer::{Options, Shared, Summary};
 use super::{Run, Why};
 use crate::error::{Failure, Kind as Exit};
 use crate::gauges::Gauges;
+use crate::place;
 
 /// The default of zstd: 65,536 events take some milliseconds.
 const LEVEL: i32 = 3;
@@ -42,6 +44,12 @@ pub(super) enum Message {
     /// Begin a new piece; a checkpoint of this moment follows.
     Rotate(Why),
     Finish(Why),
+    /// So many samples found no room in memory while the disk stalled.
+    LeftOut {
+        samples: u64,
+    },
+    /// Take the file away again.
+    Discard,
 }
 
 /// A frame to be written.
@@ -83,13 +91,21 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Makes the first piece.
-    pub(super) fn create(mut options: Options, run: Run, shared: Shared) -> Result<Self> {
-        let target = Target::create(&options.path, options.force, options.max_bytes.is_some())?;
+    pub(super) fn create(
+        mut options: Options,
+        stream: Option<File>,
+        run: Run,
+        shared: Shared,
+    ) -> Result<Self> {
+        let target = match stream {
+            Some(stream) => Target::stream(stream, &options.path),
+            None => Target::create(&options)?,
+        };
         if !target.is_regular {
             options.max_bytes = None;
         }
         if options.max_bytes.is_some_and(|most| most < LEAST_LIMIT) {
-            let _ = std::fs::remove_file(&target.path);
+            target.discard();
             let hint = format!("--max-size {}K", LEAST_LIMIT >> 10);
             return Err(Failure::usage("too little room for a trace").hint(hint).into());
         }
@@ -120,7 +136,8 @@ impl Disk {
         this.run.piece = 0;
         this.run.began_for = Why::Start;
         this.last_ns = this.run.began.0;
-        this.begin_piece()?;
+        // What could not begin leaves nothing that is in the way of the next.
+        this.begin_piece().inspect_err(|_| this.target.discard())?;
         Ok(this)
     }
 
@@ -155,6 +172,11 @@ impl Disk {
                 Ok(Message::Finish(why)) => {
                     self.end(why)?;
                     self.sync()?;
+                    return Ok(self.summary());
+                }
+                Ok(Message::LeftOut { samples }) => self.samples_left_out(samples)?,
+                Ok(Message::Discard) => {
+                    self.target.discard();
                     return Ok(self.summary());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -313,6 +335,16 @@ impl Disk {
         Ok(())
     }
 
+    /// Samples that no frame holds: their number is missing, and tells so.
+    fn samples_left_out(&mut self, samples: u64) -> Result<()> {
+        self.note(format!("the disk stalled for too long: {samples} intervals are not recorded"));
+        let frames = u32::try_from(samples).unwrap_or(u32::MAX);
+        self.sequence =
+            self.sequence.checked_add(frames).context("the trace has too many frames")?;
+        self.shared.lock().progress.left_out += samples;
+        Ok(())
+    }
+
     /// Writes the frame that ends a piece.
     fn end(&mut self, why: Why) -> Result<()> {
         let record = EndRecord {
@@ -343,14 +375,17 @@ impl Disk {
 
     fn cannot_write(&self, error: std::io::Error) -> anyhow::Error {
         let shown = self.target.path.display();
-        let place = pieces::folder(&self.target.path).display();
-        let (what, hint) = if target::is_full(&error) {
-            (
-                format!("no room for {shown}; what was written so far is whole"),
-                format!("look with `df -h {place}`, or bound the trace: --max-size 1G"),
-            )
+        let hint = place::hint(&self.target.path, &error);
+        let is_bounded = self.options.max_bytes.is_some() || !self.target.is_regular;
+        let (what, hint) = if error.kind() == std::io::ErrorKind::BrokenPipe {
+            (format!("the reader of {shown} has gone"), hint)
+        } else if !target::is_full(&error) {
+            (format!("cannot write {shown}"), hint)
+        } else if is_bounded {
+            (format!("no room for {shown}; what was written so far is whole"), hint)
         } else {
-            (format!("cannot write {shown}"), format!("df -h {place}"))
+            let hint = format!("{hint}, or bound the trace: --max-size 1G");
+            (format!("no room for {shown}; what was written so far is whole"), hint)
         };
         anyhow::Error::new(error).context(failure_of(what, hint))
     }

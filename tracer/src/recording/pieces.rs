@@ -97,7 +97,7 @@ pub(super) fn open(path: &Path) -> Result<Found> {
     if !metadata.is_file() {
         return Err(refuse(
             format!("{shown} is not a regular file: a trace is read back and forth"),
-            format!("cat {shown} > incident.sockflow"),
+            format!("cp -n {shown} incident.sockflow"),
         ));
     }
     let len = metadata.len();

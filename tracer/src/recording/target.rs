@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,10 +12,15 @@ use rustix::io::Errno;
 
 use super::frame::{FILE_HEADER, FileHeader};
 use super::pieces::{folder, older, same};
+use super::writer::Options;
 use crate::error::{Failure, Kind};
+use crate::place::{self, There};
 
 /// Older pieces kept under a limit: with the newest, eight, so that dropping one drops an eighth.
 pub(super) const MOST_OLDER: u32 = 7;
+
+/// What is opened is no link, and no FIFO that somebody put there just now.
+const NO_LINK: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// A reader that looks whether a file is written holds the lock for a moment.
 const LOCK_TRIES: u32 = 20;
@@ -48,45 +53,45 @@ pub(super) enum Whereabouts {
 }
 
 impl Target {
+    /// What is open already, and keeps nothing.
+    pub(super) fn stream(file: File, path: &Path) -> Self {
+        Self { file, path: path.to_owned(), bytes: 0, is_regular: false }
+    }
+
     /// Makes the first file of a recording.
-    pub(super) fn create(path: &Path, force: bool, limited: bool) -> Result<Self> {
-        let Ok(metadata) = path.metadata() else {
-            Self::refuse_older(path, force, limited)?;
-            return Self::create_new(path);
-        };
+    pub(super) fn create(options: &Options) -> Result<Self> {
+        let Options { path, force, max_bytes, .. } = options;
+        let limited = max_bytes.is_some();
+        match place::there(path, *force, "incident.sockflow")? {
+            There::Nothing => {
+                Self::refuse_older(path, *force, limited)?;
+                return Self::create_new(path);
+            }
+            There::Stream => {
+                let file = place::open_stream(path).map_err(|error| cannot_create(path, error))?;
+                let file = file.ok_or_else(|| no_reader(path))?;
+                return Ok(Self::stream(file, path));
+            }
+            There::File => {}
+        }
         let shown = path.display();
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            return Err(usage(
-                format!("{shown} is a folder"),
-                format!("name a file: -o {}", path.join("trace.sft").display()),
-            ));
-        }
-        if kind.is_char_device() || kind.is_fifo() {
-            let file = OpenOptions::new()
-                .write(true)
-                .open(path)
-                .with_context(|| format!("cannot open {shown}"))?;
-            return Ok(Self { file, path: path.to_owned(), bytes: 0, is_regular: false });
-        }
-        if !kind.is_file() {
-            return Err(usage(
-                format!("{shown} is no file that a trace can be written to"),
-                "name another: -o trace.sft".to_owned(),
-            ));
-        }
         // Its lock is held until the new file has one: two that replace it cannot both go on.
-        let path = &path.canonicalize().with_context(|| format!("cannot find {shown}"))?;
-        let old = OpenOptions::new().read(true).open(path);
+        let old = OpenOptions::new().read(true).custom_flags(NO_LINK).open(path);
         let old = old.with_context(|| format!("cannot open {shown}"))?;
         lock(&old, path)?;
+        // What a run left that could not begin, or what `mktemp` made, is nothing to lose.
+        if is_ours_and_empty(&old) {
+            Self::refuse_older(path, *force, limited)?;
+            drop(old);
+            return Self::create_new(path);
+        }
         if !force {
             return Err(usage(
                 format!("{shown} is there already"),
                 format!("name another file, or replace it: --force -o {shown}"),
             ));
         }
-        Self::refuse_older(path, force, limited)?;
+        Self::refuse_older(path, *force, limited)?;
         std::fs::remove_file(path).with_context(|| format!("cannot replace {shown}"))?;
         Self::create_new(path)
     }
@@ -96,19 +101,27 @@ impl Target {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600);
         let file = options.clone().create_new(true).open(path).or_else(|error| {
-            let is_empty = path.symlink_metadata().is_ok_and(|it| it.is_file() && it.len() == 0);
             // logrotate's `create` leaves an empty file in our place.
-            if error.kind() == io::ErrorKind::AlreadyExists && is_empty {
-                options.open(path)
-            } else {
-                Err(error)
+            if error.kind() == io::ErrorKind::AlreadyExists
+                && let Ok(there) = options.clone().custom_flags(NO_LINK).open(path)
+                && is_ours_and_empty(&there)
+            {
+                return Ok(there);
             }
+            Err(error)
         });
         let file = file.map_err(|error| cannot_create(path, error))?;
         lock(&file, path)?;
         // The name must survive a crash as well as the content; not every file system can say so.
         let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
         Ok(Self { file, path: path.to_owned(), bytes: 0, is_regular: true })
+    }
+
+    /// Takes the file away again: nothing worth keeping was recorded.
+    pub(super) fn discard(&self) {
+        if self.is_regular && matches!(self.whereabouts(), Ok(Whereabouts::There)) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 
     /// Under a limit the older pieces' names are ours to drop: nobody else's files may have them.
@@ -134,7 +147,7 @@ impl Target {
             if !is_trace {
                 return Err(usage(
                     format!("{} is in the way and is not a trace", older.display()),
-                    format!("mv {0} {0}.kept", older.display()),
+                    format!("mv -n {0} {0}.kept", older.display()),
                 ));
             }
             std::fs::remove_file(&older)
@@ -246,14 +259,27 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     ))
 }
 
+/// Whether nothing is in it and nobody else can have put it there.
+fn is_ours_and_empty(file: &File) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    file.metadata()
+        .is_ok_and(|it| it.is_file() && it.len() == 0 && it.nlink() == 1 && it.uid() == ours)
+}
+
+fn no_reader(path: &Path) -> anyhow::Error {
+    let shown = path.display();
+    Failure::failed(format!("nobody reads from {shown}"))
+        .hint(format!("start its reader first: zstd <{shown} >incident.zst"))
+        .into()
+}
+
 fn cannot_create(path: &Path, error: io::Error) -> anyhow::Error {
     let shown = path.display();
-    let place = folder(path).display();
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => format!("mkdir -p {place}"),
-        io::ErrorKind::PermissionDenied => format!("ls -ld {place}"),
-        io::ErrorKind::AlreadyExists => format!("name another file, or: mv {shown} {shown}.kept"),
-        _ => format!("df -h {place}"),
+        io::ErrorKind::AlreadyExists => {
+            format!("name another file, or: mv -n {shown} {shown}.kept")
+        }
+        _ => place::hint(path, &error),
     };
     let kind = Kind::Failed;
     let what = format!("cannot create {shown}");

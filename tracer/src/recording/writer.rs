@@ -1,10 +1,10 @@
 //! Takes events and samples in and hands frames to the thread that writes them.
 //!
-//! What is handed over waits in a queue of a few frames: a disk that cannot keep up makes us wait,
-//! then the kernel's ring runs full, which counts what it loses. Memory is never the buffer.
+//! What is handed over waits in a [`Queue`] of bounded size. A disk that cannot keep up leaves samples
+//! there; events wait in the kernel's ring ([`Writer::is_behind`]), which counts what it loses.
 
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use super::disk::{Disk, Frame, Message};
 use super::events::EventsEncoder;
 use super::frame::Kind;
 use super::payload::encode_checkpoint;
+use super::queue::{Gone, Queue};
 use super::sample::SampleRecord;
 use super::{Checkpoint, Run, Why};
 use crate::event::{Event, Input};
@@ -26,8 +27,6 @@ const EVENTS_A_FRAME: usize = 65_536;
 const BYTES_A_FRAME: usize = 8 << 20;
 /// Events between two looks at the clock.
 const EVENTS_A_LOOK: usize = 1024;
-/// Frames that may wait for the disk.
-const QUEUE: usize = 4;
 /// A checkpoint is due after so much time, or so many bytes on disk: what a seek has to read. A
 /// megabyte are a quarter of a million events, about 10 ms.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -61,6 +60,8 @@ pub struct Progress {
     pub pieces: u32,
     /// Pieces dropped for room.
     pub dropped_pieces: u32,
+    /// Intervals that are missing because the disk stalled for too long.
+    pub left_out: u64,
 }
 
 /// What a finished recording is.
@@ -99,7 +100,7 @@ impl Shared {
 /// A recording that goes on.
 pub struct Writer {
     /// `None` when nothing more is to come.
-    sender: Option<SyncSender<Message>>,
+    queue: Option<Queue>,
     /// `None` once it has ended with an error and the error was told.
     thread: Option<JoinHandle<Result<Summary>>>,
     shared: Shared,
@@ -129,17 +130,31 @@ impl Writer {
     ///
     /// The file is there already, somebody writes to it, or it cannot be made.
     pub fn create(options: Options, run: Run) -> Result<Self> {
+        Self::begin(options, None, run)
+    }
+
+    /// Begins a recording into something that is open already, such as stdout or a FIFO; the path of
+    /// `options` is its name for people.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn into_stream(stream: File, options: Options, run: Run) -> Result<Self> {
+        Self::begin(options, Some(stream), run)
+    }
+
+    fn begin(options: Options, stream: Option<File>, run: Run) -> Result<Self> {
         let shared = Shared::default();
         let sync = options.sync;
         let has_baseline = run.baseline.is_some();
-        let disk = Disk::create(options, run, shared.clone())?;
-        let (sender, receiver) = sync_channel(QUEUE);
+        let disk = Disk::create(options, stream, run, shared.clone())?;
+        let (queue, receiver) = Queue::new();
         let thread = std::thread::Builder::new()
             .name("sockflow-disk".to_owned())
             .spawn(move || disk.run(&receiver))
             .context("cannot start the thread that writes the trace")?;
         Ok(Self {
-            sender: Some(sender),
+            queue: Some(queue),
             thread: Some(thread),
             shared,
             sync,
@@ -216,6 +231,10 @@ impl Writer {
     ///
     /// What went before could not be written.
     pub fn sampled(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
+        // Both are for a disk that keeps up.
+        if self.is_behind() {
+            return Ok(());
+        }
         if self.wants_rotation || self.shared.lock().is_nearly_full {
             let why = if self.wants_rotation { Why::Asked } else { Why::Size };
             self.wants_rotation = false;
@@ -235,7 +254,7 @@ impl Writer {
     pub fn checkpoint_if_due(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
         let is_due = self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY
             || self.shared.lock().since_checkpoint >= CHECKPOINT_BYTES;
-        if is_due { self.checkpoint(&checkpoint()) } else { Ok(()) }
+        if is_due && !self.is_behind() { self.checkpoint(&checkpoint()) } else { Ok(()) }
     }
 
     /// Seals events that have waited for as long as [`Options::sync`] allows. To be called often.
@@ -244,6 +263,9 @@ impl Writer {
     ///
     /// What went before could not be written.
     pub fn seal_if_due(&mut self) -> Result<()> {
+        if let Some(Err(Gone)) = self.queue.as_mut().map(Queue::flush) {
+            return Err(self.failure());
+        }
         if self.waiting.is_some_and(|waiting| waiting.since.elapsed() >= self.sync) {
             self.seal()?;
         }
@@ -251,6 +273,21 @@ impl Writer {
             return Err(self.failure());
         }
         Ok(())
+    }
+
+    /// Whether the disk has not taken all that was handed over: events are better left where they
+    /// are then.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.queue.as_ref().is_some_and(Queue::is_behind)
+    }
+
+    /// Lets so many bytes wait for the disk.
+    #[cfg(test)]
+    pub(super) fn bound_queue(&mut self, most_bytes: usize) {
+        if let Some(queue) = &mut self.queue {
+            queue.set_most_bytes(most_bytes);
+        }
     }
 
     /// Asks for a new piece, which begins with the next sample.
@@ -277,8 +314,20 @@ impl Writer {
     pub fn finish(mut self, why: Why) -> Result<Summary> {
         self.seal()?;
         self.send(Message::Finish(why))?;
+        self.flush();
         let Some(thread) = self.thread.take() else { return Err(self.failure()) };
         thread.join().map_err(|_| anyhow!("the thread that writes the trace panicked"))?
+    }
+
+    /// Ends the recording and takes its file away: what it was to record never began.
+    pub fn discard(mut self) {
+        self.waiting = None;
+        // No room for it is no matter: then the file says that it was not closed, and goes as well.
+        let _ = self.send(Message::Discard);
+        self.flush();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 
     fn seal(&mut self) -> Result<()> {
@@ -312,12 +361,15 @@ impl Writer {
     }
 
     fn send(&mut self, message: Message) -> Result<()> {
-        if let Some(sender) = &self.sender
-            && sender.send(message).is_ok()
-        {
-            return Ok(());
+        match self.queue.as_mut().map(|queue| queue.send(message)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Gone)) | None => Err(self.failure()),
         }
-        Err(self.failure())
+    }
+
+    /// Hands on all that waits, however long that takes; where the thread is gone it says why.
+    fn flush(&mut self) {
+        let _ = self.queue.as_mut().map(Queue::finish);
     }
 
     /// Why the thread ended, told once.
@@ -338,7 +390,8 @@ impl Drop for Writer {
             return;
         }
         let _ = self.seal();
-        self.sender = None;
+        self.flush();
+        self.queue = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

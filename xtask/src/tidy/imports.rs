@@ -70,6 +70,7 @@ const TABLE: &[Row] = &[
     row("format", &["time"], IMPURE),
     row("error", &["sanitize"], SCREEN),
     row("stdio", &["sanitize"], SCREEN),
+    row("place", &["error"], SCREEN),
     // The core.
     row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
     // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
@@ -86,7 +87,7 @@ const TABLE: &[Row] = &[
         &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time"],
         SCREEN,
     ),
-    row("recording", &["error", "event", "facts", "filter", "gauges", "time"], SCREEN),
+    row("recording", &["error", "event", "facts", "filter", "gauges", "place", "time"], SCREEN),
     // Where it goes.
     row("tui", SCREEN_VIEWS, KERNEL),
     // Also counts single events and looks at facts, which no snapshot keeps.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::super::replay::tape::FileTape;
+use super::super::replay::tape::{FileTape, no_moment};
 use super::super::zone;
 use crate::diagnose::{About, Report, State, WINDOW_S, Watch, examine};
 use crate::event::{Event, Input};
@@ -34,7 +34,7 @@ pub(super) fn report(
     let all = trace.ticks().len();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let Some(place) = at else {
-        let (tick, report) = worst(&trace, filter)?.context("the trace has no moment yet")?;
+        let (tick, report) = worst(&trace, filter)?.ok_or_else(|| no_moment(&trace))?;
         let clock = trace.run().anchor.wall(trace.ticks()[tick]).clock(&zone);
         let note = format!(
             "the worst of {} moments of {name}, at {clock}; --at looks at another",

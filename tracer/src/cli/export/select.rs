@@ -5,7 +5,7 @@ use std::io;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
-use super::super::replay::tape::FileTape;
+use super::super::replay::tape::{FileTape, no_moment};
 use crate::error::Failure;
 use crate::event::{Event, Input};
 use crate::export::sides::Sides;
@@ -47,7 +47,7 @@ impl Window {
         let mut tape = FileTape::new(trace, zone.clone());
         let timeline = tape.timeline();
         let (Some(first), Some(last)) = (timeline.moments.first(), timeline.moments.last()) else {
-            return Err(Failure::usage("the trace has no moment yet: it cannot be cut").into());
+            return Err(no_moment(&tape.into_parts().0));
         };
         let mut place = |place: &Goto, is_end: bool| -> Result<Option<Wall>> {
             if *place == Goto::Start && !is_end || *place == Goto::End && is_end {

@@ -4,8 +4,10 @@ mod command;
 mod facts;
 mod progress;
 mod signals;
+mod stream;
 
 use std::ffi::OsString;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use super::engine::{Detail, Engine, Tap, TracingArgs};
 use super::filter::{FilterArgs, Unmatched};
+use super::signals::INTERRUPTED;
 use super::units::{parse_bytes, parse_duration, parse_interval};
 use crate::aggregate::{Aggregator, checkpoint};
 use crate::event::{Event, Input};
@@ -45,7 +48,7 @@ pub struct RecordArgs {
     /// Record while this runs, and exit with its status
     #[arg(last = true, value_name = "COMMAND", hide_short_help = true)]
     command: Vec<OsString>,
-    /// The trace file; it must not exist yet
+    /// The trace file; it must not exist yet. `-` is stdout
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Stop after this time
@@ -108,8 +111,29 @@ impl RecordArgs {
     ///
     /// See [`Engine::start`] and [`Writer`].
     pub fn run(self) -> Result<ExitCode> {
+        let target = stream::open(&self.output, self.force)?;
+        if matches!(target, stream::Output::Stopped) {
+            stdio::last_words("sockflow: stopped: nothing was recorded");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let to_stdout = stream::is_stdout(&self.output);
+        match self.record(target) {
+            // As everywhere on stdout: who reads has read enough. A FIFO's reader is another matter.
+            Err(error) if to_stdout && has_lost_its_reader(&error) => {
+                stdio::last_words("sockflow: stopped: the reader of stdout has gone");
+                Ok(ExitCode::SUCCESS)
+            }
+            result => result,
+        }
+    }
+
+    fn record(self, target: stream::Output) -> Result<ExitCode> {
         let options = Options {
-            path: self.output.clone(),
+            path: if stream::is_stdout(&self.output) {
+                "stdout".into()
+            } else {
+                self.output.clone()
+            },
             force: self.force,
             max_bytes: self.max_size,
             sync: self.sync,
@@ -121,8 +145,18 @@ impl RecordArgs {
         for note in engine.notes() {
             stdio::note(note);
         }
-        let writer = Writer::create(options, facts::run(&engine, self.detail))?;
-        let mut command = Running::start(&self.command)?;
+        let run = facts::run(&engine, self.detail);
+        let (writer, is_file) = match target {
+            stream::Output::Stream(stream) => (Writer::into_stream(stream, options, run)?, false),
+            _ => (Writer::create(options, run)?, true),
+        };
+        let mut command = match Running::start(&self.command) {
+            Ok(command) => command,
+            Err(error) => {
+                writer.discard();
+                return Err(error);
+            }
+        };
         let mut recorder = Recorder { writer, signals: &signals, command: command.as_mut() };
         let mut line = Line::new();
         let mut last = None;
@@ -138,13 +172,25 @@ impl RecordArgs {
         }
         let summary = recorder.writer.finish(Why::Finished)?;
         line.clear();
+        for note in &summary.notes {
+            stdio::note(note);
+        }
         if let Some(last) = last {
-            stdio::lines(&progress::summary(&self.output, &last, &summary.progress));
+            stdio::lines(&progress::summary(
+                is_file.then_some(&*self.output),
+                &last,
+                &summary.progress,
+            ));
         }
         Ok(command
             .and_then(|command| command.exit_code())
             .map_or(ExitCode::SUCCESS, ExitCode::from))
     }
+}
+
+fn has_lost_its_reader(error: &anyhow::Error) -> bool {
+    let is_it = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_it))
 }
 
 /// Takes everything to the file, and heeds the signals in between.
@@ -165,6 +211,10 @@ impl Tap for Recorder<'_> {
 
     fn ticked(&mut self, fold: &Aggregator) -> Result<()> {
         self.writer.sampled(|| state(fold))
+    }
+
+    fn is_behind(&self) -> bool {
+        self.writer.is_behind()
     }
 
     fn drained(&mut self, fold: &Aggregator) -> Result<()> {

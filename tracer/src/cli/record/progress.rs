@@ -49,8 +49,8 @@ impl Line {
     }
 }
 
-/// The last word.
-pub(super) fn summary(path: &Path, snapshot: &Snapshot, progress: &Progress) -> String {
+/// The last word; `path` is the file, if it went into one.
+pub(super) fn summary(path: Option<&Path>, snapshot: &Snapshot, progress: &Progress) -> String {
     let mut text = format!(
         "sockflow: recorded {}: {} events, {}",
         duration(snapshot.elapsed_s),
@@ -68,9 +68,16 @@ pub(super) fn summary(path: &Path, snapshot: &Snapshot, progress: &Progress) -> 
         let dropped = count(u64::from(progress.dropped_pieces));
         text.push_str(&format!(", the oldest {dropped} of them dropped"));
     }
+    if progress.left_out > 0 {
+        let missing = count(progress.left_out);
+        text.push_str(&format!(", {missing} intervals missing because the disk stalled"));
+    }
     text.push_str(&format!(", lost {}\n", count(all(snapshot.lost))));
-    let path = path.to_string_lossy();
-    text.push_str(&format!("look at it: sockflow replay {}", sanitize(&path)));
+    // What went into a pipe is not there to be looked at.
+    if let Some(path) = path {
+        let path = path.to_string_lossy();
+        text.push_str(&format!("look at it: sockflow replay {}", sanitize(&path)));
+    }
     text
 }
 

@@ -97,6 +97,9 @@ impl ReplayArgs {
 
     /// Everything from `--at` on, as fast as it can be read.
     fn lines(&self, trace: Trace, zone: TimeZone, narrowing: &Narrowing) -> Result<()> {
+        if trace.ticks().is_empty() {
+            return Err(tape::no_moment(&trace));
+        }
         let mut tape = FileTape::new(trace, zone);
         let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place, "--at"))?;
         let (trace, zone) = tape.into_parts();

@@ -86,7 +86,7 @@ impl FileTape {
             match place.find(timeline, Base::Edges, zone, event) {
                 Found::Moment(moment) => return Ok(moment),
                 Found::NotYet if self.survey()? => {}
-                Found::NotYet => return Err(Failure::usage("the trace has no moment yet").into()),
+                Found::NotYet => return Err(no_moment(&self.trace)),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
                         .hint(format!("look at all of it: leave `{option}` out"))
@@ -212,6 +212,20 @@ impl Tape for FileTape {
         }
         Ok(self.survey()? || news)
     }
+}
+
+/// The one answer of every command to a trace that holds no moment to show.
+pub(in crate::cli) fn no_moment(trace: &Trace) -> anyhow::Error {
+    let file = trace.pieces().next().map(|(path, _)| path.display().to_string());
+    let file = file.unwrap_or_default();
+    let failure = Failure::failed(format!("{file} holds no sample: there is nothing to show"));
+    let hint = match trace.ended() {
+        Ended::Growing => {
+            "it has just begun: wait for the first interval, and try again".to_owned()
+        }
+        _ => format!("see how long it is: ls -l {file}"),
+    };
+    failure.hint(hint).into()
 }
 
 /// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::filter::{FilterArgs, briefly};
 use super::output::Output;
-use super::replay::tape::FileTape;
+use super::replay::tape::{FileTape, no_moment};
 use super::zone;
 use crate::error::Failure;
 use crate::playback::goto::Goto;
@@ -101,10 +101,7 @@ impl ReportArgs {
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
         if trace.ticks().is_empty() {
-            let what = format!("{} holds no sample: nothing to report", self.file.display());
-            return Err(Failure::failed(what)
-                .hint(format!("see what is in it: sockflow replay {}", self.file.display()))
-                .into());
+            return Err(no_moment(&trace));
         }
         let narrowing = Narrowing::new(self.filter.of_totals(&trace, &self.file)?, &trace)?;
         let zone = zone::reader();

@@ -3,4 +3,5 @@
 mod damage;
 mod lookback;
 mod roundtrip;
+mod stall;
 mod writing;
