@@ -285,7 +285,11 @@ fn cannot_create(path: &Path, error: io::Error) -> anyhow::Error {
 }
 
 fn cannot_stream(path: &Path, error: io::Error) -> anyhow::Error {
-    failed(format!("cannot write {}", path.display()), place::hint(path, &error), error)
+    let hint = match error.kind() {
+        io::ErrorKind::StorageFull => "name another file after -o".to_owned(),
+        _ => place::hint(path, &error),
+    };
+    failed(format!("cannot write {}", path.display()), hint, error)
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> anyhow::Error {
