@@ -201,6 +201,7 @@ impl Aggregator {
         self.watch(time, &orphans, &tcp_mem, &rollup);
         let lately = Lately {
             killed: self.log.killed_within(time, LATELY_NS),
+            most_orphans: self.history.most_orphans_since(Wall(time.0.saturating_sub(LATELY_NS))),
             overflows: self.log.overflows_within(time, LATELY_NS),
         };
         let verdict = verdict::verdict(&orphans, &tcp_mem, lately);

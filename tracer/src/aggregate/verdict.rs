@@ -8,6 +8,8 @@ use crate::format::{count, duration, growth, percent};
 pub struct Lately<'a> {
     /// Whether the kernel killed orphans in the last half minute.
     pub killed: bool,
+    /// Most orphans of the host in the last half minute: those that were killed are gone by now.
+    pub most_orphans: u64,
     /// What full accept queues cost in the last half minute, in words.
     pub overflows: Option<&'a str>,
 }
@@ -19,7 +21,7 @@ pub fn verdict(orphans: &Orphans, memory: &TcpMem, lately: Lately<'_>) -> Verdic
     // (`tcp_out_of_resources`), it was memory.
     let for_memory = memory.pages >= memory.pressure
         && memory.pressure > 0
-        && orphans.host.saturating_mul(4) < orphans.limit;
+        && orphans.host.max(lately.most_orphans).saturating_mul(4) < orphans.limit;
     let mut memory_severity = memory.severity();
     let mut orphan_severity = orphans.severity();
     if lately.killed && for_memory {
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
     use crate::aggregate::snapshot::MemState;
 
-    const QUIET: Lately<'_> = Lately { killed: false, overflows: None };
+    const QUIET: Lately<'_> = Lately { killed: false, most_orphans: 0, overflows: None };
     const KILLED: Lately<'_> = Lately { killed: true, ..QUIET };
 
     fn orphans(host: u64, limit_in_s: Option<f64>) -> Orphans {
@@ -169,5 +171,8 @@ mod tests {
         assert!(told.text.starts_with("tcp_mem pressure (89% of high); orphans"), "{told:?}");
         let told = verdict(&orphans(131_000, None), &memory, KILLED);
         assert!(told.text.starts_with("orphans"), "{told:?}");
+        let gone = Lately { most_orphans: 131_000, ..KILLED };
+        let told = verdict(&orphans(500, None), &memory, gone);
+        assert!(told.text.starts_with("orphans 500 "), "those killed are gone: {told:?}");
     }
 }
