@@ -1,6 +1,6 @@
 //! What becomes of a command whose stdout or stderr cannot be written: each command with each stream
 //! closed, on a full device, and as a pipe whose reader has gone. Nothing here needs privilege; the
-//! commands that do are in `live_streams.rs`.
+//! commands that do are in `live/streams.rs`.
 
 #![allow(
     clippy::expect_used,

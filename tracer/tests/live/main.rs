@@ -39,6 +39,7 @@ mod report;
 mod sampled;
 mod serve;
 mod standing;
+mod streams;
 mod terminal;
 mod time_wait;
 mod totals;
