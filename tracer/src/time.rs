@@ -105,7 +105,9 @@ impl ClockAnchor {
     #[must_use]
     pub fn wall(self, at: Monotonic) -> Wall {
         let delta = i128::from(at.0) - i128::from(self.monotonic.0);
-        Wall(i64::try_from(i128::from(self.wall.0) + delta).unwrap_or(i64::MAX))
+        let wall = i128::from(self.wall.0) + delta;
+        // Saturates at both ends.
+        Wall(i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN } else { i64::MAX }))
     }
 }
 

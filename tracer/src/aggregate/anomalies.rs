@@ -10,6 +10,8 @@ use crate::time::Wall;
 
 /// Anomalies kept.
 const KEPT: usize = 64;
+/// No text of an anomaly is as long.
+const LONGEST_TEXT: usize = 1024;
 /// A repeated anomaly within this time is the same one, with a larger number.
 const SAME_WITHIN_NS: i64 = 10_000_000_000;
 
@@ -90,8 +92,12 @@ impl Log {
         }
     }
 
-    /// `None` for a kind that this build does not have.
+    /// `None` for a kind that this build does not have, and for more than is ever saved.
     pub(super) fn restore(saved: SavedLog) -> Option<Self> {
+        let is_long = saved.entries.iter().any(|entry| entry.text.len() > LONGEST_TEXT);
+        if is_long || saved.entries.len() > KEPT || saved.begins.len() > KINDS.len() {
+            return None;
+        }
         let anomaly = |saved: SavedAnomaly| {
             let SavedAnomaly { time, severity, kind, port, text } = saved;
             Some(Anomaly { time: Wall(time), severity, kind: known(&kind)?, port, text })
@@ -143,7 +149,7 @@ impl Log {
                 |since| {
                     format!(
                         "kernel killed {} (orphans {} of {})",
-                        count(now.killed - since.unwrap_or(last.killed)),
+                        count(now.killed.saturating_sub(since.unwrap_or(last.killed))),
                         count(now.orphans),
                         count(now.orphan_limit)
                     )
@@ -177,7 +183,8 @@ impl Log {
                 LISTEN_OVERFLOW,
                 None,
                 |since| {
-                    let number = now.listen_overflows - since.unwrap_or(last.listen_overflows);
+                    let since = since.unwrap_or(last.listen_overflows);
+                    let number = now.listen_overflows.saturating_sub(since);
                     format!("accept queue full: {} handshakes dropped", count(number))
                 },
                 last.listen_overflows,
@@ -190,7 +197,8 @@ impl Log {
                 TIME_WAIT_OVERFLOW,
                 None,
                 |since| {
-                    let number = now.time_wait_overflow - since.unwrap_or(last.time_wait_overflow);
+                    let since = since.unwrap_or(last.time_wait_overflow);
+                    let number = now.time_wait_overflow.saturating_sub(since);
                     format!("table full: {} closed without TIME-WAIT", count(number))
                 },
                 last.time_wait_overflow,

@@ -14,13 +14,16 @@ use super::anomalies::{Log, SavedLog};
 use super::history::{History, SavedHistory};
 use super::rollup::Rollup;
 use super::snapshot::{BadEnd, States};
-use super::{Aggregator, Last, Settings};
+use super::{Aggregator, BAD_ENDS, Last, Settings};
 use crate::event::{DiagSample, DiagService, Direction, Group, Listening, Network, Owner, Service};
 use crate::gauges::Gauges;
 use crate::time::{Monotonic, Wall};
 
 /// Goes up with every change of what is in the bytes or of what the fold makes of it.
 pub const VERSION: u32 = 2;
+
+/// Most rows of a kind that a state can have.
+const MOST_ROWS: usize = 16_384;
 
 /// A service as (port, whether it is accepted).
 pub(super) type SavedService = (u16, bool);
@@ -127,9 +130,14 @@ impl Aggregator {
     #[must_use]
     pub fn restore(settings: Settings, baseline: Gauges, bytes: &[u8]) -> Option<Self> {
         let saved: Saved = postcard::from_bytes(bytes).ok()?;
+        let rows = saved.last.as_ref().map_or(0, |last| last.groups.len());
+        let rows = rows.max(saved.diag.services.len()).max(saved.time_wait.len());
+        if saved.bad_ends.len() > BAD_ENDS || rows > MOST_ROWS {
+            return None;
+        }
         let mut new = Self::new(settings);
         new.first_gauges = Some(baseline);
-        new.history = History::restore(saved.history);
+        new.history = History::restore(saved.history)?;
         new.log = Log::restore(saved.log)?;
         new.bad_ends = saved.bad_ends.into_iter().map(bad_end_in).collect::<Option<_>>()?;
         new.diag = diag_in(saved.diag);

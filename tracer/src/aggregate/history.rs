@@ -14,6 +14,8 @@ use crate::time::Wall;
 
 /// Points kept: five minutes at the usual second.
 const KEPT: usize = 300;
+/// Services, and processes, with a history: more than there can be groups of sockets at one moment.
+const MOST_SERIES: usize = 8192;
 
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -93,7 +95,18 @@ impl History {
         }
     }
 
-    pub(super) fn restore(saved: SavedHistory) -> Self {
+    /// `None` for what no history can have been.
+    pub(super) fn restore(saved: SavedHistory) -> Option<Self> {
+        let length = saved.points.len();
+        let ascending = saved.points.windows(2).all(|pair| pair[0].time <= pair[1].time);
+        let finite = saved.points.iter().all(|point| point.opened_per_s.is_finite());
+        let many = saved.services.len().max(saved.processes.len());
+        let services = saved.services.iter().map(|(_, values)| values);
+        let processes = saved.processes.iter().map(|(_, values)| values);
+        let fit = services.chain(processes).all(|values| values.len() <= length);
+        if length > KEPT || many > MOST_SERIES || !ascending || !finite || !fit {
+            return None;
+        }
         let point = |saved: SavedPoint| HistoryPoint {
             time: Wall(saved.time),
             orphans_host: saved.orphans_host,
@@ -103,11 +116,11 @@ impl History {
         };
         let services = saved.services.into_iter();
         let processes = saved.processes.into_iter();
-        Self {
+        Some(Self {
             points: saved.points.into_iter().map(point).collect(),
             services: services.map(|(key, values)| (service_in(key), values.into())).collect(),
             processes: processes.map(|(key, values)| (key, values.into())).collect(),
-        }
+        })
     }
 
     pub(super) fn points(&self) -> Arc<Vec<HistoryPoint>> {
@@ -147,7 +160,7 @@ impl History {
 
     fn seconds(&self) -> impl Iterator<Item = f64> + '_ {
         let first = self.points.front().map_or(Wall(0), |point| point.time);
-        self.points.iter().map(move |point| (point.time.0 - first.0) as f64 / 1e9)
+        self.points.iter().map(move |point| point.time.0.saturating_sub(first.0) as f64 / 1e9)
     }
 }
 
@@ -162,6 +175,10 @@ fn advance<K: Ord>(
         push(values, now.remove(key).unwrap_or(0));
         values.iter().any(|value| *value > 0)
     });
+    // Short-lived processes can be many: those that have no orphan now make room first.
+    if series.len() + now.len() > MOST_SERIES {
+        series.retain(|_, values| values.back().is_some_and(|value| *value > 0));
+    }
     for (key, value) in now.into_iter().filter(|(_, value)| *value > 0) {
         // The zeros before it are part of its growth.
         let mut values: VecDeque<u64> = std::iter::repeat_n(0, length - 1).collect();

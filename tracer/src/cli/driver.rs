@@ -84,6 +84,10 @@ where
 {
     let mut transport = Transport::new(tape, screen.zone.clone(), begin)
         .map_err(|why| Failure::usage(why).hint("look at all of it: leave `--at` out"))?;
+    // Better said before there is a screen than on it.
+    if feed.is_none() && transport.frame()?.is_none() && transport.is_void() {
+        return Err(nothing_to_show(&transport));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -145,6 +149,10 @@ fn drive<T: Tape>(
     let mut changed = transport.poll()? || transport.frame()?.is_some();
     let mut then = Instant::now();
     loop {
+        // A file of which no moment can be shown: nobody has to wait for one.
+        if look.is_some() && transport.is_void() {
+            return Err(nothing_to_show(transport));
+        }
         if changed && let Some(frame) = transport.frame()? {
             // Nobody looks: over will be told soon.
             let _ = frames.send(Some(frame));
@@ -174,6 +182,20 @@ fn drive<T: Tape>(
         }
         changed |= transport.poll()?;
     }
+}
+
+fn nothing_to_show<T: Tape>(transport: &Transport<T>) -> anyhow::Error {
+    let gaps = transport.gaps();
+    let what = match gaps {
+        [] => "the trace has no moment to show".to_owned(),
+        [gap] => format!("no moment of the trace is whole: {}", gap.text),
+        [gap, ..] => {
+            format!("no moment of the trace is whole: {}, and {} more", gap.text, gaps.len() - 1)
+        }
+    };
+    Failure::failed(what)
+        .hint("what can be had of it: `sockflow export FILE --format jsonl`")
+        .into()
 }
 
 #[cfg(test)]
@@ -247,17 +269,17 @@ mod tests {
             Arc::new(Timeline { moments, ..Timeline::default() })
         }
 
-        fn view(&mut self, moment: usize) -> Result<View> {
+        fn view(&mut self, moment: usize) -> Result<Option<View>> {
             anyhow::ensure!(moment < 2, "the disk is gone");
             let mut snapshot = fixture::empty();
             snapshot.time = self.timeline().moments[moment];
-            Ok(View {
+            Ok(Some(View {
                 snapshot: Arc::new(snapshot),
                 events: Arc::default(),
                 event_number: 0,
                 anchor: crate::time::ClockAnchor::default(),
                 doctor: None,
-            })
+            }))
         }
 
         fn moment_of_event(&mut self, _: u64) -> Option<usize> {

@@ -14,6 +14,8 @@ use crate::recording::narrow::{Narrowed, Narrowing};
 use crate::recording::{Checkpoint, Cursor, Gap, Run, Sink, Trace, Want};
 use crate::time::Monotonic;
 
+/// As far as the trace goes.
+pub const ALL: usize = usize::MAX;
 /// Events kept of those just before a moment.
 const EVENTS_KEPT: usize = 512;
 
@@ -38,6 +40,10 @@ pub struct Fold {
     interval_ns: Option<u64>,
     /// When the next tick is wanted.
     next: Option<Monotonic>,
+    /// A tick that was passed over: the last of a trace is wanted whenever it is.
+    passed: Option<Monotonic>,
+    /// Which moment the last snapshot is of.
+    moment: Option<usize>,
 }
 
 impl Fold {
@@ -58,6 +64,8 @@ impl Fold {
             services: BTreeSet::new(),
             interval_ns: interval.map(|interval| interval.as_nanos() as u64),
             next: None,
+            passed: None,
+            moment: None,
         }
     }
 
@@ -104,7 +112,7 @@ impl Fold {
     }
 
     fn go_on_before(&mut self, trace: &Trace, tick: usize) -> Result<()> {
-        while self.cursor.ticks() < tick && self.advance(trace, Want::Everything, None)? {}
+        while self.advance(trace, Want::Everything, tick, None)? {}
         Ok(())
     }
 
@@ -140,14 +148,26 @@ impl Fold {
         let from = self.cursor.ticks();
         let reached = from.checked_sub(1).and_then(|last| trace.ticks().get(last)).copied();
         let before = |gap: &&Gap| gap.before.is_some() && gap.before <= reached;
-        let missing = trace.gaps().iter().filter(before).filter_map(|gap| gap.events).sum();
+        let missing = trace
+            .gaps()
+            .iter()
+            .filter(before)
+            .filter_map(|gap| gap.events)
+            .fold(0, u64::saturating_add);
         self.taker.aggregator.apply(Input::Gap(missing));
     }
 
-    /// Ticks taken in, of all that the trace has: the index of the next.
+    /// Ticks passed, of all that the trace promises: the index of the next.
     #[must_use]
     pub const fn ticks(&self) -> usize {
         self.cursor.ticks()
+    }
+
+    /// Which moment, of all that the trace promises, the last snapshot is of. That of a damaged
+    /// sample has none.
+    #[must_use]
+    pub const fn moment(&self) -> Option<usize> {
+        self.moment
     }
 
     /// Events taken in, of all that the trace has: the number of the next.
@@ -156,16 +176,17 @@ impl Fold {
         self.cursor.next_event()
     }
 
-    /// Goes on to the next snapshot; `None` at the end.
+    /// Goes on to the next snapshot; `None` at the end. Moments that cannot be had are passed over.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn next(&mut self, trace: &Trace, want: Want) -> Result<Option<Arc<Snapshot>>> {
-        Ok(self.advance(trace, want, None)?.then(|| self.taker.aggregator.snapshot()))
+        Ok(self.advance(trace, want, ALL, None)?.then(|| self.taker.aggregator.snapshot()))
     }
 
-    /// As [`Self::next`], with everything, and somebody who looks on.
+    /// As [`Self::next`], with somebody who looks on, and no further than up to but not including
+    /// the tick `until`.
     ///
     /// # Errors
     ///
@@ -173,9 +194,11 @@ impl Fold {
     pub fn next_seen(
         &mut self,
         trace: &Trace,
+        want: Want,
+        until: usize,
         onlooker: &mut dyn Onlooker,
     ) -> Result<Option<Arc<Snapshot>>> {
-        let advanced = self.advance(trace, Want::Everything, Some(onlooker))?;
+        let advanced = self.advance(trace, want, until, Some(onlooker))?;
         Ok(advanced.then(|| self.taker.aggregator.snapshot()))
     }
 
@@ -183,9 +206,10 @@ impl Fold {
         &mut self,
         trace: &Trace,
         want: Want,
+        until: usize,
         mut onlooker: Option<&mut dyn Onlooker>,
     ) -> Result<bool> {
-        loop {
+        while self.cursor.ticks() < until {
             let mut seen;
             let sink: &mut dyn Sink = match &mut onlooker {
                 None => &mut self.taker,
@@ -200,15 +224,22 @@ impl Fold {
                 let mut narrowed = Narrowed::new(&self.narrowing, &mut self.services, sink);
                 trace.read(&mut self.cursor, want, &mut narrowed)?
             };
-            if !read {
+            let ticked = if read { self.taker.ticked.take() } else { self.passed.take() };
+            let Some(at) = ticked else {
+                if read {
+                    continue;
+                }
                 break;
+            };
+            if read {
+                self.moment = self.cursor.ticks().checked_sub(1);
             }
-            let Some(at) = self.taker.ticked.take() else { continue };
-            let is_last = self.cursor.ticks() >= trace.ticks().len();
-            if is_last || self.is_due(at) {
+            if !read || self.is_due(at) {
+                self.passed = None;
                 self.taker.aggregator.apply(Input::Tick(at));
                 return Ok(true);
             }
+            self.passed = Some(at);
         }
         Ok(false)
     }
@@ -218,11 +249,11 @@ impl Fold {
         let Some(interval) = self.interval_ns else { return true };
         let next = self.next.unwrap_or(at);
         // A sample is taken a little after its time.
-        if at.0 + interval / 20 < next.0 {
+        if at.0.saturating_add(interval / 20) < next.0 {
             return false;
         }
         let passed = at.0.saturating_sub(next.0) / interval + 1;
-        self.next = Some(Monotonic(next.0 + passed * interval));
+        self.next = Some(Monotonic(next.0.saturating_add(passed.saturating_mul(interval))));
         true
     }
 

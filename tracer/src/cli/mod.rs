@@ -10,6 +10,7 @@ pub mod engine;
 pub mod export;
 pub mod filter;
 pub mod fold;
+mod gaps;
 pub mod line;
 mod mistyped;
 mod output;
@@ -26,6 +27,7 @@ pub mod trace;
 pub mod units;
 mod zone;
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,7 +88,13 @@ pub fn main() -> ExitCode {
     // A limit of file sizes is then an error that names the file, not a death without a word.
     // Without the handler it is as before; children start with the signal's default action.
     let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::default());
-    let result = match Cli::try_parse() {
+    run(std::env::args_os())
+}
+
+/// Runs a command line; its first word is the program's name.
+#[must_use]
+pub fn run<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> ExitCode {
+    let result = match Cli::try_parse_from(words) {
         Ok(cli) => cli.run(),
         Err(error) => mistyped::tell(&error, &Cli::command()),
     };

@@ -23,12 +23,13 @@ pub trait Tape: Send {
     /// What is known of the whole of it. Cheap: called for every picture.
     fn timeline(&self) -> Arc<Timeline>;
 
-    /// What was known at a moment.
+    /// What was known at a moment; `None` where that turns out to be damaged: the timeline then no
+    /// longer has it.
     ///
     /// # Errors
     ///
     /// The trace cannot be read (any more).
-    fn view(&mut self, moment: usize) -> Result<View>;
+    fn view(&mut self, moment: usize) -> Result<Option<View>>;
 
     /// The moment in which the event of this number fell (counted from 0 over the whole tape);
     /// the nearest there is.
@@ -45,7 +46,8 @@ pub trait Tape: Send {
 /// The whole of a tape, for the ruler over the chart.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
-    /// The moments, ascending; an index into it names one.
+    /// The moments, ascending; an index into it names one. A moment that a trace promises and that
+    /// is damaged is left out as soon as that is known, and is in [`Self::gaps`].
     pub moments: Vec<Wall>,
     /// What is known of the moments so far, from the first on; the rest is still being read.
     pub points: Vec<Point>,
@@ -53,8 +55,26 @@ pub struct Timeline {
     pub marks: Vec<Anomaly>,
     /// Whether more can come: live, or a file that is still written.
     pub growing: bool,
-    /// What of the trace is not whole, in words for people: `5 s missing after 16:41:52`.
-    pub gaps: Vec<String>,
+    /// What of the trace is not whole.
+    pub gaps: Vec<Missing>,
+}
+
+/// A place where something of a tape is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// The last moment known before it.
+    pub after: Option<Wall>,
+    /// The first moment known after it.
+    pub before: Option<Wall>,
+    /// In words for people: `5 s missing after 16:41:52`.
+    pub text: String,
+}
+
+/// Somewhere, in these words.
+impl<T: Into<String>> From<T> for Missing {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
 }
 
 /// One moment on the ruler.

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 use super::goto::{Base, Found, Goto, plus};
-use super::{Frame, Mode, Speed, Tape, Timeline, View};
+use super::{Frame, Missing, Mode, Speed, Tape, Timeline, View};
 use crate::aggregate::snapshot::Snapshot;
 use crate::time::Wall;
 
@@ -226,18 +226,8 @@ impl<T: Tape> Transport<T> {
     ///
     /// See [`Tape::view`].
     pub fn frame(&mut self) -> Result<Option<Frame>> {
-        let Some(at) = self.at else { return Ok(None) };
-        let first = match &self.first {
-            Some(first) => Arc::clone(first),
-            None => Arc::clone(self.first.insert(self.tape.view(0)?.snapshot)),
-        };
-        let view = match &self.shown {
-            Some((time, view)) if *time == at => view.clone(),
-            _ => {
-                let view = self.tape.view(self.position)?;
-                self.shown.insert((at, view)).1.clone()
-            }
-        };
+        let Some(first) = self.first()? else { return Ok(None) };
+        let Some(view) = self.shown()? else { return Ok(None) };
         Ok(Some(Frame {
             view,
             timeline: Arc::clone(&self.timeline),
@@ -248,6 +238,63 @@ impl<T: Tape> Transport<T> {
             refused: self.refused.clone(),
             note: self.note.clone(),
         }))
+    }
+
+    /// Whether there is nothing to show and never will be.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        !self.timeline.growing && self.timeline.moments.is_empty()
+    }
+
+    /// What of the tape is not whole.
+    #[must_use]
+    pub fn gaps(&self) -> &[Missing] {
+        &self.timeline.gaps
+    }
+
+    /// The first moment that can be had.
+    fn first(&mut self) -> Result<Option<Arc<Snapshot>>> {
+        while self.first.is_none() && self.at.is_some() {
+            match self.tape.view(0)? {
+                Some(view) => self.first = Some(view.snapshot),
+                None => self.without_damaged(),
+            }
+        }
+        Ok(self.first.clone())
+    }
+
+    /// The moment at the position; where that is damaged, the nearest after it, or before it.
+    fn shown(&mut self) -> Result<Option<View>> {
+        while let Some(at) = self.at {
+            if let Some((time, view)) = &self.shown
+                && *time == at
+            {
+                return Ok(Some(view.clone()));
+            }
+            match self.tape.view(self.position)? {
+                Some(view) => self.shown = Some((at, view)),
+                None => {
+                    self.without_damaged();
+                    let clock = at.clock(&self.zone);
+                    self.refused = Some(format!("{clock} is damaged: this is the nearest moment"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on without a moment that turned out to be damaged.
+    fn without_damaged(&mut self) {
+        self.timeline = self.tape.timeline();
+        match self.at {
+            Some(_) if self.timeline.moments.is_empty() => self.at = None,
+            Some(at) if self.timeline.moments.binary_search(&at).is_err() => {
+                let nearest = self.timeline.at_or_after(at);
+                self.set(nearest);
+            }
+            Some(at) => self.position = self.timeline.at_or_before(at),
+            None => {}
+        }
     }
 
     fn last(&self) -> usize {

@@ -5,6 +5,8 @@
 
 use crc32c::crc32c;
 
+use super::bounds;
+
 /// Begins a file. Not ASCII, and with both kinds of line end and a DOS end of file, so that a
 /// transfer that rewrites text shows at once (the idea is PNG's).
 pub const MAGIC: [u8; 8] = *b"\x89SFL\r\n\x1a\n";
@@ -226,6 +228,7 @@ impl FrameHeader {
         if self.flags & !KNOWN_FLAGS != 0 {
             return Err("a later version of sockflow wrote it in a way not known here");
         }
+        bounds::header(self)?;
         let raw = if self.flags & ZSTD == 0 {
             stored
         } else {
@@ -303,6 +306,7 @@ mod tests {
             stored_len: stored.len() as u32,
             raw_len: 100,
             payload_crc: crc32c(&stored),
+            events: 1,
             ..header()
         };
         assert_eq!(header.open(stored), Err("it cannot be decompressed"));

@@ -7,7 +7,7 @@
 use anyhow::Result;
 
 use super::run::not_recorded;
-use super::{Cursor, Sink, Trace, Want};
+use super::{Cursor, Gap, Sink, Trace, Want};
 use crate::event::{DiagSample, Direction, Event, Input};
 use crate::facts::keeper::{Keeper, STALE_S};
 use crate::facts::{Facts, Minisockets, Orphans, Sockets, Unknown};
@@ -39,9 +39,7 @@ pub fn look_back(trace: &Trace, tick: usize, window_s: f64) -> Result<Vec<Facts>
     let Some(&at) = trace.ticks().get(tick) else { return Ok(Vec::new()) };
     let mut lookback = Lookback::before(trace, tick, window_s);
     let mut seen = Vec::new();
-    while lookback.ticks() <= tick
-        && let Some(facts) = lookback.next(trace)?
-    {
+    while let Some(facts) = lookback.next(trace, tick + 1)? {
         if at.seconds_since(facts.at) <= window_s {
             seen.push(facts);
         }
@@ -54,6 +52,7 @@ pub fn look_back(trace: &Trace, tick: usize, window_s: f64) -> Result<Vec<Facts>
 pub struct Lookback {
     cursor: Cursor,
     taker: Taker,
+    moment: Option<usize>,
 }
 
 impl Lookback {
@@ -69,8 +68,9 @@ impl Lookback {
                 .is_err()
                 .then_some(MakeDo { has_minisockets: !run.filtered, ..MakeDo::default() }),
             ticked: None,
+            gaps: Vec::new(),
         };
-        Self { cursor: trace.start(), taker }
+        Self { cursor: trace.start(), taker, moment: None }
     }
 
     /// From far enough before `tick` that all is known that counts for the `window_s` seconds
@@ -87,20 +87,36 @@ impl Lookback {
         lookback
     }
 
-    /// Ticks taken in, of all that the trace has: the index of the next.
+    /// Ticks passed, of all that the trace promises: the index of the next.
     #[must_use]
     pub const fn ticks(&self) -> usize {
         self.cursor.ticks()
     }
 
-    /// What was known at the next tick; `None` at the end.
+    /// Which moment, of all that the trace promises, the last facts are of.
+    #[must_use]
+    pub const fn moment(&self) -> Option<usize> {
+        self.moment
+    }
+
+    /// What was damaged on the way so far; a bounded number.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.taker.gaps
+    }
+
+    /// What was known at the next moment up to but not including the tick `until`; `None` where
+    /// there is none. Moments that cannot be had are passed over.
     ///
     /// # Errors
     ///
     /// See [`look_back`].
-    pub fn next(&mut self, trace: &Trace) -> Result<Option<Facts>> {
-        while trace.read(&mut self.cursor, Want::Facts, &mut self.taker)? {
+    pub fn next(&mut self, trace: &Trace, until: usize) -> Result<Option<Facts>> {
+        while self.cursor.ticks() < until
+            && trace.read(&mut self.cursor, Want::Facts, &mut self.taker)?
+        {
             if let Some(at) = self.taker.ticked.take() {
+                self.moment = self.cursor.ticks().checked_sub(1);
                 return Ok(Some(self.taker.keeper.tick(at)));
             }
         }
@@ -113,6 +129,7 @@ struct Taker {
     keeper: Keeper,
     makes_do: Option<MakeDo>,
     ticked: Option<Monotonic>,
+    gaps: Vec<Gap>,
 }
 
 impl Sink for Taker {
@@ -136,6 +153,10 @@ impl Sink for Taker {
             }
             Input::Event(_) | Input::Totals(_) | Input::OwnCost(_) | Input::Gap(_) => {}
         }
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        Gap::keep(&mut self.gaps, gap);
     }
 }
 

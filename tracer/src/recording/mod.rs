@@ -9,9 +9,10 @@
 //!   whatever is damaged; [`sink`]: what is told;
 //! * [`lookback`]: what a doctor would have seen at a moment of a trace; [`narrow`]: what a filter
 //!   lets through of one;
-//! * [`frame`]: the bytes around a payload; [`run`], `sample`, [`events`], `payload`: payloads.
+//! * [`frame`]: the bytes around a payload; `bounds`: what is taken of it at most; [`run`], `sample`, [`events`], `payload`: payloads.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod disk;
 pub mod events;
 pub mod frame;
@@ -36,6 +37,7 @@ pub mod writer;
 pub use reader::{Cursor, Trace};
 pub use run::{Machine, Probe, Run, Why};
 pub use sink::{Ended, Gap, Sink, Want};
+pub use walk::MOST_SEARCHED;
 pub use writer::{Options, Progress, Summary, Writer};
 
 /// The state of who folds the inputs, at one moment: opaque here.

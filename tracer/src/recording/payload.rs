@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds;
 use super::frame::{FrameHeader, Kind};
 use super::sample::{FactsOnly, SampleRecord};
 use super::sink::{Sink, Want};
@@ -29,7 +30,12 @@ pub(super) fn deliver(
     sink: &mut dyn Sink,
 ) -> Result<(), (u64, &'static str)> {
     const MALFORMED: &str = "its content is malformed";
+    const TOO_MANY: &str = "it has more values than a reader takes";
+    const OTHER_TIME: &str = "its content is of another time than its header";
     let expected = u64::from(header.events);
+    if matches!(header.kind, Kind::Sample | Kind::Host) && !bounds::values(payload) {
+        return Err((0, TOO_MANY));
+    }
     match header.kind {
         Kind::Events => {
             if events::count(payload) != Ok(expected) {
@@ -44,11 +50,20 @@ pub(super) fn deliver(
         }
         Kind::Sample if want == Want::Facts => {
             let facts: FactsOnly = serde_json::from_slice(payload).map_err(|_| (0, MALFORMED))?;
+            if facts.at_ns != header.last_ns {
+                return Err((0, OTHER_TIME));
+            }
+            facts.check().map_err(|why| (0, why))?;
             facts.into_inputs(|input| sink.input(input));
         }
         Kind::Sample => {
             let sample: SampleRecord =
                 serde_json::from_slice(payload).map_err(|_| (0, MALFORMED))?;
+            // Whoever looks for a moment goes by the headers.
+            if sample.at_ns != header.last_ns {
+                return Err((0, OTHER_TIME));
+            }
+            sample.check().map_err(|why| (0, why))?;
             sample.into_inputs(|input| sink.input(input));
         }
         Kind::Host => {

@@ -229,7 +229,7 @@ impl Trace {
             Some(Item::Gap(gap)) => sink.gap(&gap),
             Some(Item::Frame { header, at }) => {
                 if header.kind == Kind::Sample {
-                    cursor.ticks += 1;
+                    cursor.ticks = self.index_of_tick(&header, cursor.ticks) + 1;
                 }
                 let is_fresh = cursor.is_fresh;
                 cursor.is_fresh &= header.kind == Kind::Host;
@@ -267,10 +267,21 @@ impl Trace {
             offset: at.offset,
             bytes: header.size(),
             events: Some(events),
+            moments: walk::moments(header),
             after: at.last,
             before: Some(Monotonic(header.last_ns)),
             why,
         }
+    }
+
+    /// Which of [`Trace::ticks`] a sample is of. The one after those that were read already, unless
+    /// a piece was dropped, or the file cut, since its headers were looked at.
+    fn index_of_tick(&self, header: &FrameHeader, expected: usize) -> usize {
+        let at = Monotonic(header.last_ns);
+        if self.ticks.get(expected) == Some(&at) {
+            return expected;
+        }
+        self.ticks.partition_point(|tick| *tick < at).max(expected.min(self.ticks.len()))
     }
 
     /// The payload of a frame, or why it is not to be had.

@@ -4,14 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::is_name;
 use super::names::{self, SIGNALS};
 use super::sample::{GaugesRecord, SettingsRecord};
+use super::walk::LATEST_NS;
 use crate::event::{Fidelity, FidelityTable};
 use crate::facts::{Facts, Known, Settings, Unknown};
 use crate::gauges::{Bytes, Gauges};
 use crate::time::{ClockAnchor, Monotonic, Wall};
+
+/// The longest interval between two samples that there can be, seconds; another is not known.
+const MOST_INTERVAL_S: f64 = 86_400.0;
 
 /// What holds for a whole recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +166,12 @@ struct ProbeRecord {
     fidelity: String,
 }
 
+/// Whether clocks can have said so: a wall clock from its epoch up to the year 2116, so that no
+/// moment of a trace is outside of what a [`Wall`] can say.
+pub(super) const fn is_credible(anchor: &ClockAnchor) -> bool {
+    anchor.monotonic.0 <= LATEST_NS && anchor.wall.0 >= 0 && anchor.wall.0 <= LATEST_NS as i64
+}
+
 /// Why something is not known of a trace that does not tell it.
 pub(super) fn not_recorded() -> Unknown {
     Unknown::because("not in this trace")
@@ -261,6 +273,19 @@ impl Run {
     /// It is no such payload.
     pub fn decode(payload: &[u8]) -> serde_json::Result<Self> {
         let record: RunRecord = serde_json::from_slice(payload)?;
+        let anchor = ClockAnchor {
+            monotonic: Monotonic(record.clock.monotonic_ns),
+            wall: Wall(record.clock.wall_ns),
+        };
+        if !is_credible(&anchor) || record.began_ns > LATEST_NS {
+            return Err(serde_json::Error::custom("its clocks are beyond reason"));
+        }
+        let Machine { name, kernel, boot_id } = &record.host;
+        let names = [name, kernel, boot_id, &record.sockflow, &record.detail, &record.filter];
+        if !names.into_iter().all(|name| is_name(name)) {
+            return Err(serde_json::Error::custom("a name in it is too long"));
+        }
+        let is_interval = (0.0..=MOST_INTERVAL_S).contains(&record.interval_s);
         let fidelity: BTreeMap<String, Fidelity> = record
             .fidelity
             .into_iter()
@@ -269,10 +294,7 @@ impl Run {
         Ok(Self {
             sockflow: record.sockflow,
             host: record.host,
-            anchor: ClockAnchor {
-                monotonic: Monotonic(record.clock.monotonic_ns),
-                wall: Wall(record.clock.wall_ns),
-            },
+            anchor,
             began: Monotonic(record.began_ns),
             fidelity: names::known(&SIGNALS, &fidelity),
             probes: record
@@ -286,7 +308,7 @@ impl Run {
                 .collect(),
             filter: record.filter,
             filtered: record.filtered,
-            interval_s: record.interval_s,
+            interval_s: if is_interval { record.interval_s } else { 0.0 },
             detail: record.detail,
             sysctls: record.sysctls,
             settings: record.settings.map(SettingsRecord::into_settings).ok_or_else(not_recorded),

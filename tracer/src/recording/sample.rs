@@ -15,9 +15,18 @@ pub(super) use gauges::GaugesRecord;
 use serde::{Deserialize, Serialize};
 use totals::TotalsRecord;
 
+use super::bounds::MOST_NUMBER;
 use super::names;
 use crate::event::{Input, OwnCost, Service};
 use crate::time::{Monotonic, Wall};
+
+/// Why a sample is not taken.
+const TOO_MANY: &str = "it has more rows than a reader takes";
+const BEYOND: &str = "a number in it is beyond reason";
+const LONG: &str = "a name in it is too long";
+
+/// Of all CPUs that a host can have.
+const MOST_PERCENT: f64 = 1e6;
 
 /// One interval.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -48,13 +57,18 @@ pub(super) struct SampleRecord {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct FactsOnly {
-    at_ns: u64,
+    pub(super) at_ns: u64,
     gauges: Option<GaugesRecord>,
     diag: Option<DiagRecord>,
     facts: Option<FactsRecord>,
 }
 
 impl FactsOnly {
+    /// As [`SampleRecord::check`].
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        self.diag.as_ref().map_or(Ok(()), DiagRecord::check)
+    }
+
     /// The inputs, in the order in which a live source gives them.
     pub(super) fn into_inputs(self, mut sink: impl FnMut(Input)) {
         if let Some(gauges) = self.gauges {
@@ -90,6 +104,19 @@ impl SampleRecord {
             }
         }
         record
+    }
+
+    /// Whether it can have been what a host told; why not, for people.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let is_cost = |cost: &OwnCostRecord| {
+            (0.0..=MOST_PERCENT).contains(&cost.cpu_percent)
+                && (0.0..=MOST_NUMBER as f64).contains(&cost.events_per_s)
+        };
+        if !self.own_cost.as_ref().is_none_or(is_cost) {
+            return Err(BEYOND);
+        }
+        self.totals.as_ref().map_or(Ok(()), TotalsRecord::check)?;
+        self.diag.as_ref().map_or(Ok(()), DiagRecord::check)
     }
 
     /// The inputs, in the order in which a live source gives them.

@@ -17,12 +17,34 @@ pub struct Gap {
     pub bytes: u64,
     /// Events missing; `None` where that cannot be known.
     pub events: Option<u64>,
+    /// Moments that headers promise and that cannot be had. Where headers are missing too, how
+    /// many moments they would have promised cannot be known, and this is 0.
+    pub moments: u64,
     /// The last moment known before it.
     pub after: Option<Monotonic>,
     /// The first moment known after it.
     pub before: Option<Monotonic>,
     /// Why, for people.
     pub why: &'static str,
+}
+
+impl Gap {
+    /// Most gaps kept one by one.
+    pub const MOST_KEPT: usize = 4096;
+
+    /// Keeps a gap, in a list whose last one stands for all that follow once there are many.
+    pub fn keep(gaps: &mut Vec<Self>, gap: &Self) {
+        let is_full = gaps.len() >= Self::MOST_KEPT;
+        match gaps.last_mut() {
+            Some(last) if is_full => {
+                last.bytes = last.bytes.saturating_add(gap.bytes);
+                last.events = last.events.zip(gap.events).map(|(a, b)| a.saturating_add(b));
+                last.moments = last.moments.saturating_add(gap.moments);
+                last.before = gap.before;
+            }
+            _ => gaps.push(gap.clone()),
+        }
+    }
 }
 
 /// How a trace ends.

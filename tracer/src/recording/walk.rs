@@ -9,13 +9,22 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use memchr::memmem;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
-use super::frame::{FRAME_HEADER, FrameHeader, MARKER};
+use super::frame::{FRAME_HEADER, FrameHeader, Kind, MARKER};
 use super::sink::Gap;
 use crate::time::Monotonic;
 
+/// Bytes searched at most for the next frame after a damaged place: more than the largest frame many
+/// times over. A disk full of something else is not searched for an hour.
+pub const MOST_SEARCHED: u64 = 256 << 20;
+
 /// Bytes searched at once for the next frame after a damaged place.
 const SEARCH_AT_ONCE: usize = 256 << 10;
+
+/// No host has been up for longer: a frame's time beyond it (146 years) was made up.
+pub(super) const LATEST_NS: u64 = u64::MAX >> 2;
 
 /// One file of a trace.
 #[derive(Debug)]
@@ -41,6 +50,8 @@ pub(super) struct Position {
     pub(super) event: u64,
     /// The latest moment so far.
     pub(super) last: Option<Monotonic>,
+    /// The end of the last interval: the next one ends later.
+    tick: Option<Monotonic>,
     /// What was passed over since the last frame.
     damage: Option<Damage>,
 }
@@ -70,6 +81,7 @@ impl Position {
             sequence: if whole { Some(0) } else { None },
             event: 0,
             last: None,
+            tick: None,
             damage: None,
         }
     }
@@ -140,8 +152,29 @@ impl Position {
         self.offset += header.size();
         self.sequence = Some(sequence + 1);
         self.event = header.events_after();
-        self.last = self.last.max(Some(Monotonic(header.last_ns)));
+        if let Err(why) = self.clock(header) {
+            let here = Damage { piece: at.piece, offset: at.offset, bytes: header.size(), why };
+            let gap = self.gap(here, Some(u64::from(header.events)), None, pieces);
+            return Item::Gap(Gap { moments: moments(header), ..gap });
+        }
         Item::Frame { header: *header, at }
+    }
+
+    /// Moves the clock on to where the frame ends; why not, if that cannot be. Intervals end in
+    /// order, each at another time: whoever looks for a time among them relies on it.
+    fn clock(&mut self, header: &FrameHeader) -> Result<(), &'static str> {
+        let at = Monotonic(header.last_ns);
+        if at.0 > LATEST_NS {
+            return Err("a frame from later than any host has been up");
+        }
+        if header.kind == Kind::Sample {
+            if self.tick.is_some_and(|before| at <= before) {
+                return Err("a moment that is not later than the one before it");
+            }
+            self.tick = Some(at);
+        }
+        self.last = self.last.max(Some(at));
+        Ok(())
     }
 
     /// Passes over a whole frame that does not belong here.
@@ -163,6 +196,7 @@ impl Position {
             offset: damage.offset,
             bytes: damage.bytes,
             events,
+            moments: 0,
             after: self.last,
             before,
             why: damage.why,
@@ -176,6 +210,11 @@ impl Position {
         damage.bytes = damage.bytes.saturating_add(bytes);
         self.offset = self.offset.saturating_add(bytes);
     }
+}
+
+/// Moments that a frame's header promises.
+pub(super) const fn moments(header: &FrameHeader) -> u64 {
+    matches!(header.kind, Kind::Sample) as u64
 }
 
 /// The header at an offset, if all of its frame lies before `len`.
@@ -194,15 +233,22 @@ pub(super) fn header_at(file: &File, offset: u64, len: u64) -> io::Result<Option
     Ok(FrameHeader::decode(&bytes).filter(whole))
 }
 
-/// Where the next whole frame begins, of whatever trace.
+/// Where the next whole frame begins, of whatever trace; `None` where there is none in the
+/// [`MOST_SEARCHED`] bytes from there on. Holes of a sparse file are passed over and are not of them.
 pub(super) fn find(file: &File, from: u64, len: u64) -> io::Result<Option<u64>> {
     let marker = memmem::Finder::new(&MARKER);
     let most = |at: u64| {
         usize::try_from(len.saturating_sub(at)).map_or(SEARCH_AT_ONCE, |n| n.min(SEARCH_AT_ONCE))
     };
     let mut buffer = vec![0; most(from)];
-    let mut at = from;
-    while at.saturating_add(FRAME_HEADER as u64) <= len {
+    let (mut at, mut left) = (from, MOST_SEARCHED);
+    while at.saturating_add(FRAME_HEADER as u64) <= len && left > 0 {
+        match data_from(file, at) {
+            // A marker may lie across the edge of a hole that ends in its zeros; none begins there.
+            Some(data) if data > at => at = data,
+            Some(_) => {}
+            None => break,
+        }
         let wanted = most(at).min(buffer.len());
         let got = read_some(file, &mut buffer[..wanted], at)?;
         if got < FRAME_HEADER {
@@ -215,9 +261,21 @@ pub(super) fn find(file: &File, from: u64, len: u64) -> io::Result<Option<u64>> 
             }
         }
         // A marker may lie across the end of what was read.
-        at += (got - (MARKER.len() - 1)) as u64;
+        let passed = (got - (MARKER.len() - 1)) as u64;
+        at += passed;
+        left = left.saturating_sub(passed);
     }
     Ok(None)
+}
+
+/// Where the first data lies from an offset on; `None` where only a hole follows. The offset itself
+/// where the file system cannot tell.
+fn data_from(file: &File, at: u64) -> Option<u64> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => Some(data.max(at)),
+        Err(Errno::NXIO) => None,
+        Err(_) => Some(at),
+    }
 }
 
 /// Reads what is there, up to the length of `buffer`.

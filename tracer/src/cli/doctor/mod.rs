@@ -160,7 +160,11 @@ impl DoctorArgs {
                 stdio::note(filter::nothing_matches(&filter.describe()));
             }
         }
-        trace::report(trace, path, self.at.as_ref(), &filter)
+        let (report, notes) = trace::report(trace, path, self.at.as_ref(), &filter)?;
+        for note in notes {
+            stdio::note(note);
+        }
+        Ok(report)
     }
 
     fn of_host(&self) -> Result<Report> {

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
 
-use super::super::replay::tape::{FileTape, no_moment};
+use super::super::gaps::{self, Gaps};
+use super::super::replay::tape::FileTape;
 use super::super::zone;
 use crate::diagnose::{About, Report, State, WINDOW_S, Watch, examine};
 use crate::event::{Event, Input};
@@ -17,7 +19,7 @@ use crate::format::count;
 use crate::playback::goto::Goto;
 use crate::recording::lookback::Lookback;
 use crate::recording::narrow::{Narrowed, Narrowing};
-use crate::recording::{Sink, Trace, Want};
+use crate::recording::{Gap, Sink, Trace, Want};
 
 /// The report of the moment that `at` means, or of the worst one.
 ///
@@ -29,35 +31,47 @@ pub(super) fn report(
     path: &Path,
     at: Option<&Goto>,
     filter: &Filter,
-) -> Result<Report> {
+) -> Result<(Report, Vec<String>)> {
     let zone = zone::reader();
     let all = trace.ticks().len();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let Some(place) = at else {
-        let (tick, report) = worst(&trace, filter)?.ok_or_else(|| no_moment(&trace))?;
+        let mut gaps = Gaps::of(&trace);
+        let worst = worst(&trace, filter, &mut gaps)?;
+        let notes = notes(gaps, &trace, &zone);
+        let (tick, report) = worst.ok_or_else(|| gaps::no_moment(&trace))?;
         let clock = trace.run().anchor.wall(trace.ticks()[tick]).clock(&zone);
         let note = format!(
             "the worst of {} moments of {name}, at {clock}; --at looks at another",
             count(all as u64)
         );
-        return Ok(report.of_trace(Some(note)));
+        return Ok((report.of_trace(Some(note)), notes));
     };
-    let mut tape = FileTape::new(trace, zone);
+    let mut tape = FileTape::new(trace, zone.clone());
     let tick = tape.find(place, "--at")?;
-    let (trace, _) = tape.into_parts();
-    let report =
-        Visits::new(filter.clone()).at(&trace, tick)?.context("the trace has no such moment")?;
+    let (trace, mut gaps) = tape.into_parts();
+    let mut visits = Visits::new(filter.clone());
+    let report = visits.at(&trace, tick)?.context("the trace has no such moment")?;
+    gaps.extend(visits.gaps());
+    let notes = notes(gaps, &trace, &zone);
     let (this, all) = (count(tick as u64 + 1), count(all as u64));
     let note = format!("moment {this} of {all} of {name}");
-    Ok(Report::clone(&report).of_trace(Some(note)))
+    Ok((Report::clone(&report).of_trace(Some(note)), notes))
+}
+
+/// What of the trace is not whole, as far as that is known.
+fn notes(gaps: Gaps, trace: &Trace, zone: &TimeZone) -> Vec<String> {
+    let mut notes = gaps::notes(&gaps.into_list(), trace, zone);
+    notes.extend(gaps::not_closed(trace, zone));
+    notes
 }
 
 /// The worst moment, the first of several alike, and its report.
-fn worst(trace: &Trace, filter: &Filter) -> Result<Option<(usize, Report)>> {
+fn worst(trace: &Trace, filter: &Filter, gaps: &mut Gaps) -> Result<Option<(usize, Report)>> {
     let mut lookback = Lookback::begin(trace);
     let mut watch = None;
     let mut worst: Option<(Badness, usize, Report)> = None;
-    while let Some(facts) = lookback.next(trace)? {
+    while let Some(facts) = lookback.next(trace, usize::MAX)? {
         let watch = go_on(&mut watch, facts, filter);
         let report = of(trace, watch);
         let badness = Badness::of(&report);
@@ -65,6 +79,7 @@ fn worst(trace: &Trace, filter: &Filter) -> Result<Option<(usize, Report)>> {
             worst = Some((badness, lookback.ticks() - 1, report));
         }
     }
+    gaps.extend(lookback.gaps());
     Ok(worst.map(|(_, tick, report)| (tick, report)))
 }
 
@@ -76,7 +91,7 @@ fn worst(trace: &Trace, filter: &Filter) -> Result<Option<(usize, Report)>> {
 /// A file cannot be read.
 pub(super) fn matches(trace: &Trace, filter: &Filter) -> Result<bool> {
     let mut lookback = Lookback::begin(trace);
-    while let Some(facts) = lookback.next(trace)? {
+    while let Some(facts) = lookback.next(trace, usize::MAX)? {
         let watch = Watch::new(Vec::new(), facts).about(filter.clone());
         if watch.matches() == Some(true) {
             return Ok(true);
@@ -154,6 +169,11 @@ impl Visits {
         Self { filter, on_the_way: None, last: None }
     }
 
+    /// What was damaged on the way to the last report.
+    pub(in crate::cli) fn gaps(&self) -> &[Gap] {
+        self.on_the_way.as_ref().map_or(&[], |(lookback, _)| lookback.gaps())
+    }
+
     /// The report at a tick; `None` where there is no such tick.
     ///
     /// # Errors
@@ -169,12 +189,10 @@ impl Visits {
             Some(way) if is_near(trace, &way.0, tick) => way,
             _ => (Lookback::before(trace, tick, WINDOW_S), None),
         };
-        while lookback.ticks() <= tick
-            && let Some(facts) = lookback.next(trace)?
-        {
+        while let Some(facts) = lookback.next(trace, tick.saturating_add(1))? {
             go_on(&mut watch, facts, &self.filter);
         }
-        let reached = lookback.ticks().checked_sub(1) == Some(tick);
+        let reached = lookback.moment() == Some(tick);
         let report = watch.as_ref().filter(|_| reached).map(|watch| Arc::new(of(trace, watch)));
         self.on_the_way = Some((lookback, watch));
         self.last = report.clone().map(|report| (tick, report));

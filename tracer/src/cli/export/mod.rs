@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::filter::{self, FilterArgs};
+use super::gaps;
 use super::output::{Open, Output, Stream};
-use super::replay::tape;
 use super::signals::INTERRUPTED;
 use super::zone;
 use crate::error::Failure;
@@ -109,7 +109,7 @@ impl ExportArgs {
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
         if trace.ticks().is_empty() && trace.events() <= trace.first_event() {
-            return Err(tape::no_moment(&trace));
+            return Err(gaps::no_moment(&trace));
         }
         let narrowing = Narrowing::new(self.filter.of_trace(&trace)?, &trace)?;
         let notes = filter::notes(&narrowing, &trace);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 
 use super::super::filter::nothing_matches;
-use super::super::replay::tape;
+use super::super::gaps;
 use crate::export::Account;
 use crate::filter::Filter;
 use crate::format::{bytes, count, short};
@@ -14,8 +14,6 @@ use crate::recording::{Ended, Gap, Trace};
 use crate::stdio;
 
 const EVERY: Duration = Duration::from_millis(200);
-/// Gaps told one by one.
-const MOST_TOLD: usize = 10;
 
 /// How far it is.
 pub(super) struct Line {
@@ -97,11 +95,7 @@ fn notes(
     zone: &TimeZone,
 ) -> Vec<String> {
     let clock = |at| trace.run().anchor.wall(at).clock_micros(zone);
-    let mut notes: Vec<String> =
-        gaps.iter().take(MOST_TOLD).map(|gap| tape::told(gap, trace, zone)).collect();
-    if gaps.len() > MOST_TOLD {
-        notes.push(format!("{} more places are damaged", count((gaps.len() - MOST_TOLD) as u64)));
-    }
+    let mut notes = gaps::notes(gaps, trace, zone);
     let (missing, all_known) = account.missing();
     if missing > 0 || !all_known {
         let least = if all_known { "" } else { "at least " };
@@ -111,8 +105,7 @@ fn notes(
         ));
     }
     match (trace.ended(), trace.last()) {
-        (Ended::NotClosed { .. }, Some(last)) => notes
-            .push(format!("the trace was not closed; the last moment in it is {}", clock(last))),
+        (Ended::NotClosed { .. }, _) => notes.extend(gaps::not_closed(trace, zone)),
         (Ended::Growing, Some(last)) => notes.push(format!(
             "the trace is still written; exported is what was there, up to {}",
             clock(last)

@@ -5,7 +5,8 @@ use std::io;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
-use super::super::replay::tape::{FileTape, no_moment};
+use super::super::gaps;
+use super::super::replay::tape::FileTape;
 use crate::error::Failure;
 use crate::event::{Event, Input};
 use crate::export::sides::Sides;
@@ -16,9 +17,6 @@ use crate::playback::goto::Goto;
 use crate::recording::narrow::Narrowing;
 use crate::recording::{Cursor, Ended, Gap, Sink, Trace, Want};
 use crate::time::{ClockAnchor, Monotonic, Wall};
-
-/// Most gaps told one by one; the last then stands for all that follow.
-const MOST_GAPS: usize = 4096;
 
 /// A span of time: from its first moment up to but not including its last, so that two exports one
 /// after the other have each event once.
@@ -46,8 +44,10 @@ impl Window {
         }
         let mut tape = FileTape::new(trace, zone.clone());
         let timeline = tape.timeline();
+        // All that headers promise, damaged or not: nothing was read yet.
+        let promised = &timeline.moments;
         let (Some(first), Some(last)) = (timeline.moments.first(), timeline.moments.last()) else {
-            return Err(no_moment(&tape.into_parts().0));
+            return Err(gaps::no_moment(&tape.into_parts().0));
         };
         let mut place = |place: &Goto, is_end: bool| -> Result<Option<Wall>> {
             if *place == Goto::Start && !is_end || *place == Goto::End && is_end {
@@ -57,10 +57,10 @@ impl Window {
                 tape.tell_if_twice(place, if is_end { "--to" } else { "--from" });
                 return Ok(Some(time));
             }
-            let moment = tape.find(place, if is_end { "--to" } else { "--from" })?;
-            let edge = if is_end { Some(moment) } else { moment.checked_sub(1) };
+            let tick = tape.find(place, if is_end { "--to" } else { "--from" })?;
+            let edge = if is_end { Some(tick) } else { tick.checked_sub(1) };
             // A moment belongs to the interval it ends.
-            Ok(edge.map(|edge| Wall(timeline.moments[edge].0.saturating_add(1))))
+            Ok(edge.and_then(|edge| promised.get(edge)).map(|at| Wall(at.0.saturating_add(1))))
         };
         let from_wall = from.map(|from| place(from, false)).transpose()?.flatten();
         let to_wall = to.map(|to| place(to, true)).transpose()?.flatten();
@@ -320,12 +320,6 @@ impl Sink for Taker<'_> {
         if !window.touches(gap) {
             return;
         }
-        if gaps.len() < MOST_GAPS {
-            gaps.push(gap.clone());
-        } else if let Some(last) = gaps.last_mut() {
-            last.bytes = last.bytes.saturating_add(gap.bytes);
-            last.events = last.events.zip(gap.events).map(|(a, b)| a.saturating_add(b));
-            last.before = gap.before;
-        }
+        Gap::keep(gaps, gap);
     }
 }

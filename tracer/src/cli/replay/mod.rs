@@ -12,7 +12,8 @@ use jiff::tz::TimeZone;
 
 use super::driver;
 use super::filter::{self, FilterArgs};
-use super::fold::{Fold, by_port_alone};
+use super::fold::{ALL, Fold, by_port_alone};
+use super::gaps::{self, Gaps};
 use super::line;
 use super::screen::{self, ScreenArgs};
 use super::units::parse_interval;
@@ -21,7 +22,7 @@ use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
 use crate::recording::narrow::Narrowing;
-use crate::recording::{Ended, Trace, Want};
+use crate::recording::{Trace, Want};
 use crate::sanitize::sanitize;
 use crate::stdio;
 use tape::FileTape;
@@ -79,7 +80,7 @@ impl ReplayArgs {
         if !self.json && screen::is_possible() {
             self.screen(trace, zone, narrowing)
         } else {
-            self.lines(trace, zone, &narrowing)
+            self.lines(trace, &zone, &narrowing)
         }
     }
 
@@ -96,13 +97,13 @@ impl ReplayArgs {
     }
 
     /// Everything from `--at` on, as fast as it can be read.
-    fn lines(&self, trace: Trace, zone: TimeZone, narrowing: &Narrowing) -> Result<()> {
+    fn lines(&self, trace: Trace, zone: &TimeZone, narrowing: &Narrowing) -> Result<()> {
         if trace.ticks().is_empty() {
-            return Err(tape::no_moment(&trace));
+            return Err(gaps::no_moment(&trace));
         }
-        let mut tape = FileTape::new(trace, zone);
+        let mut tape = FileTape::new(trace, zone.clone());
         let begin = self.at.as_ref().map_or(Ok(0), |place| tape.find(place, "--at"))?;
-        let (trace, zone) = tape.into_parts();
+        let (trace, mut gaps) = tape.into_parts();
         let mut out = std::io::BufWriter::new(stdio::out());
         let mut fold = if self.interval.is_none() {
             Fold::before(&trace, begin, narrowing)?
@@ -111,12 +112,12 @@ impl ReplayArgs {
             Fold::begin(&trace, self.interval, narrowing)
         };
         let mut matched = false;
-        while let Some(snapshot) = fold.next(&trace, Want::Everything)? {
+        while let Some(snapshot) = fold.next_seen(&trace, Want::Everything, ALL, &mut gaps)? {
             if fold.ticks() <= begin {
                 continue;
             }
             matched |= filter::has_rows(&snapshot);
-            line::print(&mut out, &snapshot, self.json, &zone)?;
+            line::print(&mut out, &snapshot, self.json, zone)?;
         }
         out.flush()?;
         let mut notes = filter::notes(narrowing, &trace);
@@ -127,21 +128,18 @@ impl ReplayArgs {
         for note in notes {
             stdio::note(note);
         }
-        tell_what_is_missing(&trace, &zone);
+        tell_what_is_missing(&trace, gaps, zone);
         Ok(())
     }
 }
 
 /// On stderr: how the trace ends and where it is not whole.
-fn tell_what_is_missing(trace: &Trace, zone: &TimeZone) {
-    for gap in trace.gaps() {
-        stdio::note(tape::told(gap, trace, zone));
+fn tell_what_is_missing(trace: &Trace, gaps: Gaps, zone: &TimeZone) {
+    for note in gaps::notes(&gaps.into_list(), trace, zone) {
+        stdio::note(note);
     }
-    if let Ended::NotClosed { .. } = trace.ended()
-        && let Some(last) = trace.last()
-    {
-        let clock = trace.run().anchor.wall(last).distinct_clock_micros(zone);
-        stdio::note(format_args!("the trace was not closed; the last moment in it is {clock}"));
+    if let Some(note) = gaps::not_closed(trace, zone) {
+        stdio::note(note);
     }
 }
 

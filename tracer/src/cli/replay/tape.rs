@@ -7,17 +7,18 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 
 use super::super::doctor::trace::Visits;
-use super::super::fold::Fold;
+use super::super::fold::{ALL, Fold};
+use super::super::gaps::{self, Gaps};
 use super::kept::Kept;
 use crate::aggregate::snapshot::Snapshot;
 use crate::error::Failure;
-use crate::format::{count, millis};
+use crate::event::{Event, Input};
 use crate::playback::goto::{Base, Found, Goto};
-use crate::playback::{Point, Tape, Timeline, View};
+use crate::playback::{Missing, Point, Tape, Timeline, View};
 use crate::recording::narrow::Narrowing;
-use crate::recording::{Ended, Gap, Trace, Want};
+use crate::recording::{Ended, Gap, Sink, Trace, Want};
 use crate::stdio;
-use crate::time::Wall;
+use crate::time::Monotonic;
 
 /// How long a call of [`Tape::poll`] may read ahead for the ruler, so that keys are answered.
 const SURVEY_FOR: Duration = Duration::from_millis(20);
@@ -35,6 +36,16 @@ pub(in crate::cli) struct FileTape {
     timeline: Arc<Timeline>,
     /// On its way through the whole trace, for the ruler.
     survey: Fold,
+    /// Ticks of the trace that are in the timeline.
+    told: usize,
+    /// Ticks of which the survey knows whether they can be had.
+    surveyed: usize,
+    /// Ticks known to be damaged, ascending: they are promised by a header and left out of the
+    /// timeline's moments.
+    damaged: Vec<usize>,
+    gaps: Gaps,
+    /// Gaps that the timeline has.
+    told_gaps: usize,
     /// Where the last view was taken.
     shown: Option<(Fold, View)>,
     doctor: Visits,
@@ -57,6 +68,11 @@ impl FileTape {
             zone,
             timeline: Arc::default(),
             survey,
+            told: 0,
+            surveyed: 0,
+            damaged: Vec::new(),
+            gaps: Gaps::default(),
+            told_gaps: 0,
             shown: None,
             doctor: Visits::new(narrowing.filter().clone()),
             narrowing,
@@ -67,13 +83,13 @@ impl FileTape {
         tape
     }
 
-    /// What it was made of.
-    pub(in crate::cli) fn into_parts(self) -> (Trace, TimeZone) {
-        (self.trace, self.zone)
+    /// What it was made of, and the gaps that were met so far.
+    pub(in crate::cli) fn into_parts(self) -> (Trace, Gaps) {
+        (self.trace, self.gaps)
     }
 
-    /// The index of the moment that is meant, read ahead as far as it takes. `option` is where it
-    /// was asked for.
+    /// The tick of the moment that is meant, read ahead as far as it takes: one that can be had.
+    /// `option` is where it was asked for.
     ///
     /// # Errors
     ///
@@ -81,12 +97,19 @@ impl FileTape {
     pub(in crate::cli) fn find(&mut self, place: &Goto, option: &str) -> Result<usize> {
         self.tell_if_twice(place, option);
         loop {
-            let Self { trace, timeline, zone, .. } = &*self;
-            let event = |number| trace.tick_of_event(number);
+            let Self { trace, timeline, zone, damaged, .. } = &*self;
+            let event = |number| trace.tick_of_event(number).map(|tick| moment_of(damaged, tick));
             match place.find(timeline, Base::Edges, zone, event) {
-                Found::Moment(moment) => return Ok(moment),
+                Found::Moment(moment) => {
+                    let tick = tick_of(damaged, moment);
+                    if tick < self.surveyed || self.is_whole(tick)? {
+                        return Ok(tick);
+                    }
+                    // Who meets damage wants to know of all of it.
+                    while self.survey()? {}
+                }
                 Found::NotYet if self.survey()? => {}
-                Found::NotYet => return Err(no_moment(&self.trace)),
+                Found::NotYet => return Err(gaps::no_moment(&self.trace)),
                 Found::Nowhere(why) => {
                     return Err(Failure::usage(why)
                         .hint(format!("look at all of it: leave `{option}` out"))
@@ -106,15 +129,40 @@ impl FileTape {
         }
     }
 
+    /// Whether the sample of a tick can be had.
+    fn is_whole(&mut self, tick: usize) -> Result<bool> {
+        let Some(at) = self.trace.ticks().get(tick) else { return Ok(false) };
+        let mut cursor = self.trace.cursor_before_tick(tick);
+        let mut sink = Ticks::default();
+        while cursor.ticks() <= tick && self.trace.read(&mut cursor, Want::NoEvents, &mut sink)? {}
+        Ok(sink.0 == Some(*at))
+    }
+
     /// What the headers of the frames say of the whole.
     fn told_by_headers(&mut self) {
         let anchor = self.trace.run().anchor;
         let timeline = Arc::make_mut(&mut self.timeline);
-        let known = timeline.moments.len();
-        timeline.moments.extend(self.trace.ticks()[known..].iter().map(|tick| anchor.wall(*tick)));
+        let ticks = self.trace.ticks();
+        timeline.moments.extend(ticks[self.told..].iter().map(|tick| anchor.wall(*tick)));
+        self.told = ticks.len();
         timeline.growing = matches!(self.trace.ended(), Ended::Growing);
-        let gaps = self.trace.gaps().iter();
-        timeline.gaps = gaps.map(|gap| told(gap, &self.trace, &self.zone)).collect();
+        self.gaps.extend(self.trace.gaps());
+        self.tell_gaps();
+    }
+
+    /// Brings new gaps into the timeline; whether there are any.
+    fn tell_gaps(&mut self) -> bool {
+        if self.gaps.len() == self.told_gaps {
+            return false;
+        }
+        self.told_gaps = self.gaps.len();
+        let missing = |gap: &Gap| {
+            let (after, before) = gaps::between(gap, &self.trace);
+            Missing { after, before, text: gaps::words(gap, &self.trace, &self.zone) }
+        };
+        let list = self.gaps.list();
+        Arc::make_mut(&mut self.timeline).gaps = list.iter().map(missing).collect();
+        true
     }
 
     /// A fold that has not yet taken this moment in.
@@ -139,31 +187,132 @@ impl FileTape {
     /// Reads ahead for a while; whether anything was read.
     fn survey(&mut self) -> Result<bool> {
         let began = Instant::now();
+        let before = self.surveyed;
         let mut points = Vec::new();
+        let mut damaged = Vec::new();
         let mut last: Option<Arc<Snapshot>> = None;
         // What is kept on the way is a whole state, events and all.
         let want = if self.narrowing.is_empty() { Want::NoEvents } else { Want::Everything };
-        while began.elapsed() < SURVEY_FOR
-            && let Some(snapshot) = self.survey.next(&self.trace, want)?
-        {
-            if !self.narrowing.is_empty() {
-                self.kept.offer(&self.survey);
+        while began.elapsed() < SURVEY_FOR && self.surveyed < self.told {
+            let Self { survey, trace, gaps, .. } = self;
+            let snapshot = survey.next_seen(trace, want, ALL, gaps)?;
+            // At the end, what headers promise and was not met is not there any more.
+            let reached = match (&snapshot, survey.moment()) {
+                (Some(_), Some(moment)) => moment.max(self.surveyed),
+                _ => self.told,
+            };
+            damaged.extend(self.surveyed..reached.min(self.told));
+            self.surveyed = (reached + usize::from(snapshot.is_some())).min(self.told);
+            if let Some(snapshot) = snapshot {
+                if !self.narrowing.is_empty() {
+                    self.kept.offer(&self.survey);
+                }
+                points.push(Point {
+                    orphans: snapshot.orphans.host,
+                    severity: snapshot.verdict.severity,
+                });
+                last = Some(snapshot);
             }
-            points.push(Point {
-                orphans: snapshot.orphans.host,
-                severity: snapshot.verdict.severity,
-            });
-            last = Some(snapshot);
         }
-        let Some(last) = last else { return Ok(false) };
+        if self.surveyed == before {
+            return Ok(false);
+        }
+        self.leave_out(&damaged);
         let timeline = Arc::make_mut(&mut self.timeline);
         timeline.points.extend(points);
         // The log is bounded and its last entries may still be told anew; older marks stay.
-        if let Some(first) = last.anomalies.first() {
+        if let Some(first) = last.as_ref().and_then(|last| last.anomalies.first()) {
             timeline.marks.retain(|mark| mark.time < first.time);
-            timeline.marks.extend(last.anomalies.iter().cloned());
+            timeline.marks.extend(last.iter().flat_map(|last| last.anomalies.iter().cloned()));
         }
+        self.tell_gaps();
         Ok(true)
+    }
+
+    /// Takes ticks that turned out to be damaged out of the timeline.
+    fn leave_out(&mut self, ticks: &[usize]) {
+        if ticks.is_empty() {
+            return;
+        }
+        let timeline = Arc::make_mut(&mut self.timeline);
+        let points = timeline.points.len();
+        let mut moment = 0;
+        let mut keep_point = vec![true; points];
+        let gone = |tick: usize| ticks.binary_search(&tick).is_ok();
+        timeline.moments.retain(|_| {
+            let keep = !gone(tick_of(&self.damaged, moment));
+            if let Some(kept) = keep_point.get_mut(moment) {
+                *kept = keep;
+            }
+            moment += 1;
+            keep
+        });
+        let mut kept = keep_point.into_iter();
+        timeline.points.retain(|_| kept.next().unwrap_or(true));
+        self.damaged.extend(ticks);
+        self.damaged.sort_unstable();
+        self.damaged.dedup();
+    }
+
+    /// The view of a tick; `None` where it is damaged.
+    fn view_of(&mut self, tick: usize) -> Result<Option<View>> {
+        let mut fold = match self.shown.take() {
+            Some((fold, _)) if fold.ticks() <= tick && self.is_near(&fold, tick) => fold,
+            _ => self.fold_before(tick)?,
+        };
+        let Self { trace, gaps, .. } = self;
+        let mut snapshot = None;
+        while let Some(next) = fold.next_seen(trace, Want::Everything, tick + 1, gaps)? {
+            snapshot = Some(next);
+        }
+        let Some(snapshot) = snapshot.filter(|_| fold.moment() == Some(tick)) else {
+            // On to the next that can be had: a long damaged stretch is read once.
+            let next = fold.next_seen(trace, Want::NoEvents, ALL, gaps)?.and(fold.moment());
+            let damaged: Vec<usize> = (tick..next.unwrap_or(trace.ticks().len())).collect();
+            self.leave_out(&damaged);
+            if next.is_none() {
+                while self.survey()? {}
+            }
+            self.tell_gaps();
+            return Ok(None);
+        };
+        let (events, event_number) = fold.events();
+        let anchor = self.trace.run().anchor;
+        let doctor = self.doctor.at(&self.trace, tick)?;
+        let view = View { snapshot, events: Arc::new(events), event_number, anchor, doctor };
+        self.shown = Some((fold, view.clone()));
+        self.tell_gaps();
+        Ok(Some(view))
+    }
+}
+
+/// The tick of a moment: between them are those that are damaged.
+fn tick_of(damaged: &[usize], moment: usize) -> usize {
+    let (mut low, mut high) = (0, damaged.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        // Moments before the damaged tick.
+        if damaged[middle] - middle <= moment { low = middle + 1 } else { high = middle }
+    }
+    moment + low
+}
+
+/// The moment of a tick; of a damaged one, that of the next whole one.
+fn moment_of(damaged: &[usize], tick: usize) -> usize {
+    tick - damaged.partition_point(|it| *it < tick)
+}
+
+/// The last tick that was read.
+#[derive(Default)]
+struct Ticks(Option<Monotonic>);
+
+impl Sink for Ticks {
+    fn event(&mut self, _: u64, _: &Event) {}
+
+    fn input(&mut self, input: Input) {
+        if let Input::Tick(at) = input {
+            self.0 = Some(at);
+        }
     }
 }
 
@@ -172,37 +321,22 @@ impl Tape for FileTape {
         Arc::clone(&self.timeline)
     }
 
-    fn view(&mut self, moment: usize) -> Result<View> {
+    fn view(&mut self, moment: usize) -> Result<Option<View>> {
+        let tick = tick_of(&self.damaged, moment);
         if let Some((fold, view)) = &self.shown
-            && fold.ticks() == moment + 1
+            && fold.moment() == Some(tick)
         {
-            return Ok(view.clone());
+            return Ok(Some(view.clone()));
         }
-        let mut fold = match self.shown.take() {
-            Some((fold, _)) if fold.ticks() <= moment && self.is_near(&fold, moment) => fold,
-            _ => self.fold_before(moment)?,
-        };
-        let mut snapshot = None;
-        while fold.ticks() <= moment
-            && let Some(next) = fold.next(&self.trace, Want::Everything)?
-        {
-            snapshot = Some(next);
-        }
-        let (events, event_number) = fold.events();
-        let snapshot = snapshot.unwrap_or_else(|| fold.snapshot());
-        let anchor = self.trace.run().anchor;
-        let doctor = self.doctor.at(&self.trace, moment)?;
-        let view = View { snapshot, events: Arc::new(events), event_number, anchor, doctor };
-        self.shown = Some((fold, view.clone()));
-        Ok(view)
+        self.view_of(tick)
     }
 
     fn moment_of_event(&mut self, number: u64) -> Option<usize> {
-        self.trace.tick_of_event(number)
+        self.trace.tick_of_event(number).map(|tick| moment_of(&self.damaged, tick))
     }
 
     fn poll(&mut self) -> Result<bool> {
-        let mut news = false;
+        let mut news = self.tell_gaps();
         if self.timeline.growing && self.refreshed.elapsed() >= REFRESH_EVERY {
             self.refreshed = Instant::now();
             if self.trace.refresh()? {
@@ -212,38 +346,4 @@ impl Tape for FileTape {
         }
         Ok(self.survey()? || news)
     }
-}
-
-/// The one answer of every command to a trace that holds no moment to show.
-pub(in crate::cli) fn no_moment(trace: &Trace) -> anyhow::Error {
-    let file = trace.pieces().next().map(|(path, _)| path.display().to_string());
-    let file = file.unwrap_or_default();
-    let failure = Failure::failed(format!("{file} holds no sample: there is nothing to show"));
-    let hint = match trace.ended() {
-        Ended::Growing => {
-            "it has just begun: wait for the first interval, and try again".to_owned()
-        }
-        _ => format!("see how long it is: ls -l {file}"),
-    };
-    failure.hint(hint).into()
-}
-
-/// `damaged after 16:41:52: 66,010 bytes, 1,234 events, 12 ms missing`.
-pub(in crate::cli) fn told(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
-    let anchor = trace.run().anchor;
-    let clock = |at| -> String { Wall::clock(anchor.wall(at), zone) };
-    let place = match (gap.after, gap.before) {
-        (Some(after), _) => format!("after {}", clock(after)),
-        (None, Some(before)) => format!("before {}", clock(before)),
-        (None, None) => format!("at byte {}", count(gap.offset)),
-    };
-    let mut missing = vec![format!("{} bytes", count(gap.bytes))];
-    missing.push(gap.events.map_or_else(
-        || "an unknown number of events".to_owned(),
-        |events| format!("{} events", count(events)),
-    ));
-    if let (Some(after), Some(before)) = (gap.after, gap.before) {
-        missing.push(millis(before.seconds_since(after) * 1e3));
-    }
-    format!("{} {place}: {} missing", gap.why, missing.join(", "))
 }

@@ -91,7 +91,7 @@ fn every_moment_is_the_same_however_one_gets_there() {
     // Far and near, back and forth; a fixed sequence without pattern.
     let steps = (0..forward.len()).map(|step| (step * 17 + 5) % forward.len());
     for moment in steps {
-        let view = tape.view(moment).unwrap();
+        let view = tape.view(moment).unwrap().unwrap();
         assert_eq!(view.snapshot, forward[moment], "moment {moment}");
         assert!(view.events.iter().all(|event| event.at <= trace.ticks()[moment]));
     }
@@ -142,7 +142,7 @@ fn every_narrowed_moment_is_the_same_however_one_gets_there() {
             let mut tape = FileTape::narrowed(story(), TimeZone::UTC, narrowing.clone());
             while read_ahead && tape.poll().unwrap() {}
             for moment in (0..forward.len()).map(|step| (step * 17 + 5) % forward.len()) {
-                let view = tape.view(moment).unwrap();
+                let view = tape.view(moment).unwrap().unwrap();
                 assert_eq!(view.snapshot, forward[moment], "moment {moment}");
             }
         }
@@ -152,3 +152,5 @@ fn every_narrowed_moment_is_the_same_however_one_gets_there() {
         assert_eq!(forward.last().unwrap().orphans.killed, 274, "the host's");
     }
 }
+
+mod damaged;

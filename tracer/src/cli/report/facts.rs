@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::aggregate::snapshot::Host;
 use crate::format::count;
 use crate::recording::frame::{FILE_HEADER, FileHeader};
-use crate::recording::{Ended, Run, Trace, Why};
+use crate::recording::{Ended, MOST_SEARCHED, Run, Trace, Why};
 use crate::report::collect::Rest;
 use crate::report::model::{Environment, Piece, Signal, TraceFile};
 use crate::time::Wall;
@@ -25,8 +25,20 @@ pub(super) fn rest(
 ) -> Result<Rest> {
     let run = trace.run();
     let mut pieces = Vec::new();
-    for (path, len) in trace.pieces() {
+    let hashed = match trace.ended() {
+        Ended::NotClosed { tail } if tail > MOST_SEARCHED => trace.pieces().count() - 1,
+        _ => trace.pieces().count(),
+    };
+    for (path, len) in trace.pieces().take(hashed) {
         pieces.push(piece(path, len)?);
+    }
+    // Whatever it is that follows the trace in its file: hashing that says nothing of the trace.
+    if let (Ended::NotClosed { tail }, Some((path, len))) = (trace.ended(), trace.pieces().last())
+        && tail > MOST_SEARCHED
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256 = format!("not computed: {} bytes follow the trace", count(tail));
+        pieces.push(Piece { name, bytes: len, sha256 });
     }
     let (ended, ended_cleanly) = ended(trace.ended());
     Ok(Rest {

@@ -1,6 +1,6 @@
 //! Reads a trace once and has the report made of it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -9,23 +9,17 @@ use jiff::tz::TimeZone;
 use super::super::doctor::trace::Visits;
 use super::super::filter;
 use super::super::fold::{Fold, Onlooker};
-use super::super::replay::tape::told;
+use super::super::gaps::{self, Gaps};
 use super::facts;
 use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
-use crate::format::count;
 use crate::recording::narrow::Narrowing;
-use crate::recording::{Gap, Trace};
+use crate::recording::{Gap, Trace, Want};
 use crate::report::model::Doctor;
 use crate::report::redact::TRACE;
 use crate::report::{Begin, Collector, Report};
 use crate::time::Wall;
-
-/// Gaps told on stderr.
-const MOST_NOTES: usize = 20;
-/// Gaps kept.
-const MOST_GAPS: usize = 4096;
 
 /// Which part of a trace, and how to tell of it.
 #[derive(Debug)]
@@ -63,39 +57,39 @@ pub(super) fn gather(trace: &Trace, part: &Part) -> Result<Gathered> {
         collector.fin_wait1(&times);
         collector.begins_here();
     }
-    let mut reading = Reading { collector, gaps: Vec::new() };
+    let mut reading = Reading { collector, gaps: Gaps::default() };
     let mut matched = false;
-    while fold.ticks() <= part.to
-        && let Some(snapshot) = fold.next_seen(trace, &mut reading)?
+    while let Some(snapshot) =
+        fold.next_seen(trace, Want::Everything, part.to.saturating_add(1), &mut reading)?
     {
         matched |= filter::has_rows(&snapshot);
         reading.collector.moment(&snapshot);
     }
     let Reading { collector, gaps } = reading;
     let gaps = in_range(trace, part, gaps);
+    let said = gaps::notes(&gaps, trace, &part.zone);
     let words: Vec<(Option<Wall>, String)> = gaps
         .iter()
         .map(|gap| {
             let at = gap.after.or(gap.before).map(|at| trace.run().anchor.wall(at));
-            (at, told(gap, trace, &part.zone))
+            (at, gaps::words(gap, trace, &part.zone))
         })
         .collect();
-    let missing = gaps.iter().filter_map(|gap| gap.events).sum();
+    let missing = gaps.iter().filter_map(|gap| gap.events).fold(0, u64::saturating_add);
     let rest = facts::rest(trace, &part.file, words, missing)?;
     let mut notes = filter::notes(&part.narrowing, trace);
     if !matched && !part.narrowing.is_empty() {
         notes.push(filter::nothing_matches(&part.narrowing.filter().describe()));
     }
-    notes.extend(rest.gaps.iter().take(MOST_NOTES).map(|(_, words)| words.clone()));
-    if rest.gaps.len() > MOST_NOTES {
-        let more = rest.gaps.len() - MOST_NOTES;
-        notes.push(format!("and {} more such places", count(more as u64)));
-    }
+    notes.extend(said);
     if !rest.trace.ended_cleanly {
         notes.push(format!("the trace {}", rest.trace.ended));
     }
     let Some(mut report) = collector.finish(rest) else {
-        return Err(Failure::failed("the trace ends before the first moment asked for")
+        if part.to + 1 - part.from == trace.ticks().len() {
+            return Err(gaps::no_moment(trace));
+        }
+        return Err(Failure::failed("all moments from --from to --to are damaged")
             .hint(format!("see what is in it: sockflow replay {file}"))
             .into());
     };
@@ -114,10 +108,21 @@ fn begin(
     let Some(before) = part.from.checked_sub(1) else {
         return Ok((Fold::begin(trace, None, &part.narrowing), None, None));
     };
-    let mut fold = Fold::before(trace, before, &part.narrowing)?;
-    let mut counted = Counted::default();
-    let snapshot = fold.next_seen(trace, &mut counted)?;
-    Ok((fold, snapshot, Some(counted.0)))
+    // Where the moment before it is damaged, one before that has to do.
+    let mut last = before;
+    loop {
+        let mut fold = Fold::before(trace, last, &part.narrowing)?;
+        let mut counted = Counted::default();
+        let mut snapshot = None;
+        while let Some(next) = fold.next_seen(trace, Want::Everything, part.from, &mut counted)? {
+            snapshot = Some(next);
+        }
+        let begin = last.saturating_sub(1 + (before - last));
+        if snapshot.is_some() || last == 0 {
+            return Ok((fold, snapshot, Some(counted.0)));
+        }
+        last = begin;
+    }
 }
 
 #[derive(Default)]
@@ -133,7 +138,7 @@ impl Onlooker for Counted {
 
 struct Reading {
     collector: Collector,
-    gaps: Vec<Gap>,
+    gaps: Gaps,
 }
 
 impl Onlooker for Reading {
@@ -150,26 +155,22 @@ impl Onlooker for Reading {
     }
 
     fn gap(&mut self, gap: &Gap) {
-        if self.gaps.len() < MOST_GAPS {
-            self.gaps.push(gap.clone());
-        }
+        self.gaps.add(gap);
     }
 }
 
 /// The gaps met while reading, and those that only headers tell of, in the range.
-fn in_range(trace: &Trace, part: &Part, met: Vec<Gap>) -> Vec<Gap> {
-    let known: HashSet<_> = met.iter().map(|gap| (gap.piece.clone(), gap.offset)).collect();
+fn in_range(trace: &Trace, part: &Part, mut met: Gaps) -> Vec<Gap> {
     let (first, last) = (trace.ticks().get(part.from), trace.ticks().get(part.to));
     let whole = part.to + 1 == trace.ticks().len();
     let inside = |gap: &&Gap| {
         let begins =
             part.from == 0 || gap.before.as_ref().is_none_or(|before| Some(before) >= first);
-        let ends = whole || gap.after.as_ref().is_some_and(|after| Some(after) <= last);
+        let ends = whole || gap.after.as_ref().is_none_or(|after| Some(after) <= last);
         begins && ends
     };
-    let unmet = trace.gaps().iter().filter(|gap| !known.contains(&(gap.piece.clone(), gap.offset)));
-    let unmet: Vec<Gap> = unmet.filter(inside).cloned().collect();
-    met.into_iter().chain(unmet).collect()
+    met.extend(trace.gaps().iter().filter(inside));
+    met.into_list()
 }
 
 /// What the doctor would have said at the worst moment.

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::filter::{FilterArgs, briefly};
+use super::gaps;
 use super::output::Output;
-use super::replay::tape::{FileTape, no_moment};
+use super::replay::tape::FileTape;
 use super::zone;
 use crate::error::Failure;
 use crate::playback::goto::Goto;
@@ -101,7 +102,7 @@ impl ReportArgs {
         let trace = Trace::open(&self.file)?;
         output.is_not_among(trace.pieces().map(|(path, _)| path))?;
         if trace.ticks().is_empty() {
-            return Err(no_moment(&trace));
+            return Err(gaps::no_moment(&trace));
         }
         let narrowing = Narrowing::new(self.filter.of_totals(&trace, &self.file)?, &trace)?;
         let zone = zone::reader();

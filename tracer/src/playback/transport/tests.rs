@@ -43,17 +43,17 @@ impl Tape for Script {
         Arc::new(self.timeline.clone())
     }
 
-    fn view(&mut self, moment: usize) -> Result<View> {
+    fn view(&mut self, moment: usize) -> Result<Option<View>> {
         self.read.push(moment);
         let mut snapshot = fixture::empty();
         snapshot.time = self.timeline.moments[moment];
-        Ok(View {
+        Ok(Some(View {
             snapshot: Arc::new(snapshot),
             events: Arc::default(),
             event_number: 0,
             anchor: ClockAnchor::default(),
             doctor: None,
-        })
+        }))
     }
 
     fn moment_of_event(&mut self, number: u64) -> Option<usize> {

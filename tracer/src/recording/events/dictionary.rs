@@ -11,6 +11,7 @@ use super::Malformed;
 use super::column::{Column, ColumnWriter, Numbers};
 use super::wire::{Bytes, put_number};
 use crate::event::Owner;
+use crate::recording::bounds::MOST_TEXT;
 
 /// The owners of a payload being written.
 #[derive(Default)]
@@ -77,6 +78,9 @@ pub(super) fn read_owners(bytes: &mut Bytes<'_>) -> Result<Vec<Arc<Owner>>, Malf
     for _ in 0..length {
         let pid = u32::try_from(bytes.number()?).map_err(|_| Malformed("a pid is too large"))?;
         let comm = bytes.size()?;
+        if comm > MOST_TEXT {
+            return Err(Malformed("an owner's name is too long"));
+        }
         let comm = str::from_utf8(bytes.take(comm)?)
             .map_err(|_| Malformed("an owner's name is not UTF-8"))?;
         owners.push(Arc::new(Owner { pid, comm: comm.to_owned() }));

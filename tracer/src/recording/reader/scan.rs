@@ -4,10 +4,10 @@ use std::fs::File;
 
 use anyhow::{Context, Result};
 
-use super::super::Run;
 use super::super::frame::{CARRIED, FILE_HEADER, FrameHeader, Kind};
 use super::super::payload::EndRecord;
 use super::super::pieces::{self, Found};
+use super::super::run::{Run, is_credible};
 use super::super::sample::SampleRecord;
 use super::super::sink::Gap;
 use super::super::walk::{Item, Position};
@@ -16,19 +16,18 @@ use crate::time::{ClockAnchor, Monotonic, Wall};
 
 /// Most ticks: 97 days at one a second, 128 MB. A longer trace is read up to there.
 const MOST_TICKS: usize = 1 << 23;
-/// Most gaps told one by one; the last then stands for all that follow.
-const MOST_GAPS: usize = 4096;
 /// Most places with a checkpoint; when there are more, every other is forgotten.
 const MOST_CHECKPOINTS: usize = 16_384;
 
 impl Trace {
     pub(super) fn add(&mut self, found: Found) {
         if found.headless {
-            self.push_gap(Gap {
+            self.push_gap(&Gap {
                 piece: found.piece.path.clone(),
                 offset: 0,
                 bytes: FILE_HEADER as u64,
                 events: Some(0),
+                moments: 0,
                 after: None,
                 before: None,
                 why: "the file's header is damaged",
@@ -43,7 +42,7 @@ impl Trace {
             let next = self.scanned.next(&self.pieces, self.trace);
             match next.with_context(|| self.cannot_read(&self.scanned))? {
                 None => break,
-                Some(Item::Gap(gap)) => self.push_gap(gap),
+                Some(Item::Gap(gap)) => self.push_gap(&gap),
                 Some(Item::Frame { header, at }) => self.note(&header, at)?,
             }
         }
@@ -85,14 +84,8 @@ impl Trace {
         Ok(())
     }
 
-    fn push_gap(&mut self, gap: Gap) {
-        if self.gaps.len() < MOST_GAPS {
-            self.gaps.push(gap);
-        } else if let Some(last) = self.gaps.last_mut() {
-            last.bytes = last.bytes.saturating_add(gap.bytes);
-            last.events = last.events.zip(gap.events).map(|(a, b)| a.saturating_add(b));
-            last.before = gap.before;
-        }
+    fn push_gap(&mut self, gap: &Gap) {
+        Gap::keep(&mut self.gaps, gap);
     }
 
     /// The run of the first host frame that can be read. Without one the moments are still right:
@@ -109,7 +102,7 @@ impl Trace {
                         self.run = run;
                         return Ok(());
                     }
-                    self.push_gap(self.gap_at(
+                    self.push_gap(&self.gap_at(
                         &header,
                         &at,
                         0,
@@ -120,10 +113,11 @@ impl Trace {
                     let payload = self.payload(&header, &at)?.ok();
                     let sample = payload
                         .and_then(|payload| serde_json::from_slice::<SampleRecord>(&payload).ok());
-                    clocks = sample.map(|sample| ClockAnchor {
+                    let clock = sample.map(|sample| ClockAnchor {
                         monotonic: Monotonic(sample.at_ns),
                         wall: Wall(sample.wall_ns),
                     });
+                    clocks = clock.filter(is_credible);
                 }
                 _ => {}
             }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{names, service};
+use super::{BEYOND, TOO_MANY, names, service};
 use crate::event::{DiagSample, DiagService, Listening, Network};
+use crate::recording::bounds::{MOST_NUMBER, MOST_SERVICES};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -78,6 +79,33 @@ impl DiagRecord {
             fin_wait2_minisockets: sample.fin_wait2_minisockets,
             has_time_wait: sample.has_time_wait,
         }
+    }
+
+    /// Whether it can have been what sock_diag told.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.services.len() > MOST_SERVICES {
+            return Err(TOO_MANY);
+        }
+        let of = |service: &DiagServiceRecord| {
+            let listen = service.listen.unwrap_or_default();
+            [
+                service.orphans,
+                service.orphan_bytes,
+                service.fin_wait2_minisockets,
+                service.time_wait,
+                listen.queued,
+                listen.backlog,
+                listen.drops,
+            ]
+        };
+        let peers = self.services.iter().flat_map(|service| &service.peers);
+        let numbers = self
+            .services
+            .iter()
+            .flat_map(of)
+            .chain(peers.flat_map(|peer| [peer.orphans, peer.bytes]))
+            .chain([self.fin_wait2_minisockets]);
+        if numbers.into_iter().all(|number| number <= MOST_NUMBER) { Ok(()) } else { Err(BEYOND) }
     }
 
     pub(super) fn into_sample(self) -> DiagSample {

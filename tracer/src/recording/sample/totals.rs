@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use tracer_common::reset::ResetReason;
 
 use super::super::names::{self, Number};
-use super::{OwnerRecord, is_default, service};
+use super::{BEYOND, LONG, OwnerRecord, TOO_MANY, is_default, service};
 use crate::event::{Group, Lost, Minisockets, Owner, Service, Totals};
+use crate::recording::bounds::{MOST_GROUPS, MOST_NUMBER, MOST_SERVICES, is_name};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -118,6 +119,37 @@ impl TotalsRecord {
             pressures: totals.pressures,
             lost: LostRecord { detail, untracked, missed, ungrouped },
         }
+    }
+
+    /// Whether it can have been what the kernel side counted.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let minisockets = self.minisockets.as_deref().unwrap_or_default();
+        let services = self.fin_wait1.len().max(minisockets.len()).max(self.reset_reasons.len());
+        if self.groups.len() > MOST_GROUPS || services > MOST_SERVICES {
+            return Err(TOO_MANY);
+        }
+        let is_number = |number: &Number| number.unsigned_abs() <= u128::from(MOST_NUMBER);
+        let counters = self.groups.iter().map(|group| &group.counters);
+        let counters = counters.chain(minisockets.iter().map(|service| &service.counters));
+        let LostRecord { detail, untracked, missed, ungrouped } = self.lost;
+        let lost = [detail, untracked, missed, ungrouped];
+        let singly = lost.into_iter().chain([self.orphans_outside]).chain(self.pressures);
+        let reasons = self.reset_reasons.iter().flat_map(|service| service.reasons.values());
+        let times = self.fin_wait1.iter().flat_map(|service| &service.buckets);
+        let standing = minisockets.iter().map(|service| service.standing);
+        let counted = singly
+            .chain(standing)
+            .chain(reasons.copied())
+            .chain(times.map(|(_, count)| *count))
+            .all(|number| number <= MOST_NUMBER);
+        if !counted || !counters.flat_map(|it| it.values()).all(is_number) {
+            return Err(BEYOND);
+        }
+        let named = self.groups.iter().all(|group| {
+            group.owner.as_ref().is_none_or(|owner| is_name(&owner.comm))
+                && group.cgroup.as_deref().is_none_or(is_name)
+        });
+        if named { Ok(()) } else { Err(LONG) }
     }
 
     pub(super) fn into_totals(self) -> Totals {

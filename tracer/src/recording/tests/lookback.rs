@@ -68,7 +68,7 @@ fn every_moment_is_the_same_however_one_gets_there() {
     assert!(trace.cursor_before_tick(300).ticks() > 0, "there are places to begin at");
     let mut lookback = Lookback::begin(&trace);
     let mut forward: Vec<Facts> = Vec::new();
-    while let Some(facts) = lookback.next(&trace).unwrap() {
+    while let Some(facts) = lookback.next(&trace, usize::MAX).unwrap() {
         forward.push(facts);
     }
     assert_eq!(forward.len(), 320);

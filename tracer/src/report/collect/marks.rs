@@ -70,7 +70,7 @@ impl Marks {
         let mut marks: Vec<Mark> = Vec::new();
         let mut mark = |time: Wall, severity, kind, port, text: String| {
             // A damaged place may lie before the first moment or behind the last.
-            let time = time.clamp(range.from, range.to);
+            let time = time.min(range.to).max(range.from);
             marks.push(Mark {
                 time,
                 elapsed_s: seconds(range.from, time),

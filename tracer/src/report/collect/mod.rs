@@ -95,6 +95,8 @@ pub struct Collector {
     pressure_s: f64,
     drift: (i64, Wall),
     own_cost: (f64, u64),
+    /// Moments taken in: fewer than were promised, where some are damaged.
+    taken: usize,
 }
 
 impl Collector {
@@ -114,6 +116,7 @@ impl Collector {
             pressure_s: 0.0,
             drift: (0, Wall::default()),
             own_cost: (0.0, 0),
+            taken: 0,
             begin,
         }
     }
@@ -140,6 +143,7 @@ impl Collector {
 
     /// A moment.
     pub fn moment(&mut self, now: &Arc<Snapshot>) {
+        self.taken += 1;
         let before = match &self.last {
             // A trace without its beginning: nothing is known to have happened before it.
             None if self.begin.beheaded => Some(now),
@@ -193,7 +197,7 @@ impl Collector {
             from: first.time,
             to: last.time,
             seconds: seconds(first.time, last.time),
-            moments: self.begin.moments,
+            moments: self.taken,
             whole: self.begin.moments == rest.all_moments,
         };
         let verdict = verdict::verdict(&verdict::Facts {

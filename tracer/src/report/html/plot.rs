@@ -227,9 +227,10 @@ impl Plot {
         let local = self.from.0.div_euclid(1_000_000_000) + offset;
         let mut at = local - local.rem_euclid(step) + step;
         let mut labels = Vec::new();
-        while labels.len() <= MOST_LABELS as usize + 1 {
+        // At most so many steps fit, whatever the times are.
+        for _ in 0..=MOST_LABELS + 1 {
             let wall = Wall((at - offset).saturating_mul(1_000_000_000));
-            let share = (wall.0 - self.from.0) as f64 / 1e9 / self.seconds;
+            let share = wall.0.saturating_sub(self.from.0) as f64 / 1e9 / self.seconds;
             if share > 0.965 {
                 break;
             }

@@ -128,7 +128,7 @@ fn frame() -> impl Strategy<Value = Frame> {
                         })
                         .collect(),
                     growing,
-                    gaps: marks.into_iter().map(|(_, text)| text).collect(),
+                    gaps: marks.into_iter().map(|(_, text)| text.into()).collect(),
                 });
                 frame.position = at;
                 frame.mode =

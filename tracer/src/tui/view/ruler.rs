@@ -21,6 +21,8 @@ use crate::tui::model::{Looks, Model};
 const WITH_TIMES: u16 = 56;
 /// A hole is where moments are this many times as far apart as they usually are.
 const HOLE: i64 = 4;
+/// Something is missing: damage, or a piece that was dropped.
+const GAP: &str = "?";
 
 /// How many of the `rows` left it takes. The present of a running host needs none.
 pub(crate) fn rows(model: &Model, class: Class, rows: u16) -> u16 {
@@ -155,6 +157,11 @@ impl Scale {
                 *cell = (glyph.to_owned(), style);
             }
         };
+        for gap in &frame.timeline.gaps {
+            if let Some(at) = gap.after.or(gap.before) {
+                put(at, GAP, looks.theme.lost);
+            }
+        }
         // The worst one of a cell is the one to see.
         let mut marks: Vec<&Anomaly> = frame.timeline.marks.iter().collect();
         marks.sort_by_key(|mark| (mark.severity, is_kill(mark)));

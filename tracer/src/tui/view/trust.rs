@@ -8,6 +8,9 @@ use crate::aggregate::snapshot::{Fidelity, Snapshot, SourceKind};
 use crate::format;
 use crate::tui::model::{Looks, Model};
 
+/// Gaps of a trace listed one by one.
+const MOST_GAPS: usize = 20;
+
 pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let looks = &model.looks;
     let Some(snapshot) = model.shown() else {
@@ -21,10 +24,14 @@ pub(crate) fn lines(model: &Model, cells: usize) -> Vec<Line<'static>> {
     let gaps = model.frame.as_ref().map_or(&[] as &[_], |frame| &frame.timeline.gaps);
     if !gaps.is_empty() {
         lines.push(Line::from(span("gaps in the trace", looks.theme.title)));
-        for gap in gaps {
-            let text = looks.symbols.clean(gap);
+        for gap in gaps.iter().take(MOST_GAPS) {
+            let text = looks.symbols.clean(&gap.text);
             let words = wrap(looks, &text, cells, 3).into_iter();
             lines.extend(words.map(|text| Line::from(span(text, looks.theme.lost))));
+        }
+        if gaps.len() > MOST_GAPS {
+            let more = format::count((gaps.len() - MOST_GAPS) as u64);
+            lines.push(Line::from(span(format!("and {more} more"), looks.theme.lost)));
         }
         lines.push(Line::default());
     }
