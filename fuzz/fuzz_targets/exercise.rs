@@ -1,6 +1,9 @@
 //! What is done with an input; `tracer/tests/fuzz_corpus.rs` does the same with the corpus.
 #![allow(dead_code, reason = "each target uses its half")]
 
+#[path = "forge.rs"]
+mod forge;
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,7 @@ pub(crate) fn reader(data: &[u8]) {
     if mode % 2 == 1 {
         repair(&mut bytes);
     }
-    let path = path();
+    let path = &path("input.sft");
     let len = bytes.len() as u64;
     let part = len * u64::from(mode >> 1) / 127;
     std::fs::write(path, &bytes).expect("cannot write the input");
@@ -81,6 +84,31 @@ impl Sink for Count {
     }
 }
 
+/// Whole commands on the recording that an input describes, through the same entry as from a shell.
+/// Whoever calls sees to it that nobody reads what they print.
+pub(crate) fn commands(data: &[u8]) {
+    const COMMANDS: [&[&str]; 10] = [
+        &["replay", "FILE", "--at", "max"],
+        &["replay", "FILE", "--json"],
+        &["replay", "FILE", "--json", "--interval", "3s", "--at", "end"],
+        &["report", "FILE", "--format", "html", "-o", "/dev/null"],
+        &["report", "FILE", "--format", "md", "--to", "max", "--redact", "-o", "/dev/null"],
+        &["report", "FILE", "--format", "json", "--from", "!1", "-o", "/dev/null"],
+        &["export", "FILE", "--format", "jsonl", "-o", "/dev/null"],
+        &["export", "FILE", "--format", "csv", "--from", "max", "-o", "/dev/null"],
+        &["export", "FILE", "--format", "parquet", "--to", "end", "-o", "/dev/null"],
+        &["doctor", "--trace", "FILE", "--at", "max"],
+    ];
+    let path = &path("commands.sockflow");
+    std::fs::write(path, forge::forge(data)).expect("cannot write the input");
+    let file = path.to_str().expect("a name of letters");
+    for command in COMMANDS {
+        let words = command.iter().map(|word| if *word == "FILE" { file } else { word });
+        let _ = sockflow::cli::run(std::iter::once("sockflow").chain(words));
+    }
+    let _ = sockflow::cli::run(["sockflow", "doctor", "--trace", file, "--json"]);
+}
+
 /// What a decoder accepts says the same after encoding it again.
 pub(crate) fn events(data: &[u8]) {
     let count = events::count(data);
@@ -129,14 +157,16 @@ fn repair(bytes: &mut [u8]) {
     }
 }
 
-/// One file a process, in memory where that can be had: there are thousands of inputs a second.
-fn path() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
+/// A file of a process and a target, in memory where that can be had: there are thousands of inputs
+/// a second.
+fn path(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let folder = folder.join(format!("sockflow-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("cannot make a folder for the input");
-        folder.join("input.sft")
-    })
+        folder
+    });
+    folder.join(name)
 }

@@ -57,6 +57,27 @@ pub(crate) fn tee(command: &mut Command, mut each: impl FnMut(&str)) -> Result<b
     Ok(child.wait()?.success())
 }
 
+/// As [`tee`], of standard error.
+pub(crate) fn tee_stderr(command: &mut Command, mut each: impl FnMut(&str)) -> Result<bool> {
+    announce(command);
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", program(command)))?;
+    if let Some(stderr) = child.stderr.take() {
+        let mut stderr = BufReader::new(stderr);
+        let mut raw = Vec::new();
+        while stderr.read_until(b'\n', &mut raw)? > 0 {
+            let text = String::from_utf8_lossy(&raw);
+            let text = text.trim_end_matches(['\n', '\r']);
+            eprintln!("{text}");
+            each(text);
+            raw.clear();
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
 fn announce(command: &Command) {
     eprintln!("    $ {}", line(command));
 }
