@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use super::engine::{Detail, Engine, TracingArgs};
@@ -13,7 +15,8 @@ use super::filter::{FilterArgs, Unmatched};
 use super::signals::stop_on_signals;
 use super::units::{parse_interval, whole};
 use crate::error::Failure;
-use crate::serve::http;
+use crate::serve::hosts::{Allowed, Hosts};
+use crate::serve::http::{self, Bounds};
 use crate::serve::ledger::Ledger;
 use crate::serve::page::Page;
 use crate::stdio;
@@ -25,7 +28,23 @@ Examples:
   See what it says, in the older text format:
       curl -H 'Accept: text/plain' http://127.0.0.1:9982/metrics
   One server's sockets, for a Prometheus elsewhere:
-      sudo sockflow serve --port 443 --listen 10.4.0.17:9982";
+      sudo sockflow serve --port 443 --listen 10.4.0.17:9982
+  The same where the scraper asks by name, as through a Kubernetes Service:
+      sudo sockflow serve --listen 0.0.0.0:9982 --allow-host .svc.cluster.local";
+
+/// Connections that the kernel may keep for us before they are accepted; net.core.somaxconn may
+/// allow fewer.
+const BACKLOG: i32 = 4096;
+/// With fewer a crowd of scrapers can find the listen queue full.
+const BACKLOG_AT_LEAST: i32 = 1024;
+/// What a connection may send before it is read, bytes: a request's head. The kernel's usual 128 KiB
+/// for each of those that wait would be memory that strangers fill.
+const RECEIVE_BUFFER: usize = 16 * 1024;
+/// What may be on its way to a client, bytes.
+const SEND_BUFFER: usize = 256 * 1024;
+/// File descriptors kept for everything else: programs, maps, links and files of tracing, some 150 of
+/// them, most of which are opened after the bounds are known.
+const OTHER_DESCRIPTORS: usize = 320;
 
 /// Without a snapshot for so long, or so many intervals, tracing is taken for stuck.
 const STALE: Duration = Duration::from_secs(30);
@@ -41,6 +60,13 @@ pub struct ServeArgs {
     /// Address and port to listen on; there is neither TLS nor a password
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9982", value_parser = parse_listen)]
     listen: SocketAddr,
+    /// A host name that clients may ask for, .DOMAIN for all below it, or '*' for any; addresses,
+    /// localhost and this host's own name always work
+    ///
+    /// Requests whose Host header has another name get a 421. It keeps web pages from reading the
+    /// metrics through a visitor's browser (DNS rebinding).
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Allowed::parse)]
+    allow_host: Vec<Allowed>,
     /// Time between snapshots, 100ms to 60s; a scrape gets the latest
     #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
@@ -67,7 +93,8 @@ impl ServeArgs {
     /// It cannot listen; see also [`Engine::start`].
     pub fn run(self) -> Result<()> {
         // Before tracing, which takes a moment and privilege.
-        let (listener, address) = self.bind()?;
+        let (listener, address) = bind(self.listen)?;
+        let bounds = Bounds::within(descriptors(Bounds::USUAL.descriptors()));
         let mut engine =
             Engine::start(&self.filter, &self.tracing, Detail::Ends, self.interval, None)?;
         for note in engine.notes() {
@@ -84,13 +111,21 @@ impl ServeArgs {
             watch::channel(Arc::new(Page::new(ledger.expose(first), stale_after)));
         let server = std::thread::Builder::new().name("sockflow-http".into()).spawn({
             let stop = Arc::clone(&stop);
-            move || serve(listener, pages, &stop)
+            let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let hosts = Arc::new(Hosts::new(&name, &self.allow_host));
+            move || serve(listener, pages, hosts, bounds, &stop)
         })?;
         stdio::note(format_args!("metrics are at http://{address}/metrics"));
         if !address.ip().is_loopback() {
             stdio::note(format_args!(
                 "whoever can reach {address} can read them: there is no TLS and no password"
             ));
+        }
+        if let Some(most) = somaxconn().filter(|most| *most < BACKLOG_AT_LEAST) {
+            eprintln!(
+                "sockflow: note: the kernel keeps at most {most} connections that are not accepted \
+                 yet (net.core.somaxconn): more scrapes than that at one moment can be dropped"
+            );
         }
         let mut pump = || -> Result<()> {
             while let Some(snapshot) = engine.next(&stop)? {
@@ -103,19 +138,53 @@ impl ServeArgs {
         let served = server.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the server panicked")));
         pumped.and(served)
     }
+}
 
-    fn bind(&self) -> Result<(TcpListener, SocketAddr)> {
-        let wanted = self.listen;
-        let failed = || {
-            Failure::failed(format!("cannot listen on {wanted}")).hint(format!(
-                "see who does: `ss -ltnp sport = :{}`, or take another: `--listen ADDR:PORT`",
-                wanted.port()
-            ))
-        };
-        let listener = TcpListener::bind(wanted).with_context(failed)?;
-        let address = listener.local_addr().with_context(failed)?;
-        Ok((listener, address))
+/// Listens with room for a crowd: what `std` gives, 128, is less than one scrape of each Prometheus of
+/// a large site, and what finds no room there is a `ListenOverflows` of our own.
+fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listen = || -> std::io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, Some(Protocol::TCP))?;
+        // As std does: a restart need not wait for the TIME_WAIT of the last scrapes.
+        socket.set_reuse_address(true)?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(&wanted.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    let failed = || {
+        Failure::failed(format!("cannot listen on {wanted}")).hint(format!(
+            "see who does: `ss -ltnp sport = :{}`, or take another: `--listen ADDR:PORT`",
+            wanted.port()
+        ))
+    };
+    let listener = listen().with_context(failed)?;
+    let address = listener.local_addr().with_context(failed)?;
+    Ok((listener, address))
+}
+
+/// The most that `listen` gives, in the network namespace we listen in.
+fn somaxconn() -> Option<i32> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+/// File descriptors that connections may take, after the limit was raised towards what they would
+/// need. Shells and systemd set 1,024 for programs that use select(); this is none.
+fn descriptors(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = (wanted + OTHER_DESCRIPTORS) as u64;
+    let allowed = limit.current.unwrap_or(u64::MAX);
+    if allowed < needed {
+        let raised = limit.maximum.map_or(needed, |most| most.min(needed));
+        let raised = Rlimit { current: Some(raised.max(allowed)), maximum: limit.maximum };
+        // Where that is refused, fewer connections are taken.
+        let _ = setrlimit(Resource::Nofile, raised);
     }
+    let allowed = getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX));
+    allowed.saturating_sub(OTHER_DESCRIPTORS)
 }
 
 /// The server's thread: one is enough, for all it does is hand out texts. When it ends, so does
@@ -123,12 +192,14 @@ impl ServeArgs {
 fn serve(
     listener: TcpListener,
     pages: watch::Receiver<Arc<Page>>,
+    hosts: Arc<Hosts>,
+    bounds: Bounds,
     stop: &AtomicBool,
 ) -> Result<()> {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(http::serve(listener, pages)))
+        .and_then(|runtime| runtime.block_on(http::serve(listener, pages, hosts, bounds)))
         .context("cannot serve metrics");
     stop.store(true, Ordering::Relaxed);
     served

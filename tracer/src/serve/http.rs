@@ -1,19 +1,24 @@
 //! HTTP for scrapers, and nothing that scrapers do not need: GET of three short paths, one request
 //! a connection.
 //!
-//! Whoever connects may be slow, broken or hostile, so everything they could use up has a bound:
-//! connections at a time (`MOST`), bytes of a request's head (`HEAD_BYTES`), time to send it
-//! (`HEAD_TIME`) and a connection's whole life (`LIFE`). When all connections are taken, the
-//! oldest has to go as soon as it had the time (`FAIR`) that any honest scrape needs, so those
-//! who sit on theirs cannot keep the others out. The text that is sent is shared, not copied.
+//! Whoever connects may be slow, broken or hostile, so everything a client could use up has a bound:
+//! connections at a time ([`Bounds`]), bytes of a request's head (`HEAD_BYTES`), time to send it
+//! (`HEAD_TIME`) and a connection's whole life (`LIFE`).
+//!
+//! A connection is accepted as soon as the kernel has it, so that the listen queue never fills: an
+//! exporter that reports `ListenOverflows` must not cause them. The first [`Bounds::serving`]
+//! connections are served; the next [`Bounds::waiting`] wait for their turn, unread; whoever comes
+//! after them gets a 503 at once. While somebody waits, the oldest served connection has to go as soon
+//! as it had the time ([`Bounds::fair`]) that any honest scrape needs, so a client that sits on its
+//! connection cannot keep the others out. The text that is sent is shared, not copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -27,23 +32,56 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::hosts::{Hosts, Refused};
 use super::page::{Format, Page};
 
-/// Connections served at a time.
-const MOST: usize = 64;
-/// When all are taken, a connection older than this makes room.
-const FAIR: Duration = Duration::from_millis(250);
+/// How many connections there may be at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections that are read and answered.
+    pub serving: usize,
+    /// Connections that wait for that, unread.
+    pub waiting: usize,
+    /// Connections that are being told 503.
+    pub refusing: usize,
+    /// While others wait, a served connection older than this makes room.
+    pub fair: Duration,
+}
+
+impl Bounds {
+    /// What a host's descriptors usually allow.
+    pub const USUAL: Self =
+        Self { serving: 64, waiting: 1_984, refusing: 512, fair: Duration::from_millis(250) };
+
+    /// As [`Self::USUAL`], within so many file descriptors: fewer wait, and fewer are told 503 at a
+    /// time.
+    #[must_use]
+    pub fn within(descriptors: usize) -> Self {
+        let usual = Self::USUAL;
+        let serving = usual.serving.min(descriptors / 2).max(1);
+        let refusing = usual.refusing.min((descriptors - serving.min(descriptors)) / 4).max(1);
+        let waiting = usual.waiting.min(descriptors.saturating_sub(serving + refusing));
+        Self { serving, waiting, refusing, ..usual }
+    }
+
+    /// File descriptors that all those connections take.
+    #[must_use]
+    pub const fn descriptors(&self) -> usize {
+        self.serving + self.waiting + self.refusing
+    }
+}
+
 /// A request line and its headers.
 const HEAD_BYTES: usize = 16 * 1024;
 /// Headers of a request.
 const HEADERS: usize = 64;
 /// A path and query; those we have are short.
 const PATH_BYTES: usize = 1024;
-/// From connecting to the end of the request's head.
+/// From the beginning of its turn to the end of the request's head.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// From connecting to the end.
+/// From the beginning of its turn to the end.
 const LIFE: Duration = Duration::from_secs(15);
 /// How long, and how much, is read and thrown away after the answer: closing before would reset
 /// the connection, and the answer be lost on the way.
@@ -54,55 +92,118 @@ const RECOVER: Duration = Duration::from_millis(100);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+/// The answer to whoever finds no room even to wait.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 41\r\n\r\n\
+    too many connections at once: try again\r\n";
+
 /// Serves the latest page until `pages` is closed.
 ///
 /// # Errors
 ///
 /// The listener cannot be used.
-pub async fn serve(listener: StdListener, pages: watch::Receiver<Arc<Page>>) -> io::Result<()> {
+pub async fn serve(
+    listener: StdListener,
+    pages: watch::Receiver<Arc<Page>>,
+    hosts: Arc<Hosts>,
+    bounds: Bounds,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let mut ended = pages.clone();
     let mut ended = pin!(async move { while ended.changed().await.is_ok() {} });
-    let mut crowd = Crowd::default();
+    let mut crowd = Crowd::new(bounds);
     loop {
+        while let Some(stream) = crowd.next() {
+            let (pages, hosts) = (pages.clone(), Arc::clone(&hosts));
+            crowd.serving.spawn(LIFE, connection(stream, pages, hosts));
+        }
+        let due = crowd.due();
         tokio::select! {
             () = &mut ended => return Ok(()),
-            stream = accept(&listener, &mut crowd) => crowd.admit(stream, pages.clone()),
-        }
-    }
-}
-
-/// Waits for room, then for a connection.
-async fn accept(listener: &TcpListener, crowd: &mut Crowd) -> TcpStream {
-    loop {
-        crowd.make_room().await;
-        tokio::select! {
-            // Those who are done leave also while nobody comes.
-            () = crowd.leave() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => return stream,
+                Ok((stream, _)) => crowd.come(stream),
                 Err(_) => tokio::time::sleep(RECOVER).await,
             },
+            () = crowd.serving.leave() => {}
+            () = crowd.refusing.leave() => {}
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                crowd.serving.abort_oldest();
+            }
         }
     }
 }
 
-/// The connections now, oldest first.
-#[derive(Default)]
+/// All connections now.
 struct Crowd {
+    bounds: Bounds,
+    serving: Group,
+    waiting: VecDeque<TcpStream>,
+    refusing: Group,
+}
+
+impl Crowd {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            serving: Group::default(),
+            waiting: VecDeque::new(),
+            refusing: Group::default(),
+        }
+    }
+
+    /// Takes a new connection.
+    fn come(&mut self, stream: TcpStream) {
+        if self.waiting.len() < self.bounds.waiting || self.serving.len() < self.bounds.serving {
+            self.waiting.push_back(stream);
+            return;
+        }
+        if self.refusing.len() >= self.bounds.refusing {
+            // It has been told already, most likely, and only closes late.
+            self.refusing.abort_oldest();
+        }
+        self.refusing.spawn(LINGER, turn_away(stream));
+    }
+
+    /// Whose turn it is, if there is room.
+    fn next(&mut self) -> Option<TcpStream> {
+        if self.serving.len() < self.bounds.serving { self.waiting.pop_front() } else { None }
+    }
+
+    /// When the oldest served connection has to make room, if somebody waits for that.
+    fn due(&self) -> Option<Instant> {
+        let oldest = self.serving.oldest().filter(|_| !self.waiting.is_empty())?;
+        Some(oldest + self.bounds.fair)
+    }
+}
+
+/// Connections in the hands of a task, oldest first.
+#[derive(Default)]
+struct Group {
     tasks: JoinSet<u64>,
     since: BTreeMap<u64, (Instant, AbortHandle)>,
     count: u64,
 }
 
-impl Crowd {
-    fn admit(&mut self, stream: TcpStream, pages: watch::Receiver<Arc<Page>>) {
+impl Group {
+    fn len(&self) -> usize {
+        self.since.len()
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.since.first_key_value().map(|(_, (since, _))| *since)
+    }
+
+    fn spawn(
+        &mut self,
+        life: Duration,
+        task: impl Future<Output = io::Result<()>> + Send + 'static,
+    ) {
         let number = self.count;
         self.count += 1;
         let handle = self.tasks.spawn(async move {
             // A scraper that went away or broke the rules is its own business.
-            let _ = timeout(LIFE, connection(stream, pages)).await;
+            let _ = timeout(life, task).await;
             number
         });
         self.since.insert(number, (Instant::now(), handle));
@@ -120,25 +221,32 @@ impl Crowd {
         }
     }
 
-    /// Waits until there is room; the oldest leaves after [`FAIR`], if not by itself.
-    async fn make_room(&mut self) {
-        while self.since.len() >= MOST {
-            let Some((&number, (since, _))) = self.since.first_key_value() else { return };
-            let left = FAIR.saturating_sub(since.elapsed());
-            if timeout(left, self.leave()).await.is_err()
-                && let Some((_, oldest)) = self.since.remove(&number)
-            {
-                oldest.abort();
-            }
+    fn abort_oldest(&mut self) {
+        if let Some((_, (_, oldest))) = self.since.pop_first() {
+            oldest.abort();
         }
     }
 }
 
+/// Says 503, to the request and not before it: an answer that comes first is one to nothing.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    let mut unread = [0; 1024];
+    stream.read(&mut unread).await?;
+    stream.write_all(BUSY).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
+
 /// One request and its answer.
-async fn connection(stream: TcpStream, pages: watch::Receiver<Arc<Page>>) -> io::Result<()> {
+async fn connection(
+    stream: TcpStream,
+    pages: watch::Receiver<Arc<Page>>,
+    hosts: Arc<Hosts>,
+) -> io::Result<()> {
     let service = service_fn(|request: Request<Incoming>| {
         let page = Arc::clone(&pages.borrow());
-        let answer = respond(request.method(), request.uri(), request.headers(), &page);
+        let answer = respond(&request, &page, &hosts);
         std::future::ready(Ok::<_, Infallible>(answer))
     });
     let mut connection = http1::Builder::new()
@@ -165,14 +273,23 @@ async fn connection(stream: TcpStream, pages: watch::Receiver<Arc<Page>>) -> io:
 }
 
 /// What a request gets.
-fn respond(
-    method: &Method,
-    uri: &hyper::Uri,
-    headers: &hyper::HeaderMap,
-    page: &Page,
-) -> Response<Full<Bytes>> {
+fn respond<B>(request: &Request<B>, page: &Page, hosts: &Hosts) -> Response<Full<Bytes>> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     if uri.path_and_query().map_or(0, |path| path.as_str().len()) > PATH_BYTES {
         return say(StatusCode::URI_TOO_LONG, "too long; metrics are at /metrics\n");
+    }
+    match hosts.check(request) {
+        Ok(()) => {}
+        Err(Refused::Unclear) => {
+            return say(StatusCode::BAD_REQUEST, "a request names one host, in its Host header\n");
+        }
+        Err(Refused::Other(name)) => {
+            let text = format!(
+                "this sockflow does not answer to the host name {name}\n\
+                 hint: ask by address, or start it with `sockflow serve --allow-host {name}`\n"
+            );
+            return say(StatusCode::MISDIRECTED_REQUEST, text);
+        }
     }
     let known = matches!(uri.path(), "/" | "/metrics" | "/-/healthy");
     if known && !matches!(*method, Method::GET | Method::HEAD) {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::aggregate::snapshot::*;
+use crate::serve::hosts::Hosts;
+use crate::serve::http::Bounds;
 use crate::serve::ledger::{Exposed, Ledger};
 use crate::serve::page::{Format, Page};
 use crate::serve::table::families;
@@ -316,13 +318,18 @@ impl Served {
     }
 
     fn with(exposed: Exposed) -> Self {
+        Self::within(exposed, Bounds::USUAL)
+    }
+
+    fn within(exposed: Exposed, bounds: Bounds) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let page = Page::new(exposed, Duration::from_secs(60));
         let (sender, pages) = watch::channel(Arc::new(page));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(http::serve(listener, pages))
+            let hosts = Arc::new(Hosts::new("a", &[]));
+            runtime.block_on(http::serve(listener, pages, hosts, bounds))
         });
         Self { address, pages: Some(sender), thread: Some(thread) }
     }
@@ -387,6 +394,59 @@ fn paths_and_methods() {
     assert_eq!(status(&served.get(&format!("/{}", "a".repeat(4_000)))), "414");
     let many = "X: y\r\n".repeat(200);
     assert_eq!(status(&served.ask(&format!("GET / HTTP/1.1\r\n{many}\r\n"))), "431");
+}
+
+/// As a web page of evil.example would ask, after its name was made to mean 127.0.0.1.
+#[test]
+fn a_name_that_is_not_ours_is_refused_with_what_to_do() {
+    let served = Served::start();
+    for path in ["/metrics", "/", "/-/healthy", "/nothing"] {
+        let host = format!("evil.example:{}", served.address.port());
+        let refused = served.ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(status(&refused), "421", "{refused}");
+        assert!(refused.contains("hint: ") && refused.contains("--allow-host evil.example"));
+        assert!(!refused.contains("sockflow_"), "{refused}");
+    }
+    for host in [served.address.to_string(), "localhost".into(), "[::1]:9982".into(), "a".into()] {
+        let answer = served.ask(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(status(&answer), "200", "{host}");
+    }
+    assert_eq!(status(&served.ask("GET /metrics HTTP/1.1\r\n\r\n")), "400");
+    assert_eq!(status(&served.ask("GET /metrics HTTP/1.0\r\n\r\n")), "200");
+}
+
+/// More than may even wait: each is told so at once, and reads it whole.
+#[test]
+fn a_crowd_beyond_the_bounds_is_told_503() {
+    let bounds = Bounds { serving: 1, waiting: 2, refusing: 2, fair: Duration::from_secs(60) };
+    let served = Served::within(exposed(crisis()), bounds);
+    // Accepted in this order, all of them before whoever comes next.
+    let sitting: Vec<TcpStream> = (0..3).map(|_| served.connect()).collect();
+    let began = Instant::now();
+    for _ in 0..10 {
+        let answer = served.get("/metrics");
+        assert_eq!(status(&answer), "503", "{answer}");
+        assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(sitting);
+    // Those who left are noticed a moment later.
+    while status(&served.get("/metrics")) != "200" {
+        assert!(began.elapsed() < Duration::from_secs(10), "no room, and nobody there");
+    }
+}
+
+#[test]
+fn the_bounds_fit_into_the_descriptors_there_are() {
+    for descriptors in 2..3_000 {
+        let bounds = Bounds::within(descriptors);
+        assert!(bounds.descriptors() <= descriptors, "{descriptors}: {bounds:?}");
+        assert!(bounds.serving >= 1 && bounds.refusing >= 1, "{descriptors}: {bounds:?}");
+    }
+    assert_eq!(Bounds::within(100_000).descriptors(), Bounds::USUAL.descriptors());
 }
 
 #[test]
