@@ -320,6 +320,25 @@ pub struct OwnCost {
     pub events_per_s: f64,
 }
 
+/// What the process of sockflow holds and has used; what could not be read is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnProcess {
+    /// CPU time of all its threads since it began, seconds.
+    pub cpu_s: Option<f64>,
+    /// When it began, seconds since 1970.
+    pub began_s: Option<f64>,
+    /// Resident memory, bytes.
+    pub resident_bytes: Option<u64>,
+    /// Virtual memory, bytes.
+    pub virtual_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// The most there may be of those.
+    pub max_fds: Option<u64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

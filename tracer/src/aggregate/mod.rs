@@ -267,6 +267,7 @@ impl Aggregator {
             fidelity: self.settings.fidelity.clone(),
             unseen: self.settings.unseen.clone(),
             own_cost,
+            state_changes: rollup.all.total(Counter::Changes),
             verdict,
             filter: self.settings.filter.clone(),
             interval_s: self.settings.interval_s,

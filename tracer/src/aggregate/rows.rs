@@ -66,6 +66,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         fidelity: settings.fidelity.clone(),
         unseen: settings.unseen.clone(),
         own_cost: OwnCost::default(),
+        state_changes: 0,
         verdict: Verdict::default(),
         filter: settings.filter.clone(),
         interval_s: settings.interval_s,
@@ -163,6 +164,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         orphan_ends: rollup::orphan_ends(counters),
         orphan_end_details: rollup::orphan_end_details(counters),
         fin_wait1_ms: quantile::quantiles_ms(times, counters.total(Counter::FinWait1MaxNs)),
+        fin_wait1_times: times.to_vec(),
         orphan_peers: seen.map(peers).unwrap_or_default(),
         history: Arc::new(context.history.service(&service)),
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, Owner};
+pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, OwnProcess, Owner};
 use crate::time::Wall;
 pub use counts::{
     Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, StateRates, States, TotalRates, Totals,
@@ -76,6 +76,9 @@ pub struct Snapshot {
     pub unseen: Vec<String>,
     /// What sockflow itself costs.
     pub own_cost: OwnCost,
+    /// State changes counted in the kernel since tracing began. For metrics, not in JSON.
+    #[serde(skip)]
+    pub state_changes: u64,
     /// The one-sentence answer.
     pub verdict: Verdict,
     /// The filter as typed, for people: `port = 9981`; empty without one.

@@ -19,6 +19,7 @@ use crate::serve::hosts::{Allowed, Hosts};
 use crate::serve::http::{self, Bounds};
 use crate::serve::ledger::Ledger;
 use crate::serve::page::Page;
+use crate::source::own_process::OwnProcessReader;
 use crate::stdio;
 
 const EXAMPLES: &str = "\
@@ -107,8 +108,13 @@ impl ServeArgs {
         if let Some(note) = Unmatched::default().note(&first) {
             stdio::note(note);
         }
-        let (sender, pages) =
-            watch::channel(Arc::new(Page::new(ledger.expose(first), stale_after)));
+        let process = OwnProcessReader::new();
+        let mut page = |snapshot| {
+            let mut exposed = ledger.expose(snapshot);
+            exposed.process = process.read();
+            Arc::new(Page::new(exposed, stale_after))
+        };
+        let (sender, pages) = watch::channel(page(first));
         let server = std::thread::Builder::new().name("sockflow-http".into()).spawn({
             let stop = Arc::clone(&stop);
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -122,14 +128,14 @@ impl ServeArgs {
             ));
         }
         if let Some(most) = somaxconn().filter(|most| *most < BACKLOG_AT_LEAST) {
-            eprintln!(
-                "sockflow: note: the kernel keeps at most {most} connections that are not accepted \
-                 yet (net.core.somaxconn): more scrapes than that at one moment can be dropped"
-            );
+            stdio::note(format_args!(
+                "the kernel keeps at most {most} connections that are not accepted yet \
+                 (net.core.somaxconn): more scrapes than that at one moment can be dropped"
+            ));
         }
         let mut pump = || -> Result<()> {
             while let Some(snapshot) = engine.next(&stop)? {
-                let _ = sender.send(Arc::new(Page::new(ledger.expose(snapshot), stale_after)));
+                let _ = sender.send(page(snapshot));
             }
             Ok(())
         };

@@ -6,11 +6,12 @@
 //! (`HEAD_TIME`) and a connection's whole life (`LIFE`).
 //!
 //! A connection is accepted as soon as the kernel has it, so that the listen queue never fills: an
-//! exporter that reports `ListenOverflows` must not cause them. The first [`Bounds::serving`]
-//! connections are served; the next [`Bounds::waiting`] wait for their turn, unread; whoever comes
-//! after them gets a 503 at once. While somebody waits, the oldest served connection has to go as soon
-//! as it had the time ([`Bounds::fair`]) that any honest scrape needs, so a client that sits on its
-//! connection cannot keep the others out. The text that is sent is shared, not copied.
+//! exporter that reports `ListenOverflows` must not cause them. It waits until its request begins to
+//! arrive, and then for its turn to be read and answered. Whoever finds no room even to wait gets a 503
+//! at once, unless a connection that has said nothing for some time ([`Bounds::fair`]) can make room.
+//! While somebody waits for a turn, the oldest served connection has to go as soon as it had that time,
+//! which is more than any honest scrape needs. So a client that sits on its connection cannot keep the
+//! others out. The text that is sent is shared, not copied.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -46,7 +47,7 @@ pub struct Bounds {
     pub waiting: usize,
     /// Connections that are being told 503.
     pub refusing: usize,
-    /// While others wait, a served connection older than this makes room.
+    /// While others wait, a connection that is served, or silent, for longer than this makes room.
     pub fair: Duration,
 }
 
@@ -87,6 +88,8 @@ const LIFE: Duration = Duration::from_secs(15);
 /// the connection, and the answer be lost on the way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 8 << 20;
+/// For one round of all connections, before the oldest has to go.
+const GRACE: Duration = Duration::from_millis(2);
 /// Pause after an `accept` that failed: no descriptors left, most likely.
 const RECOVER: Duration = Duration::from_millis(100);
 
@@ -116,7 +119,11 @@ pub async fn serve(
     loop {
         while let Some(stream) = crowd.next() {
             let (pages, hosts) = (pages.clone(), Arc::clone(&hosts));
-            crowd.serving.spawn(LIFE, connection(stream, pages, hosts));
+            crowd.serving.spawn(LIFE, async move {
+                // A scraper that went away or broke the rules is its own business.
+                let _ = connection(stream, pages, hosts).await;
+                None
+            });
         }
         let due = crowd.due();
         tokio::select! {
@@ -125,10 +132,17 @@ pub async fn serve(
                 Ok((stream, _)) => crowd.come(stream),
                 Err(_) => tokio::time::sleep(RECOVER).await,
             },
-            () = crowd.serving.leave() => {}
-            () = crowd.refusing.leave() => {}
+            stream = crowd.silent.leave() => crowd.ready.extend(stream),
+            _ = crowd.serving.leave() => {}
+            _ = crowd.refusing.leave() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                crowd.serving.abort_oldest();
+                // Time that the host did not give this thread is not theirs to answer for: whoever
+                // has only to be looked at gets that first.
+                tokio::time::sleep(GRACE).await;
+                crowd.serving.reap();
+                if crowd.serving.len() >= bounds.serving {
+                    crowd.serving.abort_oldest();
+                }
             }
         }
     }
@@ -137,8 +151,11 @@ pub async fn serve(
 /// All connections now.
 struct Crowd {
     bounds: Bounds,
+    /// Nothing of their request has come yet.
+    silent: Group,
+    /// Something has, and it is not their turn.
+    ready: VecDeque<TcpStream>,
     serving: Group,
-    waiting: VecDeque<TcpStream>,
     refusing: Group,
 }
 
@@ -146,41 +163,58 @@ impl Crowd {
     fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
+            silent: Group::default(),
+            ready: VecDeque::new(),
             serving: Group::default(),
-            waiting: VecDeque::new(),
             refusing: Group::default(),
         }
     }
 
     /// Takes a new connection.
     fn come(&mut self, stream: TcpStream) {
-        if self.waiting.len() < self.bounds.waiting || self.serving.len() < self.bounds.serving {
-            self.waiting.push_back(stream);
-            return;
+        let waiting = self.silent.len() + self.ready.len();
+        if self.serving.len() + waiting >= self.bounds.serving + self.bounds.waiting {
+            let fair = self.bounds.fair;
+            if self.silent.oldest().is_none_or(|since| since.elapsed() < fair) {
+                self.refuse(stream);
+                return;
+            }
+            self.silent.abort_oldest();
         }
+        self.silent.spawn(HEAD_TIME, async move {
+            // `readable` alone is also true of sockets that were not looked at yet.
+            stream.peek(&mut [0]).await.ok()?;
+            Some(stream)
+        });
+    }
+
+    fn refuse(&mut self, stream: TcpStream) {
         if self.refusing.len() >= self.bounds.refusing {
             // It has been told already, most likely, and only closes late.
             self.refusing.abort_oldest();
         }
-        self.refusing.spawn(LINGER, turn_away(stream));
+        self.refusing.spawn(LINGER, async move {
+            let _ = turn_away(stream).await;
+            None
+        });
     }
 
     /// Whose turn it is, if there is room.
     fn next(&mut self) -> Option<TcpStream> {
-        if self.serving.len() < self.bounds.serving { self.waiting.pop_front() } else { None }
+        if self.serving.len() < self.bounds.serving { self.ready.pop_front() } else { None }
     }
 
     /// When the oldest served connection has to make room, if somebody waits for that.
     fn due(&self) -> Option<Instant> {
-        let oldest = self.serving.oldest().filter(|_| !self.waiting.is_empty())?;
+        let oldest = self.serving.oldest().filter(|_| !self.ready.is_empty())?;
         Some(oldest + self.bounds.fair)
     }
 }
 
-/// Connections in the hands of a task, oldest first.
+/// Connections in the hands of a task, oldest first. A task may give its connection back.
 #[derive(Default)]
 struct Group {
-    tasks: JoinSet<u64>,
+    tasks: JoinSet<(u64, Option<TcpStream>)>,
     since: BTreeMap<u64, (Instant, AbortHandle)>,
     count: u64,
 }
@@ -197,27 +231,32 @@ impl Group {
     fn spawn(
         &mut self,
         life: Duration,
-        task: impl Future<Output = io::Result<()>> + Send + 'static,
+        task: impl Future<Output = Option<TcpStream>> + Send + 'static,
     ) {
         let number = self.count;
         self.count += 1;
-        let handle = self.tasks.spawn(async move {
-            // A scraper that went away or broke the rules is its own business.
-            let _ = timeout(life, task).await;
-            number
-        });
+        let handle =
+            self.tasks.spawn(async move { (number, timeout(life, task).await.ok().flatten()) });
         self.since.insert(number, (Instant::now(), handle));
     }
 
     /// Waits until one is done; for ever if there is none.
-    async fn leave(&mut self) {
+    async fn leave(&mut self) -> Option<TcpStream> {
         match self.tasks.join_next().await {
-            Some(Ok(number)) => {
+            // Who was sent away after it was done is not there any more.
+            Some(Ok((number, stream))) => self.since.remove(&number).and(stream),
+            // Sent away, and forgotten then.
+            Some(Err(_)) => None,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Forgets those that are done.
+    fn reap(&mut self) {
+        while let Some(done) = self.tasks.try_join_next() {
+            if let Ok((number, _)) = done {
                 self.since.remove(&number);
             }
-            // Sent away, and forgotten then.
-            Some(Err(_)) => {}
-            None => std::future::pending().await,
         }
     }
 
@@ -231,7 +270,9 @@ impl Group {
 /// Says 503, to the request and not before it: an answer that comes first is one to nothing.
 async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
     let mut unread = [0; 1024];
-    stream.read(&mut unread).await?;
+    if stream.read(&mut unread).await? == 0 {
+        return Ok(());
+    }
     stream.write_all(BUSY).await?;
     stream.shutdown().await?;
     while stream.read(&mut unread).await? > 0 {}

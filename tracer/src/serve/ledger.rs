@@ -5,13 +5,14 @@
 //! moved to and fro would make gaps in charts and jumps in rates. It loses it only to one that
 //! clearly matters more, and then what it counted goes over to `other`, as does what a service
 //! counted that leaves the snapshot. So the sum over all rows is the snapshot's own at any time,
-//! no series goes down, and memory is bounded by the cap, whatever connects to where.
+//! no series goes down, and memory is bounded by the cap and by how many ports there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::times::{self, BUCKETS, Times};
 use crate::aggregate::snapshot::{
-    Direction, OrphanEnds, OrphanStates, PortRow, Quantiles, Snapshot, States, Totals,
+    Direction, Fidelity, OrphanEnds, OrphanStates, OwnProcess, PortRow, Snapshot, States, Totals,
 };
 use crate::time::Wall;
 
@@ -35,6 +36,18 @@ pub struct Exposed {
     pub folded: usize,
     /// Sums over all services, never less than before.
     pub sums: Counted,
+    /// The process that serves it.
+    pub process: OwnProcess,
+}
+
+impl Exposed {
+    /// Whether a signal's occurrences are counted. Where they are not, 0 would be a lie. A signal that
+    /// is not in the table is not doubted.
+    #[must_use]
+    pub fn counts(&self, signal: &str) -> bool {
+        let known = self.snapshot.fidelity.get(signal);
+        known.is_none_or(|fidelity| fidelity.of_totals() != Fidelity::Absent)
+    }
 }
 
 /// One row.
@@ -56,27 +69,34 @@ pub struct Service {
     pub growth_per_s: Option<f64>,
     /// Connections that stood when tracing began.
     pub standing: u64,
-    /// FIN_WAIT1 times; `None` where none ended, and for `other`, since quantiles cannot be added.
-    pub fin_wait1: Option<Quantiles>,
+    /// The longest time in FIN_WAIT1, seconds; `None` where none ended, and for `other`.
+    pub fin_wait1_max_s: Option<f64>,
     /// What it counted.
     pub counted: Counted,
 }
 
 /// What only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted([u64; Counted::LENGTH]);
 
-impl Counted {
-    const LENGTH: usize = 12;
+impl Default for Counted {
+    fn default() -> Self {
+        Self([0; Self::LENGTH])
+    }
+}
 
-    /// Of totals and ends.
+impl Counted {
+    /// The counters, and after them the buckets of FIN_WAIT1 times.
+    const LENGTH: usize = 12 + BUCKETS;
+
+    /// Of totals, ends and FIN_WAIT1 times.
     #[must_use]
-    pub const fn of(totals: &Totals, ends: &OrphanEnds) -> Self {
+    pub fn of(totals: &Totals, ends: &OrphanEnds, fin_wait1: &Times) -> Self {
         let Totals { opened, closed, standing: _, orphaned, time_wait, resets_in, resets_out } =
             *totals;
         let OrphanEnds { acked, time_wait: to_time_wait, peer_reset, timed_out, killed, other } =
             *ends;
-        Self([
+        let counters = [
             opened,
             closed,
             orphaned,
@@ -89,7 +109,10 @@ impl Counted {
             timed_out,
             killed,
             other,
-        ])
+        ];
+        let mut all = [0; Self::LENGTH];
+        all.iter_mut().zip(counters.iter().chain(fin_wait1)).for_each(|(to, from)| *to = *from);
+        Self(all)
     }
 
     /// Connections opened.
@@ -135,6 +158,17 @@ impl Counted {
         ]
     }
 
+    /// FIN_WAIT1 times that fell into each bucket.
+    #[must_use]
+    pub fn fin_wait1(&self) -> Times {
+        std::array::from_fn(|at| self.0[12 + at])
+    }
+
+    fn with_times_of(mut self, other: &Self) -> Self {
+        self.0[12..].copy_from_slice(&other.0[12..]);
+        self
+    }
+
     fn zip(self, with: Self, mut f: impl FnMut(u64, u64) -> u64) -> Self {
         Self(std::array::from_fn(|at| f(self.0[at], with.0[at])))
     }
@@ -170,6 +204,8 @@ pub struct Ledger {
     named: BTreeMap<Key, Named>,
     /// All services of the last snapshot: one that is new has no history in `other`.
     seen: BTreeSet<Key>,
+    /// All services of any snapshot: at most two a port.
+    ever: BTreeSet<Key>,
     /// Over all services, and over those without a row, by side; never less than before.
     sums: BTreeMap<Direction, Counted>,
     others: BTreeMap<Direction, Counted>,
@@ -183,6 +219,7 @@ impl Ledger {
             cap,
             named: BTreeMap::new(),
             seen: BTreeSet::new(),
+            ever: BTreeSet::new(),
             sums: BTreeMap::new(),
             others: BTreeMap::new(),
         }
@@ -213,11 +250,13 @@ impl Ledger {
                 .filter_map(|direction| self.other(direction, &snapshot.ports)),
         );
         self.seen = present.keys().copied().collect();
+        self.ever.extend(&self.seen);
         Exposed {
             services,
             seen: self.seen.len(),
             folded: self.seen.len() - self.named.len(),
             sums: self.sums.values().fold(Counted::default(), |sum, side| sum.plus(*side)),
+            process: OwnProcess::default(),
             snapshot,
         }
     }
@@ -244,7 +283,11 @@ impl Ledger {
                 }
             }
             // What was counted in `other` stays there.
-            let last = if self.seen.contains(&key) { counted(row) } else { Counted::default() };
+            let now = counted(row);
+            let last = if self.seen.contains(&key) { now } else { Counted::default() };
+            // The kernel side keeps the FIN_WAIT1 times of a service that leaves, and has them again
+            // when it comes back; they are in `other` since it left.
+            let last = if self.ever.contains(&key) { last.with_times_of(&now) } else { last };
             self.named.insert(key, Named { last, counted: Counted::default(), comm: None });
         }
     }
@@ -260,7 +303,7 @@ impl Ledger {
             orphan_bytes: 0,
             growth_per_s: Some(0.0),
             standing: 0,
-            fin_wait1: None,
+            fin_wait1_max_s: None,
             counted: Counted::default(),
         };
         let mut all = Counted::default();
@@ -316,7 +359,7 @@ impl Named {
             orphan_bytes: row.orphan_bytes,
             growth_per_s: row.growth_per_s,
             standing: row.totals.standing,
-            fin_wait1: (row.fin_wait1_ms.max > 0.0).then_some(row.fin_wait1_ms),
+            fin_wait1_max_s: Some(row.fin_wait1_ms.max / 1e3).filter(|longest| *longest > 0.0),
             counted: self.counted,
         }
     }
@@ -346,8 +389,8 @@ impl Service {
     }
 }
 
-const fn counted(row: &PortRow) -> Counted {
-    Counted::of(&row.totals, &row.orphan_ends)
+fn counted(row: &PortRow) -> Counted {
+    Counted::of(&row.totals, &row.orphan_ends, &times::times(&row.fin_wait1_times))
 }
 
 /// Orphans first, then connections: as the snapshot's rows are sorted.

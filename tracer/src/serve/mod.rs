@@ -4,6 +4,7 @@
 //!   that never go down;
 //! * [`table`]: THE table of metrics: name, kind, labels, help, source, and where the value is;
 //! * [`text`]: that table filled in, as OpenMetrics and as Prometheus text;
+//! * [`times`]: the FIN_WAIT1 times as a histogram;
 //! * [`page`]: what is served: the texts of one snapshot, made once, and when it came;
 //! * [`http`]: how many may ask, how long, and what they get; [`hosts`]: by which names;
 //! * [`docs`]: the table as `docs/METRICS.md`.
@@ -18,6 +19,7 @@ pub mod ledger;
 pub mod page;
 pub mod table;
 pub mod text;
+pub mod times;
 
 #[cfg(test)]
 mod tests;

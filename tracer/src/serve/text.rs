@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::ledger::Exposed;
 use super::table::{Family, Kind, Sample, Value, families};
+use super::times;
 use crate::sanitize::sanitize;
 
 /// As OpenMetrics 1.0.
@@ -22,8 +23,17 @@ use crate::sanitize::sanitize;
 ///
 /// The encoder refuses.
 pub fn openmetrics(exposed: &Exposed) -> Result<String, std::fmt::Error> {
+    let text = encoded(exposed)?;
+    // A sum nobody kept is left out, and then the count too: the format has both or neither. It is
+    // that of the last bucket anyway.
+    let sums = suffixed(&["_sum{", "_count{"]);
+    Ok(without(&text, &sums))
+}
+
+/// As the encoder gives it: histograms have a sum, of 0.
+fn encoded(exposed: &Exposed) -> Result<String, std::fmt::Error> {
     let families = families()
-        .map(|family| (family, (family.samples)(exposed)))
+        .map(|family| (family, family.values(exposed)))
         .filter(|(_, samples)| !samples.is_empty())
         .collect();
     let mut registry = Registry::default();
@@ -39,7 +49,8 @@ pub fn openmetrics(exposed: &Exposed) -> Result<String, std::fmt::Error> {
 ///
 /// See [`openmetrics`].
 pub fn prometheus(exposed: &Exposed) -> Result<String, std::fmt::Error> {
-    let openmetrics = openmetrics(exposed)?;
+    // Here a count alone is in order.
+    let openmetrics = without(&encoded(exposed)?, &suffixed(&["_sum{"]));
     let mut text = String::with_capacity(openmetrics.len());
     // HELP stands before the TYPE that tells the name's ending.
     let mut help = "";
@@ -66,6 +77,21 @@ pub fn prometheus(exposed: &Exposed) -> Result<String, std::fmt::Error> {
     Ok(text)
 }
 
+/// How lines of histograms begin that end in one of these.
+fn suffixed(suffixes: &[&str]) -> Vec<String> {
+    let histograms = families().filter(|family| family.kind == Kind::Histogram);
+    histograms
+        .flat_map(|family| suffixes.iter().map(|suffix| format!("{}{suffix}", family.name)))
+        .collect()
+}
+
+/// Without the lines that begin so. Labels have no line ends in them: the encoder escapes those.
+fn without(text: &str, beginnings: &[String]) -> String {
+    text.split_inclusive('\n')
+        .filter(|line| !beginnings.iter().any(|beginning| line.starts_with(beginning)))
+        .collect()
+}
+
 /// The families that have values.
 #[derive(Debug)]
 struct Filled(Vec<(&'static Family, Vec<Sample>)>);
@@ -79,6 +105,7 @@ impl Collector for Filled {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Info => MetricType::Info,
+                Kind::Histogram => MetricType::Histogram,
             };
             let help = help(family);
             let mut metric = encoder.encode_descriptor(name, &help, unit.as_ref(), kind)?;
@@ -111,6 +138,11 @@ fn put(metric: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> Result<(), s
         }
         (Kind::Counter, Value::Real(value)) => {
             metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+        }
+        (_, Value::Times(times)) => {
+            let buckets: Vec<(f64, u64)> = times::with_ends(&times).collect();
+            let count = times.iter().sum();
+            metric.encode_histogram::<NoLabelSet>(0.0, count, &buckets, None)
         }
         (_, Value::Whole(value)) => metric.encode_gauge(&value),
         (_, Value::Real(value)) => metric.encode_gauge(&value),

@@ -12,7 +12,7 @@
 //! - [`cgroups`]: paths of cgroups
 //! - [`namespaces`]: network namespaces of the host
 //! - [`processes`]: what they are called and whether they still run
-//! - [`own_cost`]: what we use ourselves
+//! - [`own_cost`]: what we use ourselves; [`own_process`]: the same for process metrics
 //! - [`sysctls`]: the settings that limits depend on
 
 pub mod cgroups;
@@ -23,6 +23,7 @@ pub mod groups;
 pub mod live;
 pub mod namespaces;
 pub mod own_cost;
+pub mod own_process;
 pub mod owners;
 mod proc_file;
 pub mod processes;

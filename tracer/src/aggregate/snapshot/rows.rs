@@ -68,6 +68,10 @@ pub struct PortRow {
     pub orphan_end_details: OrphanEndDetails,
     /// Time from FIN_WAIT1 to what came next, since tracing began.
     pub fin_wait1_ms: Quantiles,
+    /// The same as a histogram: (bucket, count), ascending, see `tracer_common::histogram`. For
+    /// metrics, not in JSON.
+    #[serde(skip)]
+    pub fin_wait1_times: Vec<(u32, u64)>,
     /// Where the orphans' peers are: /24 (IPv4) or /64 (IPv6) networks, most orphans first;
     /// at most ten; sampled by sock_diag.
     pub orphan_peers: Vec<PeerShare>,

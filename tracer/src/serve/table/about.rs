@@ -1,6 +1,9 @@
 //! Rows about the watching: what is watched and by what, whether to believe it, what it costs.
 
-use super::{Family, SELF, TOTALS, counter, gauge, info, labelled, one_labelled, real, whole};
+use super::{
+    Family, SELF, TOTALS, counter, gauge, info, labelled, maybe, maybe_whole, one_labelled, real,
+    whole,
+};
 use crate::aggregate::snapshot::Severity;
 
 /// What is watched, and by what.
@@ -85,26 +88,83 @@ pub(super) const BELIEF: &[Family] = &[
                 ],
             )
         },
-    ),
+    )
+    .rests_on(&["state"]),
+    counter(
+        "sockflow_state_changes",
+        &[],
+        "State changes counted in the kernel",
+        TOTALS,
+        |e| whole(e.snapshot.state_changes),
+    )
+    .rests_on(&["state"]),
+    gauge(
+        "sockflow_state_changes_per_second",
+        &[],
+        "Deprecated, use rate(sockflow_state_changes_total[1m]): state changes a second over the last \
+         interval",
+        TOTALS,
+        |e| real(e.snapshot.own_cost.events_per_s),
+    )
+    .rests_on(&["state"]),
     gauge(
         "sockflow_own_cpu_ratio",
         &[],
-        "CPU of the sockflow process over the last interval; 1 is one CPU",
-        "/proc/self/stat",
+        "Deprecated, use rate(process_cpu_seconds_total[1m]): CPU of the sockflow process over the \
+         last interval; 1 is one CPU",
+        "clock_gettime(2)",
         |e| real(e.snapshot.own_cost.cpu_percent / 100.0),
     ),
     gauge(
         "sockflow_own_resident_memory_bytes",
         &[],
-        "Resident memory of the sockflow process",
-        "/proc/self/status",
+        "Deprecated, use process_resident_memory_bytes: resident memory of the sockflow process",
+        "/proc/self/statm",
         |e| whole(e.snapshot.own_cost.rss_bytes),
     ),
-    gauge(
-        "sockflow_state_changes_per_second",
+];
+
+/// The process that serves, under the names that every exporter uses.
+pub(super) const PROCESS: &[Family] = &[
+    counter(
+        "process_cpu_seconds",
         &[],
-        "State changes counted in the kernel over the last interval, a second",
-        TOTALS,
-        |e| real(e.snapshot.own_cost.events_per_s),
+        "CPU time of this process, user and system, seconds",
+        "clock_gettime(2)",
+        |e| maybe(e.process.cpu_s),
+    ),
+    gauge(
+        "process_start_time_seconds",
+        &[],
+        "When this process began, seconds since 1970",
+        "/proc/self/stat and /proc/stat",
+        |e| maybe(e.process.began_s),
+    ),
+    gauge(
+        "process_resident_memory_bytes",
+        &[],
+        "Resident memory of this process",
+        "/proc/self/stat",
+        |e| maybe_whole(e.process.resident_bytes),
+    ),
+    gauge(
+        "process_virtual_memory_bytes",
+        &[],
+        "Virtual memory of this process",
+        "/proc/self/stat",
+        |e| maybe_whole(e.process.virtual_bytes),
+    ),
+    gauge("process_threads", &[], "Threads of this process", "/proc/self/stat", |e| {
+        maybe_whole(e.process.threads)
+    }),
+    gauge("process_open_fds", &[], "Open file descriptors of this process", "/proc/self/fd", |e| {
+        maybe_whole(e.process.open_fds)
+    }),
+    gauge(
+        "process_max_fds",
+        &[],
+        "The most file descriptors that this process may open",
+        "getrlimit(2)",
+        |e| maybe_whole(e.process.max_fds),
     ),
 ];

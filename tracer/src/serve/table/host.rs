@@ -2,7 +2,7 @@
 
 use super::{
     DIAG, Family, SOCKSTAT, SYSCTL, TOTALS, TREND, counter, gauge, known, labelled, maybe,
-    orphan_states, real, states, whole,
+    orphan_states, real, resets, states, whole,
 };
 use crate::aggregate::snapshot::MemState;
 
@@ -64,7 +64,8 @@ pub(super) const ORPHANS: &[Family] = &[
         "Sockets that became orphans and outlived their close()",
         TOTALS,
         |e| whole(e.sums.orphaned()),
-    ),
+    )
+    .rests_on(&["orphan_begin"]),
     counter(
         "sockflow_orphans_ended",
         &["reason"],
@@ -72,7 +73,8 @@ pub(super) const ORPHANS: &[Family] = &[
          the kernel does at a limit",
         TOTALS,
         |e| labelled(&[], e.sums.ends()),
-    ),
+    )
+    .rests_on(&["orphan_end"]),
 ];
 
 /// The funnel.
@@ -91,31 +93,39 @@ pub(super) const CONNECTIONS: &[Family] = &[
         "Connections that stood when tracing began: opened + standing = closed + live",
         TOTALS,
         |e| whole(e.snapshot.totals.standing),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_connections_opened",
         &[],
         "Sockets that reached ESTABLISHED. A connection within the host is two",
         TOTALS,
         |e| whole(e.sums.opened()),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_connections_closed",
         &[],
         "Connections that left for good: the full socket reached CLOSE",
         TOTALS,
         |e| whole(e.sums.closed()),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_time_wait_begun",
         &[],
         "Full sockets replaced by a minisocket: TIME_WAIT, or FIN_WAIT2 on its way there",
         TOTALS,
         |e| whole(e.sums.time_wait()),
+    )
+    .rests_on(&["time_wait"]),
+    counter(
+        "sockflow_resets",
+        &["way"],
+        "RST segments, received and sent; absent where no hook counts them",
+        TOTALS,
+        |e| resets(e, &[], &e.sums),
     ),
-    counter("sockflow_resets", &["way"], "RST segments, received and sent", TOTALS, |e| {
-        labelled(&[], e.sums.resets())
-    }),
 ];
 
 /// What else runs out.

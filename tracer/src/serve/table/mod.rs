@@ -9,7 +9,8 @@ mod about;
 mod host;
 mod services;
 
-use super::ledger::{Exposed, Service};
+use super::ledger::{Counted, Exposed, Service};
+use super::times::Times;
 use crate::aggregate::snapshot::{Direction, OrphanStates, States};
 
 /// What a value does over time.
@@ -21,6 +22,8 @@ pub enum Kind {
     Gauge,
     /// Always 1: what it says is in the labels.
     Info,
+    /// Counts by size: a counter for each upper end, `le`.
+    Histogram,
 }
 
 /// A number.
@@ -30,6 +33,8 @@ pub enum Value {
     Whole(u64),
     /// Measured.
     Real(f64),
+    /// Counts by bucket.
+    Times(Times),
 }
 
 /// One value with the values of its family's labels.
@@ -49,6 +54,9 @@ pub struct Family {
     pub help: &'static str,
     /// Where it comes from.
     pub source: &'static str,
+    /// The signals that it counts occurrences of: where one of them is not counted on this kernel,
+    /// the metric is left out.
+    pub rests_on: &'static [&'static str],
     /// Its values.
     pub samples: fn(&Exposed) -> Vec<Sample>,
 }
@@ -61,7 +69,22 @@ impl Family {
             Kind::Counter => format!("{}_total", self.name),
             Kind::Gauge => self.name.to_owned(),
             Kind::Info => format!("{}_info", self.name),
+            Kind::Histogram => format!("{}_bucket", self.name),
         }
+    }
+
+    /// Its values now; none where it is not known.
+    #[must_use]
+    pub fn values(&self, exposed: &Exposed) -> Vec<Sample> {
+        if self.rests_on.iter().all(|signal| exposed.counts(signal)) {
+            (self.samples)(exposed)
+        } else {
+            Vec::new()
+        }
+    }
+
+    const fn rests_on(self, signals: &'static [&'static str]) -> Self {
+        Self { rests_on: signals, ..self }
     }
 
     /// Its unit, if that is one the format knows: name and unit, taken apart.
@@ -85,7 +108,7 @@ const fn gauge(
     source: &'static str,
     samples: fn(&Exposed) -> Vec<Sample>,
 ) -> Family {
-    Family { name, kind: Kind::Gauge, labels, help, source, samples }
+    Family { name, kind: Kind::Gauge, labels, help, source, rests_on: &[], samples }
 }
 
 const fn counter(
@@ -95,7 +118,7 @@ const fn counter(
     source: &'static str,
     samples: fn(&Exposed) -> Vec<Sample>,
 ) -> Family {
-    Family { name, kind: Kind::Counter, labels, help, source, samples }
+    Family { name, kind: Kind::Counter, labels, help, source, rests_on: &[], samples }
 }
 
 const fn info(
@@ -105,14 +128,32 @@ const fn info(
     source: &'static str,
     samples: fn(&Exposed) -> Vec<Sample>,
 ) -> Family {
-    Family { name, kind: Kind::Info, labels, help, source, samples }
+    Family { name, kind: Kind::Info, labels, help, source, rests_on: &[], samples }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    source: &'static str,
+    samples: fn(&Exposed) -> Vec<Sample>,
+) -> Family {
+    Family { name, kind: Kind::Histogram, labels, help, source, rests_on: &[], samples }
 }
 
 /// All metrics, in the order in which they are served.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    [about::WATCHED, host::ORPHANS, host::CONNECTIONS, host::LIMITS, services::TABLE, about::BELIEF]
-        .into_iter()
-        .flatten()
+    [
+        about::WATCHED,
+        host::ORPHANS,
+        host::CONNECTIONS,
+        host::LIMITS,
+        services::TABLE,
+        about::BELIEF,
+        about::PROCESS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn whole(value: u64) -> Vec<Sample> {
@@ -125,6 +166,17 @@ fn real(value: f64) -> Vec<Sample> {
 
 fn maybe(value: Option<f64>) -> Vec<Sample> {
     value.map(real).unwrap_or_default()
+}
+
+fn maybe_whole(value: Option<u64>) -> Vec<Sample> {
+    value.map(whole).unwrap_or_default()
+}
+
+/// RST segments by direction, as far as a hook counts them.
+fn resets(exposed: &Exposed, first: &[&str], counted: &Counted) -> Vec<Sample> {
+    let signals = ["reset_in", "reset_out"].into_iter().zip(counted.resets());
+    let counted = signals.filter(|(signal, _)| exposed.counts(signal));
+    labelled(first, counted.map(|(_, count)| count))
 }
 
 /// A limit; 0 stands for one that could not be read.

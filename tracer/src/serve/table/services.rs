@@ -1,8 +1,9 @@
 //! Rows by service.
 
 use super::{
-    DIAG, Family, SELF, TOTALS, TREND, Value, counter, direction, gauge, info, labelled, labels,
-    one_labelled, orphan_states, per_service, states, whole,
+    DIAG, Family, SELF, Sample, Service, TOTALS, TREND, Value, counter, direction, gauge,
+    histogram, info, labelled, labels, one_labelled, orphan_states, per_service, resets, states,
+    whole,
 };
 
 const SERVICE: &[&str] = &["port", "direction"];
@@ -69,68 +70,74 @@ pub(super) const TABLE: &[Family] = &[
         "Sockets of a service that became orphans",
         TOTALS,
         |e| per_service(e, |s| Some(Value::Whole(s.counted.orphaned()))),
-    ),
+    )
+    .rests_on(&["orphan_begin"]),
     counter(
         "sockflow_service_orphans_ended",
         &["port", "direction", "reason"],
         "Orphans of a service that are gone, by reason",
         TOTALS,
         |e| e.services.iter().flat_map(|s| labelled(&labels(s), s.counted.ends())).collect(),
-    ),
+    )
+    .rests_on(&["orphan_end"]),
     gauge(
         "sockflow_service_connections_standing",
         SERVICE,
         "Connections of a service that stood when tracing began",
         TOTALS,
         |e| per_service(e, |s| Some(Value::Whole(s.standing))),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_service_connections_opened",
         SERVICE,
         "Sockets of a service that reached ESTABLISHED",
         TOTALS,
         |e| per_service(e, |s| Some(Value::Whole(s.counted.opened()))),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_service_connections_closed",
         SERVICE,
         "Connections of a service that left for good",
         TOTALS,
         |e| per_service(e, |s| Some(Value::Whole(s.counted.closed()))),
-    ),
+    )
+    .rests_on(&["state"]),
     counter(
         "sockflow_service_time_wait_begun",
         SERVICE,
         "Sockets of a service replaced by a minisocket",
         TOTALS,
         |e| per_service(e, |s| Some(Value::Whole(s.counted.time_wait()))),
-    ),
+    )
+    .rests_on(&["time_wait"]),
     counter(
         "sockflow_service_resets",
         &["port", "direction", "way"],
-        "RST segments of a service, received and sent",
+        "RST segments of a service, received and sent; absent where no hook counts them",
         TOTALS,
-        |e| e.services.iter().flat_map(|s| labelled(&labels(s), s.counted.resets())).collect(),
+        |e| e.services.iter().flat_map(|s| resets(e, &labels(s), &s.counted)).collect(),
     ),
-    gauge(
-        "sockflow_service_fin_wait1_median_seconds",
+    histogram(
+        "sockflow_service_fin_wait1_duration_seconds",
         SERVICE,
-        "Median time in FIN_WAIT1 since tracing began; absent until one ended, and for other",
-        "BPF, a histogram with buckets of 12.5 %",
-        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.p50 / 1e3))),
-    ),
-    gauge(
-        "sockflow_service_fin_wait1_p99_seconds",
-        SERVICE,
-        "99th percentile of the time in FIN_WAIT1 since tracing began; absent likewise",
-        "BPF, a histogram with buckets of 12.5 %",
-        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.p99 / 1e3))),
-    ),
+        "Time from FIN_WAIT1 to what came next, of those that left it since tracing began; without a \
+         sum, which nobody keeps",
+        "BPF, exact counts kept in the kernel",
+        |e| {
+            let of = |s: &Service| s.counted.fin_wait1();
+            let some = e.services.iter().filter(|s| of(s).iter().any(|count| *count > 0));
+            some.map(|s| Sample(labels(s).map(str::to_owned).into(), Value::Times(of(s)))).collect()
+        },
+    )
+    .rests_on(&["state"]),
     gauge(
         "sockflow_service_fin_wait1_max_seconds",
         SERVICE,
-        "Longest time in FIN_WAIT1 since tracing began; absent likewise",
+        "Longest time in FIN_WAIT1 since tracing began; absent until one ended, and for other",
         "BPF, exact",
-        |e| per_service(e, |s| s.fin_wait1.map(|times| Value::Real(times.max / 1e3))),
-    ),
+        |e| per_service(e, |s| s.fin_wait1_max_s.map(Value::Real)),
+    )
+    .rests_on(&["state"]),
 ];

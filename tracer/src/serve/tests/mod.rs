@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracer_common::histogram::bucket_of;
 
 use crate::aggregate::snapshot::*;
 use crate::serve::hosts::Hosts;
@@ -17,11 +18,20 @@ use crate::serve::http::Bounds;
 use crate::serve::ledger::{Exposed, Ledger};
 use crate::serve::page::{Format, Page};
 use crate::serve::table::families;
-use crate::serve::{docs, http, text};
+use crate::serve::{docs, http, text, times};
 use crate::tui::tests::fixture::{self, crisis};
 
 fn exposed(snapshot: Snapshot) -> Exposed {
-    Ledger::new(200).expose(Arc::new(snapshot))
+    let process = OwnProcess {
+        cpu_s: Some(12.75),
+        began_s: Some(1_795_365_600.5),
+        resident_bytes: Some(31 << 20),
+        virtual_bytes: Some(130 << 20),
+        threads: Some(5),
+        open_fds: Some(163),
+        max_fds: Some(4_096),
+    };
+    Exposed { process, ..Ledger::new(200).expose(Arc::new(snapshot)) }
 }
 
 /// The version changes with releases, and what is looked at here does not.
@@ -55,7 +65,19 @@ fn both_formats_say_the_same() {
     let exposed = exposed(crisis());
     let (openmetrics, prometheus) =
         (text::openmetrics(&exposed).unwrap(), text::prometheus(&exposed).unwrap());
-    assert_eq!(series(&openmetrics), series(&prometheus));
+    // The one has no count without a sum, the other may.
+    let mut both = series(&prometheus);
+    let counts: Vec<(String, f64)> =
+        both.extract_if(.., |name, _| name.contains("_seconds_count{")).collect();
+    assert_eq!(series(&openmetrics), both);
+    assert!(!counts.is_empty());
+    for (name, count) in counts {
+        let last = name.replace("_count{", "_bucket{le=\"+Inf\",");
+        assert_eq!(both.get(&last), Some(&count), "{last}");
+    }
+    for text in [&openmetrics, &prometheus] {
+        assert!(!text.contains("_sum"), "a sum that nobody kept");
+    }
     assert!(openmetrics.ends_with("# EOF\n"));
     assert!(!prometheus.contains("# EOF") && !prometheus.contains("# UNIT"));
     // Every metric is there: the crisis knows all values.
@@ -76,7 +98,7 @@ fn names_are_conventional_and_helps_need_no_escape() {
     for family in families() {
         let name = family.name;
         assert!(seen.insert(name), "{name} twice");
-        assert!(name.starts_with("sockflow_"), "{name}");
+        assert!(name.starts_with("sockflow_") || name.starts_with("process_"), "{name}");
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
         for ending in
             ["_total", "_info", "_count", "_sum", "_bucket", "_created", "_ms", "_percent"]
@@ -116,6 +138,75 @@ fn what_is_not_known_is_absent() {
     assert!(!text.contains("# TYPE sockflow_service_sockets"), "a family without values");
 }
 
+/// On a kernel that has no hook for something, 0 of it would be a lie.
+#[test]
+fn what_nothing_counts_is_absent() {
+    let names = |snapshot: &Snapshot| -> BTreeSet<String> {
+        series(&text::prometheus(&exposed(snapshot.clone())).unwrap()).into_keys().collect()
+    };
+    let all = names(&crisis());
+    for (signal, absent) in [
+        ("state", "sockflow_connections_opened_total"),
+        ("state", "sockflow_service_fin_wait1_duration_seconds_bucket"),
+        ("state", "sockflow_lost_total{kind=\"untracked\"}"),
+        ("orphan_begin", "sockflow_orphans_begun_total"),
+        ("orphan_end", "sockflow_service_orphans_ended_total"),
+        ("time_wait", "sockflow_time_wait_begun_total"),
+        ("reset_in", "sockflow_resets_total{way=\"received\"}"),
+        ("reset_out", "sockflow_service_resets_total{port=\"9981\",direction=\"in\",way=\"sent\"}"),
+    ] {
+        assert!(all.iter().any(|name| name.starts_with(absent)), "{absent}");
+        for fidelity in [Fidelity::Absent, Fidelity::Sampled] {
+            let mut snapshot = crisis();
+            snapshot.fidelity.insert(signal, fidelity);
+            let left = names(&snapshot);
+            assert!(!left.iter().any(|name| name.starts_with(absent)), "{absent}");
+            assert!(left.contains("sockflow_host_orphans"));
+        }
+    }
+}
+
+/// Shares of a service's FIN_WAIT1 times, by upper ends.
+fn shares(exposed: &Exposed, port: &str) -> Vec<(f64, u64)> {
+    let row = exposed.services.iter().find(|row| row.port == port).unwrap();
+    let some = |(_, count): &(f64, u64)| *count > 0;
+    times::with_ends(&row.counted.fin_wait1()).filter(some).collect()
+}
+
+/// Unlike quantiles, histograms add up: those without a row of their own have one together.
+#[test]
+fn fin_wait1_times_are_a_histogram_that_goes_over_to_other() {
+    let ms = |ms: u64, count| (bucket_of(ms * 1_000_000), count);
+    let at = |port, orphans, times: &[(u32, u64)]| {
+        let times = times.to_vec();
+        PortRow { fin_wait1_times: times, ..row(port, orphans, 10) }
+    };
+    let mut ledger = Ledger::new(1);
+    let both = vec![at(1, 9, &[ms(1, 90), ms(3, 10)]), at(2, 5, &[ms(3, 4)])];
+    let exposed = ledger.expose(with(both));
+    assert_eq!(shares(&exposed, "1"), [(0.001_048_575, 90), (0.004_194_303, 10)]);
+    assert_eq!(shares(&exposed, "other"), [(0.004_194_303, 4)]);
+    // The first is gone, the second has its row from now on: nothing is forgotten, nothing is there
+    // twice.
+    ledger.expose(with(vec![at(2, 5, &[ms(3, 4)])]));
+    let exposed = ledger.expose(with(vec![at(2, 5, &[ms(3, 6)])]));
+    assert_eq!(shares(&exposed, "2"), [(0.004_194_303, 2)]);
+    assert_eq!(shares(&exposed, "other"), [(0.001_048_575, 90), (0.004_194_303, 14)]);
+    // The first comes back with the times it had: they are in other already.
+    let both = vec![at(1, 900, &[ms(1, 93), ms(3, 10)]), at(2, 5, &[ms(3, 6)])];
+    ledger.expose(with(both));
+    let both = vec![at(1, 900, &[ms(1, 94), ms(3, 10)]), at(2, 5, &[ms(3, 6)])];
+    let exposed = ledger.expose(with(both));
+    assert_eq!(shares(&exposed, "1"), [(0.001_048_575, 1)]);
+    let all: u64 = exposed.services.iter().flat_map(|row| row.counted.fin_wait1()).sum();
+    assert_eq!(all, 94 + 10 + 6);
+    // One that nobody saw before brings all it has: a storm may be over before the next snapshot.
+    let mut ledger = Ledger::new(9);
+    ledger.expose(with(vec![at(1, 1, &[ms(1, 5)])]));
+    let exposed = ledger.expose(with(vec![at(1, 1, &[ms(1, 5)]), at(2, 1, &[ms(3, 200)])]));
+    assert_eq!(shares(&exposed, "2"), [(0.004_194_303, 200)]);
+}
+
 /// No control character, no line of somebody else's.
 #[test]
 fn hostile_names_stay_labels() {
@@ -123,7 +214,10 @@ fn hostile_names_stay_labels() {
     snapshot.host.name = "a\"} 7\nsockflow_fake 1\\".into();
     let text = text::openmetrics(&exposed(snapshot)).unwrap();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-    assert!(text.lines().all(|line| line.starts_with("# ") || line.starts_with("sockflow_")));
+    assert!(
+        text.lines()
+            .all(|line| ["# ", "sockflow_", "process_"].iter().any(|is| line.starts_with(is)))
+    );
     assert!(!series(&text).contains_key("sockflow_fake"));
 }
 
@@ -144,6 +238,7 @@ fn row(port: u16, orphans: u64, opened: u64) -> PortRow {
     row.states = States { established: opened.min(5), ..States::default() };
     row.totals = Totals { opened, ..Totals::default() };
     row.orphan_ends = OrphanEnds::default();
+    row.fin_wait1_times = Vec::new();
     row
 }
 
@@ -439,6 +534,39 @@ fn a_crowd_beyond_the_bounds_is_told_503() {
     }
 }
 
+/// Those who connect long before they ask are served when they do, however many ask before them.
+#[test]
+fn who_connects_first_and_asks_last_is_served() {
+    let bounds = Bounds { serving: 2, waiting: 50, ..Bounds::USUAL };
+    let served = Served::within(exposed(crisis()), bounds);
+    let mut late: Vec<TcpStream> = (0..40).map(|_| served.connect()).collect();
+    // Each holds its place for as long as an honest scrape is given, and more.
+    let began = Instant::now();
+    while began.elapsed() < 2 * bounds.fair {
+        assert_eq!(status(&served.get("/metrics")), "200");
+    }
+    for stream in &mut late {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    for mut stream in late {
+        assert_eq!(status(&read(&mut stream)), "200");
+    }
+}
+
+/// A place for which nothing was ever asked goes to whoever comes later.
+#[test]
+fn those_who_say_nothing_make_room_for_those_who_ask() {
+    let fair = Duration::from_millis(20);
+    let served =
+        Served::within(exposed(crisis()), Bounds { serving: 1, waiting: 2, refusing: 2, fair });
+    let began = Instant::now();
+    let sitting: Vec<TcpStream> = (0..30).map(|_| served.connect()).collect();
+    while status(&served.get("/metrics")) != "200" {
+        assert!(began.elapsed() < Duration::from_secs(4), "they leave by themselves after 5 s");
+    }
+    drop(sitting);
+}
+
 #[test]
 fn the_bounds_fit_into_the_descriptors_there_are() {
     for descriptors in 2..3_000 {
@@ -457,7 +585,7 @@ fn an_endless_request_line_is_answered_and_cut() {
     assert_eq!(status(&read(&mut stream)), "431");
 }
 
-/// Five times the connections there are, none of which ever says anything.
+/// More connections than are served, none of which ever says anything.
 #[test]
 fn those_who_sit_on_their_connections_keep_nobody_out() {
     let served = Served::start();

@@ -121,6 +121,7 @@ pub(crate) fn crisis() -> Snapshot {
         ]),
         unseen: Vec::new(),
         own_cost: OwnCost { cpu_percent: 0.9, rss_bytes: 39_845_888, events_per_s: 412_000.0 },
+        state_changes: 9_301_744,
         verdict: Verdict {
             severity: Severity::Crit,
             text: "orphans 118,300 of 131,072 (90%) +297/s, limit reached in 43 s".into(),
@@ -307,6 +308,14 @@ fn port(
         orphan_ends: OrphanEnds::default(),
         orphan_end_details: OrphanEndDetails::default(),
         fin_wait1_ms: Quantiles { p50: 0.4, p99: 190.0, max: 412.0 },
+        fin_wait1_times: [
+            (400_000, 9_700),
+            (130_000_000, 200),
+            (190_000_000, 99),
+            (412_000_000, 1),
+        ]
+        .map(|(ns, count)| (tracer_common::histogram::bucket_of(ns), count))
+        .into(),
         orphan_peers: Vec::new(),
         history: Arc::new(Vec::new()),
     }

@@ -21,7 +21,8 @@ pub(crate) fn tcp_ext(name: &str) -> u64 {
     tcp_ext_in("/proc/self/net", name)
 }
 
-pub(super) fn tcp_ext_in(folder: &str, name: &str) -> u64 {
+/// The same of the namespace whose `/proc/net` a folder is.
+pub(crate) fn tcp_ext_in(folder: &str, name: &str) -> u64 {
     let text = fs::read_to_string(format!("{folder}/netstat")).expect("netstat");
     let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));

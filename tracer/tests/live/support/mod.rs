@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use self::{
-    kernel::{host_orphans, sockstat, tcp_ext, under_pressure},
+    kernel::{host_orphans, sockstat, tcp_ext, tcp_ext_in, under_pressure},
     namespace::Namespace,
     rows::{assert_balanced, assert_complete, ended, ends, find_row, live, number, row},
     storm::{Standing, storm},
