@@ -11,6 +11,7 @@
 //! * `floor_record`: an entry in a hash, and a record of 32 bytes on a ring.
 #![no_std]
 #![no_main]
+#![expect(unsafe_code, reason = "reads the kernel's memory, through its helpers")]
 #![allow(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
 
 use core::ffi::c_void;
