@@ -29,6 +29,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -190,8 +191,10 @@ impl Crowd {
 
     fn refuse(&mut self, stream: TcpStream) {
         if self.refusing.len() >= self.bounds.refusing {
-            // It has been told already, most likely, and only closes late.
-            self.refusing.abort_oldest();
+            // Said before it asks, and closed: that can reset the connection, but Linux hands out
+            // first what came before.
+            let _ = send(&stream, BUSY, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            return;
         }
         self.refusing.spawn(LINGER, async move {
             let _ = turn_away(stream).await;
