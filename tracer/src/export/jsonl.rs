@@ -1,5 +1,5 @@
 //! JSON lines: `sockflow.event/1`, which `trace --json` prints, and the columns of
-//! [`schema`](super::schema), which `export` writes: there names, types and units are those of the other
+//! [`schema`], which `export` writes: there names, types and units are those of the other
 //! formats, nulls are written, and every line has host and boot.
 
 use std::io::{self, Write};

@@ -5,7 +5,7 @@
 //!
 //! * [`writer`]: takes events and samples in; `disk`: the thread that writes them, and when a piece
 //!   ends; `target`: the file that is written;
-//! * [`reader`]: the whole of a trace; `pieces`: the files of it; `walk`: from frame to frame, over
+//! * `reader`: the whole of a trace; `pieces`: the files of it; `walk`: from frame to frame, over
 //!   whatever is damaged; [`sink`]: what is told;
 //! * [`lookback`]: what a doctor would have seen at a moment of a trace; [`narrow`]: what a filter
 //!   lets through of one;

@@ -1,6 +1,6 @@
 //! Takes events and samples in and hands frames to the thread that writes them.
 //!
-//! What is handed over waits in a [`Queue`] of bounded size. A disk that cannot keep up leaves samples
+//! What is handed over waits in a `Queue` of bounded size. A disk that cannot keep up leaves samples
 //! there; events wait in the kernel's ring ([`Writer::is_behind`]), which counts what it loses.
 
 use std::fs::File;
