@@ -81,9 +81,10 @@ fn orphans_that_grow_towards_their_limit() {
     let limit = "net.ipv4.tcp_max_orphans=2000";
     command.args(orphans("600", &["--rate", "50/s", "--hold", "5s", "--sysctl", limit]));
     let storm = Guarded::start(command);
-    eventually("growing", || host_orphans() > 20);
+    eventually("an eighth of the limit", || host_orphans() > 250);
     let report = report(None, &[]);
-    assert_state(&report, "orphans", "crit");
+    // Soon full, but not half full, and seen for three seconds only: no emergency yet.
+    assert_state(&report, "orphans", "warn");
     let left = report["first_to_run_out"]["in_s"].as_f64().expect("a time");
     let truth = (2000.0 - host_orphans() as f64) / 50.0;
     assert!((left - truth).abs() < 8.0, "{left} for {truth}");
