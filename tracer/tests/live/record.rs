@@ -50,7 +50,8 @@ fn replay(file: &Path, arguments: &[&str]) -> (Vec<Value>, String) {
     command.arg(file).args(arguments);
     let done = output(command);
     let talk = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{talk}");
+    // A recording that has just begun holds no moment yet: then there is no snapshot either.
+    assert!(done.status.success() || talk.contains("holds no sample"), "{talk}");
     let text = String::from_utf8_lossy(&done.stdout);
     (text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect(), talk)
 }
