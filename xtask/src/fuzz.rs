@@ -88,7 +88,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         if !passed {
             bail!("{} does not take an input: it lies in fuzz/artifacts/{0}", target.name);
         }
-        shell::run(&mut fuzz("cmin"))?;
+        let mut minimise = fuzz("cmin");
+        minimise.arg("--").arg(format!("-close_fd_mask={}", target.closes));
+        shell::run(&mut minimise)?;
         drop_long(&corpus.folder)?;
         corpus.pack()?;
         table.push((target.name, stats));
@@ -157,13 +159,11 @@ impl Corpus {
         let mut command = Command::new("tar");
         command
             .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"])
-            .args(["--mode=0644", "--use-compress-program=gzip -9n", "-cf"])
+            .args(["--mode=u=rwX,go=rX", "--use-compress-program=gzip -9n", "-cf"])
             .arg(&self.archive)
             .arg("-C")
-            .arg(&self.folder);
-        for entry in entries(&self.folder)? {
-            command.arg(entry.file_name().unwrap_or_default());
-        }
+            .arg(&self.folder)
+            .arg(".");
         shell::run(&mut command)?;
         let folder = &self.folder;
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
