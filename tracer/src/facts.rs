@@ -4,12 +4,14 @@
 //! missing right does not tell is [`Unknown`] with the reason, never 0. The reader is
 //! [`crate::source::facts`]; of looks that show a part each, [`keeper`] makes the whole.
 
+pub mod causes;
 pub mod keeper;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use self::causes::{Causes, HolderState, SettingChange, UdpSocket};
 pub use self::settings::{SettingLine, Settings};
 use crate::gauges::{Bytes, Gauges, Pages};
 use crate::time::Monotonic;
@@ -62,6 +64,9 @@ pub struct Facts {
     /// kernel, namespace or user cannot see are missing. Of a look that a [`keeper::Keeper`] takes
     /// in: those that are not as at the beginning of the run.
     pub sysctls: BTreeMap<String, String>,
+    /// Settings that changed since watching began, oldest first; at most
+    /// [`causes::MOST_CHANGES`].
+    pub changes: Vec<SettingChange>,
     /// Whether we are in the host's first network namespace: only there are its global settings
     /// visible. Not known without the right to look.
     pub first_netns: Option<bool>,
@@ -75,6 +80,9 @@ pub struct Facts {
     pub sockets: Known<Sockets>,
     /// UDP.
     pub udp: Known<Udp>,
+    /// UDP sockets that dropped datagrams, of every namespace that could be asked, most first; at
+    /// most [`causes::MOST_ROWS`].
+    pub udp_sockets: Known<Vec<UdpSocket>>,
     /// Connection tracking of the namespace.
     pub conntrack: Known<Conntrack>,
     /// Packets that CPUs could not take in.
@@ -118,6 +126,9 @@ pub struct ProcessFds {
     pub soft: u64,
     /// `RLIMIT_NOFILE`, hard: how far the process may raise the soft one itself.
     pub hard: u64,
+    /// Whether it is told however little of its limit it uses: it was asked about, or it holds many
+    /// sockets that its peers have closed.
+    pub watched: bool,
 }
 
 /// A listening socket.
@@ -136,6 +147,12 @@ pub struct Listener {
     pub inode: u64,
     /// Who holds it; filled in for the troubled ones only.
     pub owner: Option<(u32, String)>,
+    /// What that process does; likewise.
+    pub holder: Option<HolderState>,
+    /// How long the oldest connection in the accept queues of this address is known to wait,
+    /// milliseconds, at least: `accept()` takes the oldest first, so none took it since then.
+    /// Listeners that share address and port (SO_REUSEPORT) have it of all their queues together.
+    pub oldest_wait_ms: Option<u64>,
 }
 
 impl Listener {
@@ -182,6 +199,8 @@ pub struct Sockets {
     pub destinations: Known<Vec<Destination>>,
     /// Namespaces that could not be asked for orphans.
     pub namespaces_denied: usize,
+    /// What all of them say about causes, of every namespace that could be asked.
+    pub causes: Known<Causes>,
 }
 
 /// Orphans that sock_diag showed.
@@ -311,12 +330,14 @@ impl Facts {
             memory: Err(why.clone()),
             gauges: Err(why.clone()),
             sysctls: BTreeMap::new(),
+            changes: Vec::new(),
             first_netns: None,
             files: Err(why.clone()),
             processes: Err(why.clone()),
             listeners: Err(why.clone()),
             sockets: Err(why.clone()),
             udp: Err(why.clone()),
+            udp_sockets: Err(why.clone()),
             conntrack: Err(why.clone()),
             softnet: Err(why.clone()),
             cgroups: Err(why.clone()),
@@ -343,7 +364,7 @@ impl Facts {
         if let Ok(processes) = &mut self.processes
             && !thorough
         {
-            processes.worst.retain(ProcessFds::is_near);
+            processes.worst.retain(|process| process.is_near() || process.watched);
         }
         if let Ok(cgroups) = &mut self.cgroups {
             cgroups.sort_by(|a, b| b.share().total_cmp(&a.share()));

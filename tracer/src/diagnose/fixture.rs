@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::facts::causes::Causes;
 use crate::facts::*;
 use crate::gauges::*;
 use crate::time::Monotonic;
@@ -68,6 +69,7 @@ pub(crate) fn healthy() -> Facts {
             },
         }),
         sysctls: sysctls.map(|(name, value)| (name.into(), value.into())).into(),
+        changes: Vec::new(),
         first_netns: Some(true),
         files: Ok(FileNr { allocated: 9_120, max: 2_466_170 }),
         processes: Ok(Processes {
@@ -87,7 +89,9 @@ pub(crate) fn healthy() -> Facts {
             minisockets: Ok(Minisockets { accepted: 1_990, connecting: 20, fin_wait2: 300 }),
             destinations: Ok(vec![destination("192.0.2.7:5432", 212, 20)]),
             namespaces_denied: 0,
+            causes: Ok(Causes::default()),
         }),
+        udp_sockets: Ok(Vec::new()),
         udp: Ok(Udp { mem: Pages(40), mem_errors: Some(0), rcvbuf_errors: Some(0) }),
         conntrack: Ok(Conntrack { count: 54_000, max: 262_144, dropped: Some(0) }),
         softnet: Ok(Softnet {
@@ -110,7 +114,7 @@ pub(crate) fn healthy() -> Facts {
 }
 
 pub(crate) fn process(pid: u32, comm: &str, open: u64, soft: u64) -> ProcessFds {
-    ProcessFds { pid, comm: comm.into(), open, soft, hard: soft * 8 }
+    ProcessFds { pid, comm: comm.into(), open, soft, hard: soft * 8, watched: false }
 }
 
 pub(crate) fn listener(port: u16, queue: u32, backlog: u32) -> Listener {
@@ -121,6 +125,8 @@ pub(crate) fn listener(port: u16, queue: u32, backlog: u32) -> Listener {
         drops: Some(0),
         inode: u64::from(port) + 70_000,
         owner: (queue > 0).then(|| (4_121, "httpdns".into())),
+        holder: None,
+        oldest_wait_ms: None,
     }
 }
 

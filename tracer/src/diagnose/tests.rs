@@ -540,6 +540,7 @@ fn absurd_values_are_survived() {
             open: number,
             soft: number,
             hard: number,
+            watched: false,
         }];
         facts.listeners = Ok(vec![Listener { drops: Some(short), ..listener(1, short, short) }]);
         let seen = sockets(&mut facts);

@@ -35,6 +35,7 @@ struct Seen {
     listeners: Option<Monotonic>,
     sockets: Option<Monotonic>,
     udp: Option<Monotonic>,
+    udp_sockets: Option<Monotonic>,
     conntrack: Option<Monotonic>,
     softnet: Option<Monotonic>,
     cgroups: Option<Monotonic>,
@@ -67,6 +68,7 @@ impl Keeper {
         replace(&mut now.files, &mut seen.files, look.files, at);
         replace(&mut now.sockets, &mut seen.sockets, look.sockets, at);
         replace(&mut now.udp, &mut seen.udp, look.udp, at);
+        replace(&mut now.udp_sockets, &mut seen.udp_sockets, look.udp_sockets, at);
         replace(&mut now.conntrack, &mut seen.conntrack, look.conntrack, at);
         replace(&mut now.softnet, &mut seen.softnet, look.softnet, at);
         replace(&mut now.cgroups, &mut seen.cgroups, look.cgroups, at);
@@ -81,6 +83,10 @@ impl Keeper {
         } else {
             replace(&mut now.listeners, &mut seen.listeners, look.listeners, at);
             replace(&mut now.processes, &mut seen.processes, look.processes, at);
+        }
+        // They are told in full whenever there are any.
+        if !look.changes.is_empty() {
+            now.changes = look.changes;
         }
         now.detail_at = look.detail_at.or(now.detail_at);
         // A setting goes away only with its module, and then so does what it limits.
@@ -100,6 +106,7 @@ impl Keeper {
         forget(&mut now.listeners, &mut seen.listeners, at);
         forget(&mut now.sockets, &mut seen.sockets, at);
         forget(&mut now.udp, &mut seen.udp, at);
+        forget(&mut now.udp_sockets, &mut seen.udp_sockets, at);
         forget(&mut now.conntrack, &mut seen.conntrack, at);
         forget(&mut now.softnet, &mut seen.softnet, at);
         forget(&mut now.cgroups, &mut seen.cgroups, at);
@@ -154,9 +161,13 @@ fn lay_listeners(all: &mut Vec<Listener>, mut few: Vec<Listener>) {
         match told {
             Some(told) => {
                 let owner = told.owner.clone().or(listener.owner.take());
-                *listener = Listener { owner, ..told };
+                let holder = told.holder.or(listener.holder);
+                // A brief sample does not know: it holds as long as somebody waits.
+                let oldest_wait_ms =
+                    told.oldest_wait_ms.or(listener.oldest_wait_ms).filter(|_| told.queue > 0);
+                *listener = Listener { owner, holder, oldest_wait_ms, ..told };
             }
-            None => listener.queue = 0,
+            None => (listener.queue, listener.oldest_wait_ms) = (0, None),
         }
         // One that has dropped somebody is told as long as it is there.
         is_told || listener.drops.is_none_or(|drops| drops == 0)

@@ -200,6 +200,7 @@ impl MakeDo {
             minisockets: self.minisockets.ok_or_else(not_recorded),
             destinations: Err(not_recorded()),
             namespaces_denied: 0,
+            causes: Err(not_recorded()),
         })
     }
 }

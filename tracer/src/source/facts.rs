@@ -159,6 +159,7 @@ impl FactReader {
             udp: text("/proc/thread-self/net/sockstat").and_then(|sockstat| {
                 parse::udp(&sockstat, &text("/proc/thread-self/net/snmp").unwrap_or_default())
             }),
+            udp_sockets: skipped(),
             conntrack: conntrack(),
             softnet: text("/proc/thread-self/net/softnet_stat")
                 .and_then(|text| parse::softnet(&text)),
@@ -169,6 +170,7 @@ impl FactReader {
             },
             settings: if thorough { Ok(self.settings.clone()) } else { skipped() },
             sysctls: self.sysctls.clone(),
+            changes: Vec::new(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! A look at what the doctor judges by, in a sample.
 
+mod causes;
 mod sockets;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use causes::{ChangeRecord, HolderRecord, UdpSocketRecord};
 use serde::{Deserialize, Serialize};
 use sockets::SocketsRecord;
 
@@ -27,6 +29,8 @@ pub(super) struct FactsRecord {
     sparse: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sysctls: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<ChangeRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<FilesRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +41,8 @@ pub(super) struct FactsRecord {
     sockets: Option<SocketsRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     udp: Option<UdpRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp_sockets: Option<Vec<UdpSocketRecord>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     conntrack: Option<ConntrackRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +77,8 @@ struct ProcessRecord {
     open: u64,
     soft: u64,
     hard: u64,
+    #[serde(skip_serializing_if = "is_default")]
+    watched: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,6 +94,10 @@ struct ListenerRecord {
     inode: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<OwnerRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    oldest_wait_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -179,6 +191,7 @@ impl FactsRecord {
             detail_at_ns: facts.detail_at.map(|at| at.0),
             sparse: facts.sparse,
             sysctls: facts.sysctls.clone(),
+            changes: facts.changes.iter().map(ChangeRecord::of).collect(),
             files: told(&facts.files, "files", unknown, |files| FilesRecord {
                 allocated: files.allocated,
                 max: files.max,
@@ -192,6 +205,9 @@ impl FactsRecord {
                 mem_pages: udp.mem.0,
                 mem_errors: udp.mem_errors,
                 rcvbuf_errors: udp.rcvbuf_errors,
+            }),
+            udp_sockets: told(&facts.udp_sockets, "udp_sockets", unknown, |sockets| {
+                sockets.iter().map(UdpSocketRecord::of).collect()
             }),
             conntrack: told(&facts.conntrack, "conntrack", unknown, |tracked| ConntrackRecord {
                 count: tracked.count,
@@ -218,6 +234,7 @@ impl FactsRecord {
         facts.detail_at = self.detail_at_ns.map(Monotonic);
         facts.sparse = self.sparse;
         facts.sysctls = self.sysctls;
+        facts.changes = self.changes.into_iter().map(ChangeRecord::into_change).collect();
         let why = |name: &str| self.unknown.get(name).cloned().map(Unknown);
         facts.files =
             known(self.files, why("files"), |it| FileNr { allocated: it.allocated, max: it.max });
@@ -230,6 +247,9 @@ impl FactsRecord {
             mem: Pages(it.mem_pages),
             mem_errors: it.mem_errors,
             rcvbuf_errors: it.rcvbuf_errors,
+        });
+        facts.udp_sockets = known(self.udp_sockets, why("udp_sockets"), |it| {
+            it.into_iter().map(UdpSocketRecord::into_socket).collect()
         });
         facts.conntrack = known(self.conntrack, why("conntrack"), |it| Conntrack {
             count: it.count,
@@ -266,6 +286,7 @@ impl ProcessesRecord {
             open: process.open,
             soft: process.soft,
             hard: process.hard,
+            watched: process.watched,
         });
         Self { worst: worst.collect(), seen: processes.seen, denied: processes.denied }
     }
@@ -277,6 +298,7 @@ impl ProcessesRecord {
             open: record.open,
             soft: record.soft,
             hard: record.hard,
+            watched: record.watched,
         });
         Processes { worst: worst.collect(), seen: self.seen, denied: self.denied }
     }
@@ -295,6 +317,8 @@ impl ListenerRecord {
                 .owner
                 .as_ref()
                 .map(|(pid, comm)| OwnerRecord { pid: *pid, comm: comm.clone() }),
+            holder: listener.holder.as_ref().map(HolderRecord::of),
+            oldest_wait_ms: listener.oldest_wait_ms,
         }
     }
 
@@ -306,6 +330,8 @@ impl ListenerRecord {
             drops: self.drops,
             inode: self.inode,
             owner: self.owner.map(|owner| (owner.pid, owner.comm)),
+            holder: self.holder.map(HolderRecord::into_holder),
+            oldest_wait_ms: self.oldest_wait_ms,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is said to the writer is what the reader says.
 
+mod causes;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -158,27 +160,27 @@ fn known<T: Clone + std::fmt::Debug>(
 }
 
 /// A look as the watcher tells it: without what holds for the whole run, and without gauges.
-fn facts() -> impl Strategy<Value = Facts> {
-    let processes = vec((any::<u32>(), any::<String>(), any::<(u64, u64, u64)>()), 0..4);
-    let processes = (processes, any::<(usize, usize)>()).prop_map(|(worst, (seen, denied))| {
-        let worst = worst.into_iter().map(|(pid, comm, (open, soft, hard))| ProcessFds {
-            pid,
-            comm,
-            open,
-            soft,
-            hard,
+fn facts() -> BoxedStrategy<Facts> {
+    let processes = vec((any::<u32>(), any::<String>(), any::<(u64, u64, u64, bool)>()), 0..4);
+    let processes =
+        (processes, any::<(usize, usize)>()).prop_map(|(worst, (seen, denied))| {
+            let worst = worst.into_iter().map(|(pid, comm, (open, soft, hard, watched))| {
+                ProcessFds { pid, comm, open, soft, hard, watched }
+            });
+            Processes { worst: worst.collect(), seen, denied }
         });
-        Processes { worst: worst.collect(), seen, denied }
-    });
     let owner = option::of(any::<(u32, String)>());
-    let listener = (any::<(IpAddr, u16)>(), any::<(u32, u32, Option<u32>, u64)>(), owner).prop_map(
-        |(local, (queue, backlog, drops, inode), owner)| Listener {
+    let numbers = any::<(u32, u32, Option<u32>, u64, Option<u64>)>();
+    let listener = (any::<(IpAddr, u16)>(), numbers, owner, causes::holder()).prop_map(
+        |(local, (queue, backlog, drops, inode, oldest_wait_ms), owner, holder)| Listener {
             local: local.into(),
             queue,
             backlog,
             drops,
             inode,
             owner,
+            holder,
+            oldest_wait_ms,
         },
     );
     let waits =
@@ -196,8 +198,10 @@ fn facts() -> impl Strategy<Value = Facts> {
         });
     let missing = || Unknown::because("not in this trace");
     let half_open = option::of(btree_map(any::<u16>(), any::<u64>(), 0..3));
-    let sockets = (orphans, half_open, any::<Option<(u64, u64, u64)>>(), option::of(destinations))
-        .prop_map(move |(orphans, half_open, minisockets, destinations)| Sockets {
+    let minisockets = any::<Option<(u64, u64, u64)>>();
+    let causes = option::of(causes::causes());
+    let sockets = (orphans, half_open, minisockets, option::of(destinations), causes).prop_map(
+        move |(orphans, half_open, minisockets, destinations, causes)| Sockets {
             orphans,
             half_open: half_open.ok_or_else(missing),
             minisockets: minisockets
@@ -209,7 +213,9 @@ fn facts() -> impl Strategy<Value = Facts> {
                 .ok_or_else(missing),
             destinations: destinations.ok_or_else(missing),
             namespaces_denied: 3,
-        });
+            causes: causes.ok_or_else(missing),
+        },
+    );
     let cgroup = (any::<String>(), any::<(u64, u64, Option<u64>, u64, u64)>()).prop_map(
         |(path, (sock, current, max, max_events, oom_kills))| CgroupMemory {
             path,
@@ -242,29 +248,34 @@ fn facts() -> impl Strategy<Value = Facts> {
     );
     let files = any::<(u64, u64)>().prop_map(|(allocated, max)| FileNr { allocated, max });
     let sysctls = btree_map(any::<String>(), any::<String>(), 0..3);
+    let changes = vec(causes::change(), 0..3);
+    let udp = (known(udp), known(vec(causes::udp_socket(), 0..3)));
     (
-        (any::<u64>(), any::<Option<u64>>(), any::<bool>(), sysctls),
+        (any::<u64>(), any::<Option<u64>>(), any::<bool>(), sysctls, changes),
         (known(files), known(processes), known(vec(listener, 0..4)), known(sockets)),
-        (known(udp), known(conntrack), known(softnet), known(vec(cgroup, 0..3))),
+        (udp, known(conntrack), known(softnet), known(vec(cgroup, 0..3))),
     )
-        .prop_map(|((at, detail_at, sparse, sysctls), first, second)| {
+        .prop_map(|((at, detail_at, sparse, sysctls, changes), first, second)| {
             let (files, processes, listeners, sockets) = first;
-            let (udp, conntrack, softnet, cgroups) = second;
+            let ((udp, udp_sockets), conntrack, softnet, cgroups) = second;
             Facts {
                 detail_at: detail_at.map(Monotonic),
                 sparse,
                 sysctls,
+                changes,
                 files,
                 processes,
                 listeners,
                 sockets,
                 udp,
+                udp_sockets,
                 conntrack,
                 softnet,
                 cgroups,
                 ..Facts::unseen(Monotonic(at), &Unknown::not_looked_at())
             }
         })
+        .boxed()
 }
 
 prop_compose! {

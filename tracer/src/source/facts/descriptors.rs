@@ -86,7 +86,11 @@ pub fn again(worst: &[ProcessFds]) -> Processes {
     for former in worst {
         if let Ok(Some(process)) = fds(former.pid) {
             found.seen += 1;
-            found.worst.push(ProcessFds { comm: former.comm.clone(), ..process });
+            found.worst.push(ProcessFds {
+                comm: former.comm.clone(),
+                watched: former.watched,
+                ..process
+            });
         }
     }
     keep_worst(&mut found.worst);
@@ -114,5 +118,6 @@ fn fds(pid: u32) -> io::Result<Option<ProcessFds>> {
         open,
         soft,
         hard,
+        watched: false,
     }))
 }

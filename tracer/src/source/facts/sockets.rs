@@ -34,6 +34,8 @@ pub fn listeners(diag: &mut Known<SockDiag>) -> Known<Vec<Listener>> {
             drops: entry.memory.map(|memory| memory.drops),
             inode: entry.inode,
             owner: None,
+            holder: None,
+            oldest_wait_ms: None,
         });
     })?;
     found.sort_by_key(|listener| (listener.local.port(), listener.local.ip(), listener.inode));
@@ -193,6 +195,7 @@ impl Summary {
             minisockets: Ok(self.minisockets),
             destinations: Ok(destinations),
             namespaces_denied: self.namespaces_denied,
+            causes: Err(Unknown::because("not sampled")),
         };
         (sockets, self.cgroups)
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::causes::CausesRecord;
 use super::is_default;
 use crate::facts::{Destination, Minisockets, Orphans, Sockets, Waits};
 use crate::recording::run::not_recorded;
@@ -20,6 +21,8 @@ pub(super) struct SocketsRecord {
     destinations: Option<Vec<DestinationRecord>>,
     #[serde(skip_serializing_if = "is_default")]
     namespaces_denied: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causes: Option<CausesRecord>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -93,6 +96,7 @@ impl SocketsRecord {
                 destinations.iter().map(record).collect()
             }),
             namespaces_denied: sockets.namespaces_denied,
+            causes: sockets.causes.as_ref().ok().map(CausesRecord::of),
         }
     }
 
@@ -132,8 +136,9 @@ impl SocketsRecord {
                     };
                     destinations.into_iter().map(into).collect()
                 })
-                .ok_or(missing),
+                .ok_or_else(|| missing.clone()),
             namespaces_denied: self.namespaces_denied,
+            causes: self.causes.map(CausesRecord::into_causes).ok_or(missing),
         }
     }
 }
