@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use super::units::{parse_pid, parse_port};
 use crate::aggregate::snapshot::Snapshot;
 use crate::error::Failure;
-use crate::filter::{Filter, MAX_COMM, MAX_PORTS};
+use crate::filter::{Filter, MAX_COMM, MAX_PORTS, nothing_matches};
 use crate::recording::Trace;
 use crate::recording::narrow::Narrowing;
 use crate::source::{cgroups::Cgroups, namespaces, processes};
@@ -201,12 +201,6 @@ impl FilterArgs {
 #[must_use]
 pub fn has_rows(snapshot: &Snapshot) -> bool {
     !snapshot.ports.is_empty() || snapshot.processes.iter().any(|row| row.pid.is_some())
-}
-
-/// The sentence for a filter that nothing matches, or nothing so far; alike in every command.
-#[must_use]
-pub fn nothing_matches(filter: &str) -> String {
-    format!("nothing matches the filter: {filter}")
 }
 
 /// Says once of a live run that nothing matches its filter: when it begins, and not again.

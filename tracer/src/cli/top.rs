@@ -112,8 +112,7 @@ impl TopArgs {
     }
 
     fn screen<S: Source + Send + 'static>(&self, mut engine: Engine<S>) -> Result<()> {
-        let mut options = self.screen.options("top");
-        options.ports.clone_from(&self.filter.port);
+        let options = self.screen.options("top");
         let tape = LiveTape::default();
         let feed = tape.feed();
         let begin = Begin { mode: Mode::Live, ..Begin::default() };

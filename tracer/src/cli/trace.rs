@@ -10,13 +10,14 @@ use jiff::tz::TimeZone;
 use tracer_common::config::DETAIL_ALL;
 
 use super::engine::TracingArgs;
-use super::filter::{FilterArgs, nothing_matches};
+use super::filter::FilterArgs;
 use super::signals::stop_on_signals;
 use super::units::parse_duration;
 use super::zone;
 use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};
 use crate::export::jsonl::{Lines, pressure_name};
+use crate::filter::nothing_matches;
 use crate::sanitize::sanitize;
 use crate::source::Source as _;
 use crate::source::live::{Live, anchor};

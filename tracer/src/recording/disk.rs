@@ -376,7 +376,10 @@ impl Disk {
     fn cannot_write(&self, error: std::io::Error) -> anyhow::Error {
         let shown = self.target.path.display();
         let hint = place::hint(&self.target.path, &error);
-        let is_bounded = self.options.max_bytes.is_some() || !self.target.is_regular;
+        // A bound does not help who has one, nor who keeps nothing, nor where one file is too long.
+        let is_bounded = self.options.max_bytes.is_some()
+            || !self.target.is_regular
+            || error.kind() == std::io::ErrorKind::FileTooLarge;
         let (what, hint) = if error.kind() == std::io::ErrorKind::BrokenPipe {
             (format!("the reader of {shown} has gone"), hint)
         } else if !target::is_full(&error) {

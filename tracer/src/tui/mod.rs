@@ -65,8 +65,6 @@ pub struct Options {
     pub title: String,
     /// What the row filter (`/`) holds at first.
     pub filter: String,
-    /// The ports asked for: an empty screen says that it waits for them.
-    pub ports: Vec<u16>,
     /// Colours.
     pub color: ColorChoice,
     /// Glyphs.
@@ -82,7 +80,6 @@ impl Default for Options {
         Self {
             title: String::from("top"),
             filter: String::new(),
-            ports: Vec::new(),
             color: ColorChoice::Auto,
             symbols: SymbolChoice::Auto,
             mouse: true,
@@ -203,7 +200,6 @@ fn model(options: Options, tmux: Option<&Tmux>) -> Model {
     model.mouse = options.mouse;
     model.title = options.title;
     model.filter = Filter::new(options.filter);
-    model.wanted_ports = options.ports;
     model
 }
 

@@ -142,8 +142,6 @@ pub(crate) struct Model {
     pub(crate) mouse: bool,
     /// What the last key did, where that does not show.
     pub(crate) notice: Option<String>,
-    /// The ports asked for on the command line: what an empty screen waits for.
-    pub(crate) wanted_ports: Vec<u16>,
 }
 
 impl Model {
@@ -179,7 +177,6 @@ impl Model {
             zoom: DEFAULT_ZOOM,
             mouse: true,
             notice: None,
-            wanted_ports: Vec::new(),
         }
     }
 

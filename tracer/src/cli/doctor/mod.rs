@@ -20,7 +20,7 @@ use super::units::parse_duration;
 use super::zone;
 use crate::diagnose::{About, Report, State, Watch, examine};
 use crate::error::Failure;
-use crate::filter::Filter;
+use crate::filter::{Filter, nothing_matches};
 use crate::playback::goto::Goto;
 use crate::recording::Trace;
 use crate::recording::narrow::Narrowing;
@@ -157,7 +157,7 @@ impl DoctorArgs {
                 stdio::note(note);
             }
             if !trace::matches(&trace, &filter)? {
-                stdio::note(filter::nothing_matches(&filter.describe()));
+                stdio::note(nothing_matches(&filter.describe()));
             }
         }
         let (report, notes) = trace::report(trace, path, self.at.as_ref(), &filter)?;
@@ -176,7 +176,7 @@ impl DoctorArgs {
         }
         .about(filter.clone());
         if watch.matches() == Some(false) {
-            stdio::note(filter::nothing_matches(&filter.describe()));
+            stdio::note(nothing_matches(&filter.describe()));
         }
         Ok(examine(&watch, self.about()))
     }

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
-use super::super::filter::nothing_matches;
 use super::super::gaps;
 use crate::export::Account;
-use crate::filter::Filter;
+use crate::filter::{Filter, nothing_matches};
 use crate::format::{bytes, count, short};
 use crate::recording::{Ended, Gap, Trace};
 use crate::stdio;

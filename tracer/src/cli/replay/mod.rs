@@ -18,6 +18,7 @@ use super::line;
 use super::screen::{self, ScreenArgs};
 use super::units::parse_interval;
 use super::zone;
+use crate::filter::nothing_matches;
 use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};
@@ -123,7 +124,7 @@ impl ReplayArgs {
         let mut notes = filter::notes(narrowing, &trace);
         notes.extend(by_port_alone(narrowing.filter()).filter(|_| matched).map(str::to_owned));
         if !matched && !narrowing.is_empty() {
-            notes.push(filter::nothing_matches(&narrowing.filter().describe()));
+            notes.push(nothing_matches(&narrowing.filter().describe()));
         }
         for note in notes {
             stdio::note(note);

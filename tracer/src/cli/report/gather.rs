@@ -14,6 +14,7 @@ use super::facts;
 use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
+use crate::filter::nothing_matches;
 use crate::recording::narrow::Narrowing;
 use crate::recording::{Gap, Trace, Want};
 use crate::report::model::Doctor;
@@ -79,7 +80,7 @@ pub(super) fn gather(trace: &Trace, part: &Part) -> Result<Gathered> {
     let rest = facts::rest(trace, &part.file, words, missing)?;
     let mut notes = filter::notes(&part.narrowing, trace);
     if !matched && !part.narrowing.is_empty() {
-        notes.push(filter::nothing_matches(&part.narrowing.filter().describe()));
+        notes.push(nothing_matches(&part.narrowing.filter().describe()));
     }
     notes.extend(said);
     if !rest.trace.ended_cleanly {

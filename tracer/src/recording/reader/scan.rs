@@ -14,8 +14,11 @@ use super::super::walk::{Item, Position};
 use super::{Cursor, Trace};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
-/// Most ticks: 97 days at one a second, 128 MB. A longer trace is read up to there.
-const MOST_TICKS: usize = 1 << 23;
+/// Most ticks: 97 days at one a second, 128 MB. What comes after them in a longer trace is a gap.
+const MOST_TICKS: usize = if cfg!(test) { 1 << 12 } else { 1 << 23 };
+/// Why that is not read.
+const TOO_LONG: &str =
+    "a reader takes 8,388,608 moments, and there are more; name the newer files alone";
 /// Most places with a checkpoint; when there are more, every other is forgotten.
 const MOST_CHECKPOINTS: usize = 16_384;
 
@@ -38,7 +41,11 @@ impl Trace {
 
     /// Looks at the headers of what was not looked at yet.
     pub(super) fn scan(&mut self) -> Result<()> {
-        while self.ticks.len() < MOST_TICKS {
+        loop {
+            if self.ticks.len() >= MOST_TICKS {
+                self.cut();
+                break;
+            }
             let next = self.scanned.next(&self.pieces, self.trace);
             match next.with_context(|| self.cannot_read(&self.scanned))? {
                 None => break,
@@ -49,6 +56,29 @@ impl Trace {
         let newest: Option<&File> = self.pieces.last().and_then(|piece| piece.file.as_ref());
         self.is_written = newest.is_some_and(pieces::is_written);
         Ok(())
+    }
+
+    /// Marks that the rest of a trace that is too long is not read.
+    fn cut(&mut self) {
+        let Position { piece, offset, .. } = self.scanned;
+        let lens = self.pieces.iter().map(|piece| piece.len).skip(piece);
+        let bytes = lens.fold(0, u64::saturating_add).saturating_sub(offset);
+        let Some(at) = self.pieces.get(piece).filter(|_| bytes > 0) else { return };
+        if let Some(cut) = self.gaps.last_mut().filter(|gap| gap.why == TOO_LONG) {
+            cut.bytes = bytes;
+            return;
+        }
+        let after = self.ticks.last().copied();
+        self.push_gap(&Gap {
+            piece: at.path.clone(),
+            offset,
+            bytes,
+            events: None,
+            moments: 0,
+            after,
+            before: None,
+            why: TOO_LONG,
+        });
     }
 
     fn note(&mut self, header: &FrameHeader, at: Position) -> Result<()> {

@@ -11,6 +11,41 @@ use crate::recording::frame::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader
 use crate::recording::testing::{Frames, Said, Scratch, read, read_from, small, tick};
 use crate::recording::{Ended, Trace, Why};
 
+/// A reader's bound in tests.
+const MOST_MOMENTS: usize = 1 << 12;
+
+#[test]
+fn what_a_reader_leaves_out_of_a_trace_that_is_too_long_is_a_gap() {
+    let scratch = Scratch::new();
+    let path = scratch.path("long.sockflow");
+    let mut frames = small();
+    frames.frames.pop();
+    frames.sequence -= 1;
+    for number in 5..MOST_MOMENTS as u64 {
+        frames.push(Kind::Sample, 0, tick(number).0, b"{}");
+    }
+    std::fs::write(&path, frames.file()).unwrap();
+    let whole = Trace::open(&path).unwrap();
+    assert_eq!((whole.ticks().len(), whole.gaps()), (MOST_MOMENTS, &[][..]));
+    let read = frames.file().len() as u64;
+    frames.push(Kind::Sample, 0, tick(MOST_MOMENTS as u64).0, b"{}");
+    std::fs::write(&path, frames.file()).unwrap();
+    let mut cut = Trace::open(&path).unwrap();
+    let left_out = |trace: &Trace| {
+        let [gap] = trace.gaps() else { panic!("{:?}", trace.gaps()) };
+        assert!(gap.why.starts_with("a reader takes "), "{gap:?}");
+        assert_eq!((gap.offset, gap.after), (read, trace.ticks().last().copied()));
+        gap.bytes
+    };
+    assert_eq!(cut.ticks().len(), MOST_MOMENTS);
+    let more = left_out(&cut);
+    assert_eq!(more, frames.file().len() as u64 - read);
+    frames.push(Kind::Sample, 0, tick(MOST_MOMENTS as u64 + 1).0, b"{}");
+    std::fs::write(&path, frames.file()).unwrap();
+    cut.refresh().unwrap();
+    assert_eq!(left_out(&cut), 2 * more, "the same gap, longer");
+}
+
 fn open(bytes: &[u8]) -> anyhow::Result<Trace> {
     let scratch = Scratch::new();
     let path = scratch.path("t.sft");

@@ -100,8 +100,8 @@ fn without_bpf_the_screen_says_so_and_shows_no_total() {
 #[test]
 fn nothing_yet_looks_deliberate() {
     for size in [(40, 8), (80, 24), (120, 40)] {
-        let mut model = model(fixture::empty(), size, Symbols::UTF8);
-        model.wanted_ports = vec![9981];
+        let filter = String::from("port = 9981");
+        let model = model(Snapshot { filter, ..fixture::empty() }, size, Symbols::UTF8);
         assert_snapshot!(format!("empty_{}x{}", size.0, size.1), picture(&model));
     }
 }

@@ -8,6 +8,7 @@ use super::Target;
 use super::paint::{boxed, put, put_right, rule, span, split_top};
 use super::table::Table;
 use crate::aggregate::snapshot::{FidelityTable, PortRow, ProcessRow};
+use crate::filter::nothing_matches;
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, Column, ports, processes};
 use crate::tui::model::{Focus, Model};
@@ -193,12 +194,10 @@ fn nothing(model: &Model, all: usize) -> String {
         let text = model.looks.symbols.cut(&text, 24);
         return format!("no row matches \"{text}\" (Esc shows all)");
     }
-    match model.wanted_ports.as_slice() {
-        [] => String::from("no connection yet"),
-        [port] => format!("no connection on port {port} yet"),
-        many => {
-            let many: Vec<String> = many.iter().map(u16::to_string).collect();
-            format!("no connection on ports {} yet", many.join(", "))
+    match model.shown() {
+        Some(shown) if !shown.filter.is_empty() => {
+            model.looks.symbols.clean(&nothing_matches(&shown.filter)).into_owned()
         }
+        _ => String::from("no connection yet"),
     }
 }
