@@ -10,7 +10,7 @@ use support::{
 };
 
 /// `top` for a namespace, with so many groups, and further groups for services alone.
-fn top_with(namespace: &Namespace, groups: u32, service_groups: u32) -> Top {
+pub(super) fn top_with(namespace: &Namespace, groups: u32, service_groups: u32) -> Top {
     // No snapshot between the first and the last: none of the groups is given back meanwhile.
     let arguments = ["top", "--json", "--interval", "60s", "--netns", &namespace.name()];
     let mut command = sockflow(&arguments);
@@ -64,11 +64,11 @@ fn more_processes_than_groups_keep_their_port() {
 const SERVICES: u16 = 24;
 const CONNECTIONS: u64 = 2 * SERVICES as u64;
 
-fn ports() -> impl Iterator<Item = u16> {
+pub(super) fn ports() -> impl Iterator<Item = u16> {
     PORT..PORT + SERVICES
 }
 
-fn list() -> String {
+pub(super) fn list() -> String {
     ports().map(|port| port.to_string()).collect::<Vec<_>>().join(",")
 }
 

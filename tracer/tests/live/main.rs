@@ -10,6 +10,12 @@
     reason = "a test's steps must succeed; clippy knows only functions marked as tests"
 )]
 
+#[expect(dead_code, reason = "a file of two programs, each of which uses a part of it")]
+#[path = "../damage/inputs.rs"]
+mod inputs;
+#[expect(dead_code, reason = "a file of two programs, each of which uses a part of it")]
+#[path = "../damage/run.rs"]
+mod run;
 mod support;
 #[expect(dead_code, reason = "a file of two programs, each of which uses a part of it")]
 #[path = "../terminal/tmux.rs"]
@@ -23,6 +29,7 @@ mod doctor_memory;
 mod doctor_queues;
 mod doctor_trace;
 mod edges;
+mod field;
 mod groups;
 mod hands;
 mod kinds;

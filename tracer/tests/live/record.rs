@@ -20,13 +20,13 @@ use support::{
 };
 
 /// `sockflow record`, tracing.
-struct Record {
+pub(super) struct Record {
     process: Guarded,
     file: PathBuf,
 }
 
 impl Record {
-    fn start(file: &Path, arguments: &[&str]) -> Self {
+    pub(super) fn start(file: &Path, arguments: &[&str]) -> Self {
         let mut command = sockflow(&["record", "-o"]);
         command.arg(file).args(arguments);
         let new = Self { process: Guarded::start(command), file: file.to_owned() };
@@ -36,7 +36,7 @@ impl Record {
     }
 
     /// Ends it; what it said.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         self.process.signal(Signal::TERM);
         let (lines, status, talk) = self.process.end(PATIENCE);
         assert!(status.success() && lines.is_empty(), "{status}: {talk}");
@@ -45,7 +45,7 @@ impl Record {
 }
 
 /// The snapshots in a file, and what was said about it.
-fn replay(file: &Path, arguments: &[&str]) -> (Vec<Value>, String) {
+pub(super) fn replay(file: &Path, arguments: &[&str]) -> (Vec<Value>, String) {
     let mut command = sockflow(&["replay", "--json"]);
     command.arg(file).args(arguments);
     let done = output(command);
