@@ -11,13 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use tracer_common::config::{self, FILTER_PORTS};
 
-/// The sentence for a filter that nothing matches, or nothing so far; alike in every command and on
-/// the screen.
-#[must_use]
-pub fn nothing_matches(filter: &str) -> String {
-    format!("nothing matches the filter: {filter}")
-}
-
 /// What was asked for; an empty field lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -139,6 +139,13 @@ pub fn day(time: Wall, zone: &jiff::tz::TimeZone) -> String {
         .to_string()
 }
 
+/// The sentence for a filter that nothing matches, or nothing so far; alike in every command and on
+/// the screen.
+#[must_use]
+pub fn nothing_matches(filter: &str) -> String {
+    format!("nothing matches the filter: {filter}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use super::zone;
 use crate::bpf::probes::Signal;
 use crate::event::{Event, EventKind};
 use crate::export::jsonl::{Lines, pressure_name};
-use crate::filter::nothing_matches;
+use crate::format::nothing_matches;
 use crate::sanitize::sanitize;
 use crate::source::Source as _;
 use crate::source::live::{Live, anchor};

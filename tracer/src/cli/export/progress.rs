@@ -7,7 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::super::gaps;
 use crate::export::Account;
-use crate::filter::{Filter, nothing_matches};
+use crate::filter::Filter;
+use crate::format::nothing_matches;
 use crate::format::{bytes, count, short};
 use crate::recording::{Ended, Gap, Trace};
 use crate::stdio;

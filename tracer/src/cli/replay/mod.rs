@@ -18,7 +18,7 @@ use super::line;
 use super::screen::{self, ScreenArgs};
 use super::units::parse_interval;
 use super::zone;
-use crate::filter::nothing_matches;
+use crate::format::nothing_matches;
 use crate::playback::goto::Goto;
 use crate::playback::transport::Begin;
 use crate::playback::{Mode, Speed};

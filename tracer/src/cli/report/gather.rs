@@ -14,7 +14,7 @@ use super::facts;
 use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
-use crate::filter::nothing_matches;
+use crate::format::nothing_matches;
 use crate::recording::narrow::Narrowing;
 use crate::recording::{Gap, Trace, Want};
 use crate::report::model::Doctor;

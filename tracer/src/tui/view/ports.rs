@@ -8,7 +8,7 @@ use super::Target;
 use super::paint::{boxed, put, put_right, rule, span, split_top};
 use super::table::Table;
 use crate::aggregate::snapshot::{FidelityTable, PortRow, ProcessRow};
-use crate::filter::nothing_matches;
+use crate::format::nothing_matches;
 use crate::sanitize::width;
 use crate::tui::columns::{Cells, Column, ports, processes};
 use crate::tui::model::{Focus, Model};
