@@ -162,9 +162,9 @@ fn lay_listeners(all: &mut Vec<Listener>, mut few: Vec<Listener>) {
             Some(told) => {
                 let owner = told.owner.clone().or(listener.owner.take());
                 let holder = told.holder.or(listener.holder);
-                // A brief sample does not know: it holds as long as somebody waits.
-                let oldest_wait_ms =
-                    told.oldest_wait_ms.or(listener.oldest_wait_ms).filter(|_| told.queue > 0);
+                // A brief sample does not know: it holds as long as nobody is seen to be accepted.
+                let before = listener.oldest_wait_ms.filter(|_| told.queue >= listener.queue);
+                let oldest_wait_ms = told.oldest_wait_ms.or(before);
                 *listener = Listener { owner, holder, oldest_wait_ms, ..told };
             }
             None => (listener.queue, listener.oldest_wait_ms) = (0, None),

@@ -2,34 +2,45 @@
 //! programs are loaded, and what a user may not see is unknown in the facts, not an error.
 //!
 //! - [`parse`]: files as text, pure
-//! - [`sockets`]: what a dump of all sockets comes to
+//! - [`sockets`]: what a dump of all sockets comes to; `causes`: what of it says why a limit fills,
+//!   with `ages`, `holders` (who has which socket), `closed` (descriptors of closed sockets), `udp`
 //! - [`descriptors`]: open files of processes
 //! - [`memory_cgroups`]: memory of cgroups
-//! - [`boot`]: what sysctl.conf and sysctl.d set
+//! - [`boot`]: what sysctl.conf and sysctl.d set; `changes`: what changed since
 //! - [`watcher`]: looks again and again, for a screen or a trace
 //!
 //! A thorough sample dumps every socket (about 1 µs each), looks at every process (some 30 µs each)
 //! and reads some hundred settings; a brief one only reads a dozen files, the listeners and the few
 //! processes that were worst.
 
+mod ages;
 pub mod boot;
+mod causes;
+mod changes;
+mod closed;
 pub mod descriptors;
+mod holders;
+mod listeners;
 pub mod memory_cgroups;
 pub mod parse;
 pub mod sockets;
+mod udp;
 pub mod watcher;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rustc_hash::FxHashSet;
 use rustix::time::{ClockId, clock_gettime};
 
+use self::changes::Changes;
 use self::descriptors::Wanted;
+use self::listeners::ListenerHolders;
 use super::gauges::{GaugeReader, Place};
 use super::sock_diag::SockDiag;
-use super::{cgroups::Cgroups, namespaces, owners, sysctls};
-use crate::facts::{Conntrack, Facts, Known, ProcessFds, Settings, Unknown};
+use super::{cgroups::Cgroups, namespaces, sysctls};
+use crate::facts::{Conntrack, Facts, Known, Listener, ProcessFds, Settings, Unknown};
 use crate::gauges::Bytes;
 use crate::time::Monotonic;
 
@@ -60,6 +71,9 @@ pub struct FactReader {
     worst: Vec<ProcessFds>,
     /// Processes that are looked at however far from their limit.
     wanted: Wanted,
+    memory: sockets::Memory,
+    holders: ListenerHolders,
+    changes: Changes,
 }
 
 impl FactReader {
@@ -84,6 +98,9 @@ impl FactReader {
             detail_at: None,
             worst: Vec::new(),
             wanted: Wanted::default(),
+            memory: sockets::Memory::new(),
+            holders: ListenerHolders::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -98,7 +115,7 @@ impl FactReader {
     /// nothing else.
     #[must_use]
     pub fn run(&mut self) -> Facts {
-        self.read_sysctls();
+        self.read_sysctls(now());
         Facts {
             kernel: self.kernel.clone(),
             memory: memory(),
@@ -109,9 +126,19 @@ impl FactReader {
         }
     }
 
-    fn read_sysctls(&mut self) {
+    fn read_sysctls(&mut self, at: Monotonic) {
         self.sysctls = sysctls::read();
         boot::add_runtime(&self.settings.lines, &mut self.sysctls);
+        self.changes.all(at, &self.sysctls);
+    }
+
+    /// Reads the few settings that decide when a limit is reached.
+    fn read_limits(&mut self, at: Monotonic) {
+        for name in sysctls::LIMITS {
+            if let Some(value) = sysctls::read_one(name) {
+                self.changes.one(at, name, &value);
+            }
+        }
     }
 
     /// Looks once.
@@ -119,28 +146,34 @@ impl FactReader {
         let thorough = depth == Depth::Thorough;
         let at = now();
         if thorough {
-            self.read_sysctls();
+            self.read_sysctls(at);
             self.detail_at = Some(at);
+        } else {
+            self.read_limits(at);
         }
         let gauges = match &mut self.gauges {
             Some(Ok(reader)) => Ok(reader.sample()),
             Some(Err(why)) => Err(why.clone()),
             None => skipped(),
         };
-        let listeners = sockets::listeners(&mut self.diag);
-        let (sockets, cgroup_ids) = match &listeners {
-            Ok(listeners) if thorough => {
-                let range = parse::port_range(&self.sysctls);
-                match sockets::dump(&mut self.diag, listeners, range) {
-                    Ok((sockets, ids)) => (Ok(sockets), ids),
-                    Err(why) => (Err(why), HashSet::new()),
-                }
-            }
-            Ok(_) => (skipped(), HashSet::new()),
-            Err(why) => (Err(why.clone()), HashSet::new()),
+        let sockstat = text("/proc/thread-self/net/sockstat");
+        let mut listeners = sockets::listeners(&mut self.diag);
+        let dumped = match &mut listeners {
+            Ok(listeners) if thorough => self.dump(at, listeners, sockstat.as_deref().ok()),
+            Ok(_) => skipped(),
+            Err(why) => Err(why.clone()),
+        };
+        if let Ok(listeners) = &mut listeners {
+            self.holders.fill(at, listeners, false);
+        }
+        let (sockets, udp_sockets, cgroup_ids) = match dumped {
+            Ok(dumped) => (Ok(dumped.sockets), dumped.udp, dumped.cgroups),
+            Err(why) => (Err(why.clone()), Err(why), FxHashSet::default()),
         };
         let processes = if thorough {
-            descriptors::all(&self.wanted).inspect(|found| self.worst.clone_from(&found.worst))
+            let holding = sockets.as_ref().map(descriptors::holding).unwrap_or_default();
+            descriptors::all(&self.wanted, &holding)
+                .inspect(|found| self.worst.clone_from(&found.worst))
         } else {
             Ok(descriptors::again(&self.worst))
         };
@@ -156,10 +189,10 @@ impl FactReader {
             processes,
             listeners,
             sockets,
-            udp: text("/proc/thread-self/net/sockstat").and_then(|sockstat| {
+            udp: sockstat.and_then(|sockstat| {
                 parse::udp(&sockstat, &text("/proc/thread-self/net/snmp").unwrap_or_default())
             }),
-            udp_sockets: skipped(),
+            udp_sockets,
             conntrack: conntrack(),
             softnet: text("/proc/thread-self/net/softnet_stat")
                 .and_then(|text| parse::softnet(&text)),
@@ -170,25 +203,33 @@ impl FactReader {
             },
             settings: if thorough { Ok(self.settings.clone()) } else { skipped() },
             sysctls: self.sysctls.clone(),
-            changes: Vec::new(),
+            changes: self.changes.found().to_vec(),
         }
     }
 
-    /// Fills in who holds the listeners that the eye will fall on; with `all`, who holds any.
-    pub fn name_owners(&self, facts: &mut Facts, all: bool) {
-        let Ok(listeners) = &mut facts.listeners else { return };
-        let wanted: HashSet<u64> = listeners
-            .iter()
-            .filter(|listener| (all || listener.is_busy()) && listener.inode != 0)
-            .map(|listener| listener.inode)
-            .collect();
-        if wanted.is_empty() {
-            return;
+    /// Dumps every socket; completes what is known of the listeners.
+    fn dump(
+        &mut self,
+        at: Monotonic,
+        listeners: &mut [Listener],
+        sockstat: Option<&str>,
+    ) -> Known<sockets::Dumped> {
+        let range = parse::port_range(&self.sysctls);
+        let allocated = sockstat.and_then(parse::tcp_allocated);
+        let (diag, memory) = (&mut self.diag, &mut self.memory);
+        let dumped = sockets::dump(diag, listeners, range, (at, allocated), memory)?;
+        self.holders.learn(listeners, &dumped.holders);
+        for listener in listeners.iter_mut().filter(|listener| listener.queue > 0) {
+            listener.oldest_wait_ms = dumped.oldest_waits.get(&listener.inode).copied();
         }
-        let Ok(found) = owners::find(&wanted, owners::Search::FirstHolder) else { return };
-        for listener in listeners {
-            listener.owner =
-                found.by_inode.get(&listener.inode).map(|holder| (holder.pid, holder.comm.clone()));
+        Ok(dumped)
+    }
+
+    /// Fills in who holds each listener, as the last thorough sample found it. Of those that
+    /// somebody waits for, or that dropped somebody, a sample has it anyway.
+    pub fn name_owners(&mut self, facts: &mut Facts) {
+        if let Ok(listeners) = &mut facts.listeners {
+            self.holders.fill(facts.at, listeners, true);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -106,13 +107,29 @@ fn held_by(
     buffer: &mut [MaybeUninit<u8>],
     descriptors: &mut u64,
 ) -> Result<HashSet<u64>, Errno> {
+    let mut held = HashSet::new();
+    *descriptors += each_socket(pid, buffer, |_, inode| {
+        if inodes.contains(&inode) {
+            held.insert(inode);
+        }
+    })?;
+    Ok(held)
+}
+
+/// Hands every socket that `pid` holds to `sink`: its descriptor and its inode. Returns how many
+/// descriptors were looked at.
+pub(super) fn each_socket(
+    pid: u32,
+    buffer: &mut [MaybeUninit<u8>],
+    mut sink: impl FnMut(&CStr, u64),
+) -> Result<u64, Errno> {
     let folder: OwnedFd = openat(
         CWD,
         format!("/proc/{pid}/fd"),
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let mut held = HashSet::new();
+    let mut descriptors = 0;
     let mut entries = RawDir::new(&folder, buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
@@ -123,14 +140,12 @@ fn held_by(
             // "." and "..", and descriptors closed since.
             Err(_) => continue,
         };
-        *descriptors += 1;
-        if let Some(inode) = socket_inode(&link[..len])
-            && inodes.contains(&inode)
-        {
-            held.insert(inode);
+        descriptors += 1;
+        if let Some(inode) = socket_inode(&link[..len]) {
+            sink(entry.file_name(), inode);
         }
     }
-    Ok(held)
+    Ok(descriptors)
 }
 
 /// The inode in `socket:[4242]`.

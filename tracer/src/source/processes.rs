@@ -14,6 +14,9 @@ pub struct Process {
     pub start_ticks: u64,
     /// Whether it runs: not when only its entry is left for its parent to read.
     pub running: bool,
+    /// State of its main thread: `R`, `S`, `D`, `T` (stopped by a signal), `t` (by a debugger),
+    /// `Z` …
+    pub state: char,
 }
 
 /// All processes we can see, ascending, as pids of the namespace that /proc was mounted in.
@@ -75,6 +78,7 @@ fn parse_stat(stat: &[u8]) -> Option<Process> {
         start_ticks: field(22)?.parse().ok()?,
         // A main thread may end before the others do.
         running: !matches!(field(3)?, "Z" | "X") || threads > 1,
+        state: field(3)?.chars().next()?,
     })
 }
 
@@ -109,7 +113,7 @@ mod tests {
         let process = parse_stat(stat).unwrap();
         assert_eq!(process.comm, "a) R 1 (b\u{fffd}");
         assert_eq!(process.start_ticks, 429);
-        assert!(!process.running);
+        assert_eq!((process.running, process.state), (false, 'Z'));
     }
 
     proptest! {

@@ -202,6 +202,15 @@ pub struct Dumped {
     pub interrupted: bool,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    protocol: u8,
+    family: AddressFamily,
+    states: StateMask,
+    with_memory: bool,
+}
+
 /// A socket to ask the kernel through. It sees the network namespace it was opened in, wherever
 /// it is used from.
 #[derive(Debug)]
@@ -257,7 +266,8 @@ impl SockDiag {
     ) -> io::Result<Dumped> {
         let mut dumped = Dumped::default();
         for family in [AddressFamily::INET, AddressFamily::INET6] {
-            match self.dump_family(family, states, with_memory, &mut dumped, &mut sink) {
+            let what = Wanted { protocol: wire::TCP, family, states, with_memory };
+            match self.dump_family(what, &mut dumped, &mut sink) {
                 // No IPv6 in this kernel.
                 Err(error) if family == AddressFamily::INET6 && is_missing(&error) => {}
                 Err(error) if is_missing(&error) => {
@@ -272,17 +282,40 @@ impl SockDiag {
         Ok(dumped)
     }
 
+    /// Hands every UDP socket to `sink`, with its memory: CLOSE is the state of those that are not
+    /// connected, ESTABLISHED of the others.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn dump_udp(&mut self, mut sink: impl FnMut(&Entry)) -> io::Result<Dumped> {
+        let mut dumped = Dumped::default();
+        for family in [AddressFamily::INET, AddressFamily::INET6] {
+            let states = StateMask::ALL;
+            let what = Wanted { protocol: wire::UDP, family, states, with_memory: true };
+            match self.dump_family(what, &mut dumped, &mut sink) {
+                Err(error) if family == AddressFamily::INET6 && is_missing(&error) => {}
+                Err(error) if is_missing(&error) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::NotFound,
+                        "the kernel cannot list UDP sockets: it has no module udp_diag",
+                    ));
+                }
+                other => other?,
+            }
+        }
+        Ok(dumped)
+    }
+
     fn dump_family(
         &mut self,
-        family: AddressFamily,
-        states: StateMask,
-        with_memory: bool,
+        what: Wanted,
         dumped: &mut Dumped,
         sink: &mut impl FnMut(&Entry),
     ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
+        let Wanted { protocol, family, states, with_memory } = what;
         let family = u8::try_from(family.as_raw()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let request = wire::request(self.sequence, family, states.0, with_memory);
+        let request = wire::request(self.sequence, protocol, family, states.0, with_memory);
         net::send(&self.socket, &request, SendFlags::empty())?;
         loop {
             // With TRUNC the true length is returned even where it is more than the buffer's.

@@ -25,6 +25,24 @@ const OTHERS: [&str; 18] = [
     "vm.min_free_kbytes",
 ];
 
+/// Settings that decide when a limit is reached, and are worth being read every second.
+pub const LIMITS: [&str; 14] = [
+    "fs.file-max",
+    "net.core.netdev_max_backlog",
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_orphan_retries",
+    "net.ipv4.tcp_retries2",
+    "net.ipv4.udp_mem",
+    "net.netfilter.nf_conntrack_max",
+];
+
 /// Name and value (white space made single spaces) of every setting that TCP's limits depend on;
 /// those that this kernel, namespace or user cannot see are left out.
 #[must_use]
@@ -47,11 +65,18 @@ pub fn read() -> BTreeMap<String, String> {
 }
 
 fn insert(found: &mut BTreeMap<String, String>, name: String) {
-    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-    if let Ok(text) = std::fs::read_to_string(path) {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        found.insert(name, words.join(" "));
+    if let Some(value) = read_one(&name) {
+        found.insert(name, value);
     }
+}
+
+/// The value of one setting; `None` where this kernel, namespace or user cannot see it.
+#[must_use]
+pub fn read_one(name: &str) -> Option<String> {
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    let text = std::fs::read_to_string(path).ok()?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Some(words.join(" "))
 }
 
 #[cfg(test)]
@@ -62,6 +87,9 @@ mod tests {
         let range = &found["net.ipv4.ip_local_port_range"];
         assert_eq!(range.split(' ').count(), 2, "{range:?}");
         assert!(found.contains_key("net.ipv4.tcp_fin_timeout"));
+        for (name, value) in super::LIMITS.iter().filter_map(|name| found.get_key_value(*name)) {
+            assert_eq!(super::read_one(name).as_ref(), Some(value));
+        }
         assert!(!found.keys().any(|name| name.contains("key")), "{found:?}");
     }
 }

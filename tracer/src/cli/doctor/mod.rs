@@ -224,7 +224,9 @@ fn observe(root: &Path, duration: Duration, filter: &Filter) -> Watch {
         }
     }
     let mut last = reader.sample(Depth::Thorough);
-    reader.name_owners(&mut last, asks_owners);
+    if asks_owners {
+        reader.name_owners(&mut last);
+    }
     Watch::new(before, last)
 }
 

@@ -1,14 +1,18 @@
 //! Open descriptors of processes against their limit.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
 use super::super::processes;
 use super::parse;
-use crate::facts::{Known, ProcessFds, Processes, Unknown};
+use crate::facts::{Known, ProcessFds, Processes, Sockets, Unknown};
 
 /// How many of the worst are kept.
 const KEPT: usize = 8;
+/// How many are kept beside those because of the sockets they hold.
+const HOLDING: usize = 8;
 
 /// Processes that are asked about by name or id: they are kept however far from their limit.
 #[derive(Clone, Debug, Default)]
@@ -35,19 +39,46 @@ impl Wanted {
     }
 }
 
-/// Looks at every process.
+/// The processes that hold most sockets which their peers have closed, or which are closed: those
+/// whose descriptors run out. Without doubles; a few.
+#[must_use]
+pub fn holding(sockets: &Sockets) -> Vec<u32> {
+    let Ok(causes) = &sockets.causes else { return Vec::new() };
+    let waits = causes.close_waits.iter().filter_map(|it| Some((it.owner.as_ref()?.0, it.count())));
+    let kept =
+        causes.fin_wait2s.iter().filter_map(|it| Some((it.owner.as_ref()?.0, it.part.count)));
+    let closed = causes.closed_fds.iter().flat_map(|it| &it.processes);
+    let closed = closed.map(|it| (it.owner.0, it.count));
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    for (pid, count) in waits.chain(kept).chain(closed) {
+        let sum = counts.entry(pid).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let mut pids: Vec<(u32, u64)> = counts.into_iter().collect();
+    pids.sort_by_key(|(pid, count)| (Reverse(*count), *pid));
+    pids.into_iter().take(HOLDING).map(|(pid, _)| pid).collect()
+}
+
+/// Looks at every process. `holding`: process ids of those that are kept whatever they use.
 ///
 /// # Errors
 /// Without /proc.
-pub fn all(wanted: &Wanted) -> Known<Processes> {
+pub fn all(wanted: &Wanted, holding: &[u32]) -> Known<Processes> {
     let pids = processes::pids().map_err(|error| Unknown(format!("cannot read /proc: {error}")))?;
     let mut found = Processes::default();
     let mut asked = Vec::new();
+    let mut kept = Vec::new();
     for pid in pids {
         match fds(pid) {
             Ok(Some(mut process)) => {
                 found.seen += 1;
+                if holding.contains(&pid) {
+                    process.watched = true;
+                    kept.push(process);
+                    continue;
+                }
                 if wanted.has(&mut process) {
+                    process.watched = true;
                     asked.push(process);
                     if asked.len() >= 4 * KEPT {
                         keep_worst(&mut asked);
@@ -72,7 +103,8 @@ pub fn all(wanted: &Wanted) -> Known<Processes> {
     // Whoever is asked about is among those kept.
     found.worst.truncate(KEPT - asked.len().min(KEPT));
     found.worst.append(&mut asked);
-    keep_worst(&mut found.worst);
+    found.worst.append(&mut kept);
+    found.worst.sort_by(ProcessFds::worse_first);
     for process in &mut found.worst {
         process.comm = processes::process(process.pid).map(|it| it.comm).unwrap_or_default();
     }
@@ -93,7 +125,7 @@ pub fn again(worst: &[ProcessFds]) -> Processes {
             });
         }
     }
-    keep_worst(&mut found.worst);
+    found.worst.sort_by(ProcessFds::worse_first);
     found
 }
 

@@ -1,6 +1,6 @@
 //! Memory of the cgroups that sockets belong to (cgroup2 only; what cgroup1 counts is a relic).
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 use std::fs;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const MOST: usize = 512;
 ///
 /// # Errors
 /// No cgroup2, or one without the memory controller.
-pub fn read(cgroups: &mut Cgroups, ids: &HashSet<u64>) -> Known<Vec<CgroupMemory>> {
+pub fn read(cgroups: &mut Cgroups, ids: &FxHashSet<u64>) -> Known<Vec<CgroupMemory>> {
     let Some(mount) = cgroups.mount().map(Path::to_owned) else {
         return Err(Unknown::because("cgroup2 is not mounted"));
     };

@@ -103,8 +103,23 @@ pub fn open_files_limit(limits: &str) -> Option<(u64, u64)> {
 /// First and last port of `net.ipv4.ip_local_port_range`.
 #[must_use]
 pub fn port_range(sysctls: &BTreeMap<String, String>) -> Option<(u16, u16)> {
-    let (first, last) = sysctls.get("net.ipv4.ip_local_port_range")?.split_once(' ')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
+    two_ports(sysctls.get("net.ipv4.ip_local_port_range")?)
+}
+
+/// Two ports.
+#[must_use]
+pub fn two_ports(text: &str) -> Option<(u16, u16)> {
+    let mut words = text.split_ascii_whitespace().map(str::parse);
+    Some((words.next()?.ok()?, words.next()?.ok()?))
+}
+
+/// TCP sockets of the host, hashed or not: `alloc` of `/proc/net/sockstat`.
+#[must_use]
+pub fn tcp_allocated(sockstat: &str) -> Option<u64> {
+    let row = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = row.split_ascii_whitespace();
+    words.find(|word| *word == "alloc")?;
+    words.next()?.parse().ok()
 }
 
 /// The number behind `name` in a flat keyed file of a cgroup (`memory.stat`, `memory.events`).

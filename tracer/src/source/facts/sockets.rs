@@ -4,20 +4,27 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use tracer_common::lifecycle::is_accepted;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_common::state::TcpState;
 
 use super::super::namespaces;
 use super::super::sock_diag::{Entry, Kind, SockDiag, StateMask};
-use super::unknown;
+use super::ages::Ages;
+use super::causes::Tally;
+use super::closed::{Closed, is_tcp};
+use super::holders::Holders;
+use super::udp::UdpDrops;
+use super::{parse, unknown};
+use crate::facts::causes::UdpSocket;
 use crate::facts::{Destination, Known, Listener, Minisockets, Orphans, Sockets, Unknown, Waits};
+use crate::time::Monotonic;
 
 /// Destinations and ports named.
 const NAMED: usize = 5;
 /// Destinations told apart: beyond it, new ones are not looked at. One that is short of ports has
 /// thousands of connections and is seen early.
 const MOST_DESTINATIONS: usize = 1 << 16;
-/// Other namespaces asked for orphans.
+/// Other namespaces that are asked.
 const MOST_NAMESPACES: usize = 256;
 
 /// All listeners of the namespace. Cheap: the kernel walks its table of listeners only.
@@ -42,30 +49,132 @@ pub fn listeners(diag: &mut Known<SockDiag>) -> Known<Vec<Listener>> {
     Ok(found)
 }
 
-/// Everything else, and the numbers of the cgroups seen. `range`: the local ports that are given
-/// out.
+/// What is remembered from one dump to the next.
+#[derive(Debug)]
+pub(super) struct Memory {
+    ages: Ages,
+    closed: Closed,
+    udp: UdpDrops,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self { ages: Ages::forgetting_after(2), closed: Closed::new(), udp: UdpDrops::default() }
+    }
+}
+
+/// What a dump of everything comes to.
+pub(super) struct Dumped {
+    pub(super) sockets: Sockets,
+    pub(super) udp: Known<Vec<UdpSocket>>,
+    /// Numbers of the cgroups seen.
+    pub(super) cgroups: FxHashSet<u64>,
+    pub(super) holders: Holders,
+    /// By the inode of a listener: how long the oldest connection waits, milliseconds.
+    pub(super) oldest_waits: FxHashMap<u64, u64>,
+}
+
+/// Everything else. `range`: the local ports that are given out. `allocated`: TCP sockets of the
+/// host.
 ///
 /// # Errors
 /// No sock_diag.
-pub fn dump(
+pub(super) fn dump(
     diag: &mut Known<SockDiag>,
     listeners: &[Listener],
     range: Option<(u16, u16)>,
-) -> Known<(Sockets, HashSet<u64>)> {
-    let listening = listeners.iter().map(|listener| listener.local.port()).collect();
-    let mut summary = Summary { listening, range, ..Summary::default() };
-    dump_own(diag, StateMask::ALL, |entry| summary.add(entry))?;
+    (at, allocated): (Monotonic, Option<u64>),
+    memory: &mut Memory,
+) -> Known<Dumped> {
+    let Memory { ages, closed, udp } = memory;
+    ages.begin(at);
+    udp.begin();
     let own = namespaces::thread_inum().unwrap_or(0);
-    if let Ok(all) = namespaces::list() {
-        summary.namespaces_denied = all.denied;
-        for other in all.found.iter().filter(|other| other.inum != own).take(MOST_NAMESPACES) {
-            let dumped = SockDiag::open_in(&other.path).and_then(|mut diag| {
-                Ok(diag.dump(StateMask::ORPHANS, true, |entry| summary.add_orphan(entry))?)
-            });
-            summary.namespaces_denied += usize::from(dumped.is_err());
+    let mut summary = Summary { range, ..Summary::new(ages) };
+    summary.tally.enter(own, range);
+    for it in listeners {
+        summary.tally.listener(it.local, it.inode, it.queue, it.backlog);
+    }
+    dump_own(diag, StateMask::ALL, |entry| summary.add(entry))?;
+    let udp_asked = match diag {
+        Ok(diag) => diag.dump_udp(|entry| udp.see(own, entry)).map(|_| ()),
+        Err(_) => Ok(()),
+    };
+    let mut others = others(own, &mut summary.namespaces_denied);
+    for (netns, range, diag) in &mut others {
+        summary.tally.enter(*netns, *range);
+        let listens = StateMask::of(&[TcpState::Listen]);
+        let dumped = diag
+            .dump(listens, false, |it| {
+                summary.tally.listener(it.local, it.inode, it.rqueue, it.wqueue);
+            })
+            .and_then(|_| diag.dump(StateMask::ALL, true, |entry| summary.add_other(entry)));
+        summary.namespaces_denied += usize::from(dumped.is_err());
+        // What one namespace does not tell of UDP is missing, and no more.
+        let _ = diag.dump_udp(|entry| udp.see(*netns, entry));
+    }
+    summary.tally.seal();
+    let mut holders = Holders::walk(&mut summary.tally, &udp.end());
+    let udp = match udp_asked {
+        Ok(()) => Ok(udp.take(&mut holders)),
+        Err(error) => Err(Unknown(format!("sock_diag: {error}"))),
+    };
+    let full = summary.tally.full();
+    let oldest_waits = summary.tally.oldest_waits();
+    let is_whole = summary.tally.is_whole();
+    let (mut sockets, cgroups) = summary.finish(&mut holders);
+    if let Ok(causes) = &mut sockets.causes {
+        causes.closed_fds = match allocated {
+            _ if !is_whole => Err(Unknown::because("too many sockets to compare")),
+            None => Err(Unknown::because("/proc/net/sockstat does not tell `alloc`")),
+            Some(allocated) => {
+                Ok(closed.count(at, allocated.saturating_sub(full), &mut holders, is_tcp, || {
+                    shown(diag, &mut others)
+                }))
+            }
+        };
+    }
+    ages.end();
+    Ok(Dumped { sockets, udp, cgroups, holders, oldest_waits })
+}
+
+/// Another namespace: its number, its range of local ports, and a way to ask it.
+type Other = (u32, Option<(u16, u16)>, SockDiag);
+
+/// Those that can be asked.
+fn others(own: u32, denied: &mut usize) -> Vec<Other> {
+    let Ok(all) = namespaces::list() else { return Vec::new() };
+    *denied += all.denied;
+    let mut others = Vec::new();
+    for other in all.found.iter().filter(|other| other.inum != own).take(MOST_NAMESPACES) {
+        let opened = namespaces::inside(&other.path, || {
+            // Read there, it is that namespace's.
+            let range = super::text("/proc/sys/net/ipv4/ip_local_port_range").ok();
+            let range = range.and_then(|text| parse::two_ports(&text));
+            Ok((other.inum, range, SockDiag::open()?))
+        });
+        match opened {
+            Ok(opened) => others.push(opened),
+            Err(_) => *denied += 1,
         }
     }
-    Ok(summary.finish())
+    others
+}
+
+/// Inodes of all TCP sockets, asked for once more; `None` if that fails.
+fn shown(diag: &mut Known<SockDiag>, others: &mut [Other]) -> Option<HashSet<u64>> {
+    let mut inodes = HashSet::new();
+    dump_own(diag, StateMask::ALL, |entry| {
+        inodes.insert(entry.inode);
+    })
+    .ok()?;
+    for (_, _, diag) in others {
+        let insert = |entry: &Entry| {
+            inodes.insert(entry.inode);
+        };
+        diag.dump(StateMask::ALL, false, insert).ok()?;
+    }
+    Some(inodes)
 }
 
 fn dump_own(
@@ -86,43 +195,61 @@ fn dump_own(
 }
 
 /// What is added up while the dump runs.
-#[derive(Default)]
-pub(super) struct Summary {
-    listening: HashSet<u16>,
+pub(super) struct Summary<'a> {
     range: Option<(u16, u16)>,
     orphans: Orphans,
     waits: Waits,
     half_open: BTreeMap<u16, u64>,
     minisockets: Minisockets,
     namespaces_denied: usize,
-    orphan_ports: BTreeMap<u16, u64>,
-    cgroups: HashSet<u64>,
+    orphan_ports: FxHashMap<u16, u64>,
+    cgroups: FxHashSet<u64>,
+    last_cgroup: Option<u64>,
     /// Ports by destination; whether more than TIME_WAIT holds each.
-    ports: HashMap<(IpAddr, SocketAddr), HashMap<u16, bool>>,
+    ports: HashMap<(IpAddr, SocketAddr), FxHashMap<u16, bool>>,
+    pub(super) tally: Tally<'a>,
 }
 
-impl Summary {
-    #[cfg(test)]
-    pub(super) fn new(listening: &[u16], range: (u16, u16)) -> Self {
+impl<'a> Summary<'a> {
+    fn new(ages: &'a mut Ages) -> Self {
         Self {
-            listening: listening.iter().copied().collect(),
-            range: Some(range),
-            ..Self::default()
+            range: None,
+            orphans: Orphans::default(),
+            waits: Waits::default(),
+            half_open: BTreeMap::new(),
+            minisockets: Minisockets::default(),
+            namespaces_denied: 0,
+            orphan_ports: FxHashMap::default(),
+            cgroups: FxHashSet::default(),
+            last_cgroup: None,
+            ports: HashMap::new(),
+            tally: Tally::new(ages),
         }
     }
 
-    pub(super) fn add(&mut self, entry: &Entry) {
-        self.cgroups.extend(entry.cgroup_id);
-        match (entry.kind, entry.state) {
-            (_, TcpState::Listen) => return,
-            (Kind::Request, _) => {
-                *self.half_open.entry(entry.local.port()).or_default() += 1;
-                return;
-            }
-            _ => {}
+    /// In namespace 1, where these listen.
+    #[cfg(test)]
+    pub(super) fn of_test(ages: &'a mut Ages, listening: &[u16], range: (u16, u16)) -> Self {
+        let mut summary = Self { range: Some(range), ..Self::new(ages) };
+        summary.tally.enter(1, Some(range));
+        for port in listening {
+            let inode = 10_000 + u64::from(*port);
+            summary.tally.listener(([0, 0, 0, 0], *port).into(), inode, 0, 128);
         }
-        self.add_orphan(entry);
-        let accepted = self.is_accepted(entry);
+        summary
+    }
+
+    /// A socket of our own namespace.
+    pub(super) fn add(&mut self, entry: &Entry) {
+        if entry.state == TcpState::Listen {
+            self.cgroup(entry);
+            return;
+        }
+        let accepted = self.add_anywhere(entry);
+        if entry.kind == Kind::Request {
+            *self.half_open.entry(entry.local.port()).or_default() += 1;
+            return;
+        }
         if entry.kind == Kind::Minisocket {
             let Minisockets { accepted: ours, connecting, fin_wait2 } = &mut self.minisockets;
             *(if accepted { ours } else { connecting }) += 1;
@@ -133,8 +260,32 @@ impl Summary {
         }
     }
 
+    /// A socket of another namespace.
+    pub(super) fn add_other(&mut self, entry: &Entry) {
+        if entry.state != TcpState::Listen {
+            self.add_anywhere(entry);
+        }
+    }
+
+    /// What counts in every namespace. Returns whether it was accepted.
+    fn add_anywhere(&mut self, entry: &Entry) -> bool {
+        self.cgroup(entry);
+        let accepted = self.tally.is_accepted(entry);
+        self.tally.add(entry, accepted);
+        self.add_orphan(entry);
+        accepted
+    }
+
+    fn cgroup(&mut self, entry: &Entry) {
+        // Mostly that of the one before.
+        if entry.cgroup_id != self.last_cgroup {
+            self.last_cgroup = entry.cgroup_id;
+            self.cgroups.extend(entry.cgroup_id);
+        }
+    }
+
     /// Counts it if it is an orphan.
-    pub(super) fn add_orphan(&mut self, entry: &Entry) {
+    fn add_orphan(&mut self, entry: &Entry) {
         if !entry.is_orphan() {
             return;
         }
@@ -146,13 +297,6 @@ impl Summary {
         waits.retransmitting +=
             u64::from(entry.timer == Entry::TIMER_RETRANSMIT && entry.retransmits > 0);
         *self.orphan_ports.entry(entry.local.port()).or_default() += 1;
-    }
-
-    fn is_accepted(&self, entry: &Entry) -> bool {
-        let (local, peer) = (entry.local.port(), entry.peer.port());
-        // Minisockets outlive the listener that would tell.
-        self.listening.contains(&local)
-            || (!self.listening.contains(&peer) && is_accepted(local, peer))
     }
 
     fn add_port(&mut self, entry: &Entry) {
@@ -168,7 +312,8 @@ impl Summary {
         *self.ports.entry(key).or_default().entry(port).or_default() |= !time_wait;
     }
 
-    pub(super) fn finish(self) -> (Sockets, HashSet<u64>) {
+    /// Comes to an end, with who holds what.
+    pub(super) fn finish(self, holders: &mut Holders) -> (Sockets, FxHashSet<u64>) {
         let mut destinations: Vec<Destination> = self
             .ports
             .iter()
@@ -195,7 +340,7 @@ impl Summary {
             minisockets: Ok(self.minisockets),
             destinations: Ok(destinations),
             namespaces_denied: self.namespaces_denied,
-            causes: Err(Unknown::because("not sampled")),
+            causes: Ok(self.tally.finish(holders)),
         };
         (sockets, self.cgroups)
     }

@@ -1,12 +1,15 @@
 //! The parsers on files as kernels print them and on damaged ones; the reader on this host.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
 use proptest::prelude::*;
 
 use super::super::sock_diag::{Entry, Kind, SocketMemory};
+use super::super::testing::eventually;
 use super::*;
+use crate::facts::causes::Causes;
 use crate::facts::{FileNr, Softnet, Waits};
 use crate::gauges::{Bytes, Pages};
 use tracer_common::state::TcpState;
@@ -94,7 +97,7 @@ proptest! {
     }
 }
 
-fn entry(kind: Kind, state: TcpState, local: u16, peer: &str) -> Entry {
+pub(super) fn entry(kind: Kind, state: TcpState, local: u16, peer: &str) -> Entry {
     Entry {
         ipv6: false,
         kind,
@@ -117,7 +120,8 @@ fn entry(kind: Kind, state: TcpState, local: u16, peer: &str) -> Entry {
 
 #[test]
 fn a_dump_comes_to_a_summary() {
-    let mut summary = sockets::Summary::new(&[9_981], (32_768, 60_999));
+    let mut ages = ages::Ages::forgetting_after(2);
+    let mut summary = sockets::Summary::of_test(&mut ages, &[9_981], (32_768, 60_999));
     let memory = SocketMemory { wmem_queued: 4_096, fwd_alloc: 96, ..SocketMemory::default() };
     let orphan = Entry {
         inode: 0,
@@ -140,7 +144,8 @@ fn a_dump_comes_to_a_summary() {
     summary.add(&entry(Kind::Full, TcpState::Established, 40_001, "192.0.2.9:80"));
     // Bound by hand, outside of the range.
     summary.add(&entry(Kind::Full, TcpState::Established, 1_024, "192.0.2.9:80"));
-    let (seen, cgroups) = summary.finish();
+    summary.tally.seal();
+    let (seen, cgroups) = summary.finish(&mut holders::Holders::default());
     assert_eq!((seen.orphans.count, seen.orphans.bytes), (2, 2 * 4_192));
     let waits = Waits { probing: 1, retransmitting: 1, last_ack: 1 };
     assert_eq!(seen.orphans.waits, Some(waits));
@@ -151,7 +156,7 @@ fn a_dump_comes_to_a_summary() {
     let destinations = seen.destinations.unwrap();
     let [destination] = &destinations[..] else { panic!("{destinations:?}") };
     assert_eq!((destination.ports, destination.time_wait), (2, 1));
-    assert_eq!(cgroups, HashSet::from([7]));
+    assert_eq!(cgroups, FxHashSet::from_iter([7]));
 }
 
 #[test]
@@ -210,4 +215,143 @@ fn this_host_is_read() {
     assert!(facts.sockets.is_ok());
     assert!(brief.sockets.is_err() && brief.settings.is_err());
     drop(held);
+}
+
+/// Thorough samples, again and again, until there is something to see.
+fn sampled<T>(reader: &mut FactReader, mut see: impl FnMut(&Causes, &Facts) -> Option<T>) -> T {
+    eventually(|| {
+        let facts = reader.sample(Depth::Thorough);
+        let causes = facts.sockets.as_ref().unwrap().causes.as_ref().unwrap();
+        see(causes, &facts)
+    })
+}
+
+fn connect(listener: &TcpListener) -> TcpStream {
+    TcpStream::connect(listener.local_addr().unwrap()).unwrap()
+}
+
+#[test]
+fn this_hosts_half_closed_sockets_have_a_cause_and_an_owner() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let us = std::process::id();
+    let mut kept = Vec::new();
+    // Data unread; read up to the end; only the FIN unread; in the order in which they connect.
+    for (sent, read) in [(&b"0123456789"[..], 4), (b"0123456789", 10), (b"", 0)] {
+        let mut client = connect(&listener);
+        client.write_all(sent).unwrap();
+        drop(client);
+        let (mut server, _) = listener.accept().unwrap();
+        server.read_exact(&mut vec![0; read]).unwrap();
+        kept.push(server);
+    }
+    // Shut down and kept, by the server and the client.
+    let client = connect(&listener);
+    let (server, _) = listener.accept().unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    // Never accepted.
+    let mut unaccepted = connect(&listener);
+    unaccepted.write_all(b"12345").unwrap();
+    drop(unaccepted);
+    let mut reader = FactReader::open(Path::new("/"));
+    let (row, fin_wait2) = sampled(&mut reader, |causes, facts| {
+        let mut rows = causes.close_waits.iter().filter(|it| it.service.port == port);
+        let row = rows.find(|it| it.service.accepted && it.count() == 4)?.clone();
+        let mut shut = causes.fin_wait2s.iter();
+        let shut = shut.find(|it| it.service.port == port && it.service.accepted)?.clone();
+        let mine = facts.processes.as_ref().unwrap().worst.iter().find(|it| it.pid == us).unwrap();
+        assert!(mine.watched && mine.open > 5);
+        Some((row, shut))
+    });
+    assert_eq!(row.owner.as_ref().map(|owner| owner.0), Some(us));
+    let counts = [row.never_accepted, row.unread_data, row.eof_unread, row.not_closed];
+    assert_eq!(counts.map(|part| part.count), [1, 1, 1, 1], "{row:?}");
+    assert_eq!(row.unread_bytes, 6 + 5);
+    assert_eq!(fin_wait2.owner.map(|owner| owner.0), Some(us));
+    // It waits longer and longer, at a listener of ours that is not stopped.
+    let (wait, holder) = sampled(&mut reader, |_, facts| {
+        let listeners = facts.listeners.as_ref().unwrap();
+        let ours = listeners.iter().find(|it| it.local.port() == port).unwrap();
+        assert_eq!((ours.queue, ours.owner.as_ref().map(|owner| owner.0)), (1, Some(us)));
+        ours.oldest_wait_ms.filter(|age| *age > 0).zip(ours.holder)
+    });
+    assert!(wait < 60_000);
+    assert_eq!((holder.holders, holder.stopped, holder.for_ms), (1, 0, 0));
+    drop((client, server, kept));
+}
+
+#[test]
+fn this_hosts_closed_sockets_are_found_at_who_keeps_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let us = std::process::id();
+    let kept: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let client = connect(&listener);
+            let (server, _) = listener.accept().unwrap();
+            // Closed with unread data, it sends a reset.
+            (&server).write_all(b"x").unwrap();
+            client.peek(&mut [0]).unwrap();
+            drop(client);
+            server
+        })
+        .collect();
+    let mut reader = FactReader::open(Path::new("/"));
+    let count = |causes: &Causes| {
+        let closed = causes.closed_fds.as_ref().unwrap();
+        assert!(closed.host >= 40);
+        let ours = closed.processes.iter().find(|it| it.owner.0 == us);
+        ours.map_or((0, 0), |it| (it.count, it.oldest_ms))
+    };
+    // Other tests have such sockets for a moment, but not as many.
+    let first = sampled(&mut reader, |causes, _| Some(count(causes)));
+    assert!((40..60).contains(&first.0), "confirmed by a second dump: {first:?}");
+    let later = sampled(&mut reader, |causes, _| Some(count(causes)).filter(|(_, age)| *age > 0));
+    assert!((40..60).contains(&later.0), "{later:?}");
+    drop(kept);
+    sampled(&mut reader, |causes, _| {
+        let closed = causes.closed_fds.as_ref().unwrap();
+        let ours = closed.processes.iter().find(|it| it.owner.0 == us);
+        ours.is_none_or(|it| it.count < 20).then_some(())
+    });
+}
+
+#[test]
+fn this_hosts_memory_and_udp_drops_have_an_owner() {
+    let us = std::process::id();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut client = connect(&listener);
+    let (server, _) = listener.accept().unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(more) = client.write(&[7; 1 << 16]) {
+        sent += more as u64;
+    }
+    let mut reader = FactReader::open(Path::new("/"));
+    let (service, process) = sampled(&mut reader, |causes, _| {
+        let memory = &causes.memory;
+        let of_port = memory.services.iter().find(|it| it.0.port == port && it.0.accepted)?;
+        let of_us = memory.processes.iter().find(|it| it.0.0 == us)?;
+        Some((of_port.clone(), of_us.clone()))
+    });
+    // What the client could not send is in its queue; what it sent, in the server's.
+    assert_eq!(service.1.as_ref().map(|owner| owner.0), Some(us));
+    assert!(service.2.receive > 0 && service.2.send == 0, "{service:?}");
+    assert!(process.1.receive + process.1.send >= sent, "{process:?} of {sent}");
+    drop(server);
+
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = receiver.local_addr().unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&receiver, 2_304).unwrap();
+    let drops = sampled(&mut reader, |_, facts| {
+        for _ in 0..20 {
+            sender.send_to(&[7; 1_000], to).unwrap();
+        }
+        let sockets = facts.udp_sockets.as_ref().unwrap();
+        sockets.iter().find(|it| it.local == to).cloned()
+    });
+    assert_eq!(drops.owner.map(|owner| owner.0), Some(us));
+    assert_eq!(drops.drops, u64::from(drops.drops_ever), "all since watching began");
+    assert!(drops.receive > 0 && drops.limit >= 2_304);
 }

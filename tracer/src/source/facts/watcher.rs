@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use super::super::namespaces;
 use super::{Depth, FactReader};
 use crate::facts::Facts;
+use crate::facts::causes::SettingChange;
 use crate::facts::keeper::THOROUGH_S;
 
 /// Brief looks come no more often than that.
@@ -103,6 +104,8 @@ impl Drop for FactWatcher {
 struct Looks {
     /// Settings at the beginning.
     sysctls: BTreeMap<String, String>,
+    /// The last change of a setting that was told.
+    changed: Option<SettingChange>,
     next_thorough: Instant,
     /// How long the last look took, times [`PAUSE`].
     pause: Duration,
@@ -113,6 +116,7 @@ impl Looks {
     fn begin(reader: &mut FactReader, run: &Facts, seen: &Mutex<Option<Facts>>) -> Self {
         let mut looks = Self {
             sysctls: run.sysctls.clone(),
+            changed: None,
             next_thorough: Instant::now(),
             pause: Duration::ZERO,
         };
@@ -138,12 +142,18 @@ impl Looks {
         let thorough = began >= self.next_thorough;
         let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
         if thorough {
-            reader.name_owners(&mut facts, false);
             facts.sysctls.retain(|name, value| self.sysctls.get(name) != Some(value));
         } else {
             // Only a thorough look has read them.
             facts.sysctls.clear();
             facts.detail_at = None;
+            // They are told again only if there are new ones.
+            if facts.changes.last() == self.changed.as_ref() {
+                facts.changes.clear();
+            }
+        }
+        if let Some(last) = facts.changes.last() {
+            self.changed = Some(last.clone());
         }
         facts.thin(thorough);
         let cost = began.elapsed() * PAUSE;

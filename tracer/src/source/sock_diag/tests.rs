@@ -268,8 +268,8 @@ fn what_the_kernel_refuses_is_an_error_with_its_number() {
     let mut diag = SockDiag::open().unwrap();
     let mut dumped = Dumped::default();
     let family = AddressFamily::from_raw(200);
-    let error =
-        diag.dump_family(family, StateMask::ALL, false, &mut dumped, &mut |_| {}).unwrap_err();
+    let what = Wanted { protocol: wire::TCP, family, states: StateMask::ALL, with_memory: false };
+    let error = diag.dump_family(what, &mut dumped, &mut |_| {}).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::INVAL.raw_os_error()));
     // And it goes on.
     let _listener = listener();

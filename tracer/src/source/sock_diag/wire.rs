@@ -23,16 +23,18 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 
-const IPPROTO_TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 const AF_INET6: u8 = 10;
 
 const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_SHUTDOWN: u16 = 8;
 const INET_DIAG_CGROUP_ID: u16 = 21;
 
-/// A request for all TCP sockets of `family` in one of `states` (bit n for state n).
+/// A request for all sockets of `protocol` and `family` in one of `states` (bit n for state n).
 pub(super) fn request(
     sequence: u32,
+    protocol: u8,
     family: u8,
     states: u32,
     with_memory: bool,
@@ -44,7 +46,7 @@ pub(super) fn request(
     bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
     bytes[16] = family;
-    bytes[17] = IPPROTO_TCP;
+    bytes[17] = protocol;
     bytes[18] = u8::from(with_memory) << (INET_DIAG_SKMEMINFO - 1);
     bytes[20..24].copy_from_slice(&states.to_ne_bytes());
     // The socket's own identity stays empty: any.
