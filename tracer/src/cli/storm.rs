@@ -21,10 +21,12 @@ Examples:
   900 orphans that grow by 45 a second towards a limit of 1,500, to watch with `top`:
       sudo sockflow storm --mode zero-window --connections 900 --rate 45/s \\
           --sysctl net.ipv4.tcp_max_orphans=1500
+  A server that reads the end of its connections and never closes them:
+      sockflow storm --mode close-wait --connections 200 --rate 20/s --hold 30s
   In a network namespace of its own, with the result as JSON:
       sudo sockflow storm --netns --connections 1000 --json";
 
-/// Make connections on loopback that end as told, and count them
+/// Make connections on loopback that end in a chosen way, or that a fault keeps from ending
 ///
 /// Reports exactly what it did, to be compared with what was seen. It is bounded in time and
 /// number, and never leaves loopback.

@@ -14,6 +14,7 @@ pub mod units;
 mod child;
 mod control;
 mod held;
+mod kept;
 mod netns;
 mod orphans;
 mod pace;
@@ -44,7 +45,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub fn run(plan: &Plan) -> anyhow::Result<Option<Report>> {
     plan.check()?;
     let mut control = Control::until(plan.duration).on_signals()?;
-    if plan.mode == Mode::Hold {
+    if plan.mode == Mode::Hold || plan.mode.is_fault() {
         control = control.on_hangup();
     }
     let control = control;
@@ -118,6 +119,11 @@ fn inside(plan: &Plan, control: &Control) -> anyhow::Result<Option<Report>> {
             report.held = Some(held.stood);
             report.holders = held.holders;
             (held.tally, held.stood, held.opened)
+        }
+        mode if mode.is_fault() => {
+            let kept = kept::run(plan, control)?;
+            report.held = Some(kept.stood);
+            (kept.tally, kept.stood, kept.opened)
         }
         Mode::ZeroWindow => {
             let outcome = orphans::run(plan, control)?;

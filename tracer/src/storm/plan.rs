@@ -1,6 +1,6 @@
 //! What a run shall do, and the bounds it must keep.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,8 +24,8 @@ pub const MAX_PORTS: usize = 64;
 /// Closes against a zero window a second, unless told: the kernel compares its limit with a count
 /// of orphans that is up to 100 ms old, so a burst would run far past it.
 const ORPHANS_PER_SECOND: u32 = 1000;
-/// How long orphans stand, unless told.
-const ORPHANS_STAND: Duration = Duration::from_secs(10);
+/// How long what was built up stands, unless told.
+const STANDS: Duration = Duration::from_secs(10);
 /// Descriptors for everything that is not a connection.
 const SPARE_DESCRIPTORS: u64 = 64 + MAX_PORTS as u64;
 
@@ -57,6 +57,43 @@ pub enum Mode {
     ZeroWindow,
     /// Both ends stay open until SIGTERM, the end of stdin, --hold or --duration
     Hold,
+    /// The client says something and closes; the server reads all of it and never closes: CLOSE_WAIT
+    CloseWait,
+    /// The same, and the server never reads: CLOSE_WAIT with data in its receive queue
+    UnreadData,
+    /// The same, and the server reads the data but not the end: CLOSE_WAIT, only the FIN unread
+    EofUnread,
+    /// Nobody accepts: clients say something and close, and wait in the accept queue in CLOSE_WAIT
+    NeverAccept,
+    /// The client shuts down its sending side and keeps the socket: FIN_WAIT2
+    FinWait2,
+    /// The client aborts and the server keeps the descriptor: CLOSE, in no table of the kernel
+    ClosedFds,
+    /// Clients bind() before they connect(): each takes a port of its address for all destinations
+    EarlyBind,
+    /// The server never reads and clients fill the buffers: TCP memory without an orphan
+    HoldMemory,
+    /// Datagrams to a UDP socket that nobody reads: it drops what its buffer has no room for
+    UdpUnread,
+}
+
+impl Mode {
+    /// Whether sockets are kept in a state that is a fault.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::CloseWait
+                | Self::UnreadData
+                | Self::EofUnread
+                | Self::NeverAccept
+                | Self::FinWait2
+                | Self::ClosedFds
+                | Self::EarlyBind
+                | Self::HoldMemory
+                | Self::UdpUnread
+        )
+    }
 }
 
 /// How clients let go of the orphans they held up.
@@ -133,8 +170,8 @@ impl Plan {
     #[must_use]
     pub fn hold(&self) -> Duration {
         self.hold.unwrap_or(match self.mode {
-            Mode::ZeroWindow => ORPHANS_STAND,
-            _ => MAX_DURATION,
+            Mode::Hold => MAX_DURATION,
+            _ => STANDS,
         })
     }
 
@@ -167,8 +204,15 @@ impl Plan {
         if self.exit_server && self.mode != Mode::ZeroWindow {
             return refuse("--exit-server goes with --mode zero-window".into());
         }
-        if self.workers > 1 && matches!(self.mode, Mode::ZeroWindow | Mode::Hold) {
+        let ends_at_once =
+            !self.mode.is_fault() && !matches!(self.mode, Mode::ZeroWindow | Mode::Hold);
+        if self.workers > 1 && !ends_at_once {
             return refuse("--workers goes with the modes whose connections end at once".into());
+        }
+        if self.mode == Mode::EarlyBind && self.address != IpAddr::V4(Ipv4Addr::LOCALHOST) {
+            return refuse(
+                "--mode early-bind connects from 127.0.0.1 to 127.0.0.2 and following".into(),
+            );
         }
         let buffers = 1024..=1 << 20;
         if !buffers.contains(&self.send_buffer) || !buffers.contains(&self.recv_buffer) {
@@ -200,8 +244,15 @@ impl Plan {
     /// Sockets open at one time, beyond a handful.
     fn held_sockets(&self) -> u64 {
         match self.mode {
-            Mode::Hold => 2 * self.connections,
-            Mode::ZeroWindow => self.connections,
+            Mode::Hold | Mode::FinWait2 | Mode::EarlyBind | Mode::HoldMemory => {
+                2 * self.connections
+            }
+            Mode::ZeroWindow
+            | Mode::CloseWait
+            | Mode::UnreadData
+            | Mode::EofUnread
+            | Mode::NeverAccept
+            | Mode::ClosedFds => self.connections,
             _ => 0,
         }
     }

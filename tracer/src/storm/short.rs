@@ -14,7 +14,7 @@ use super::route::Route;
 use super::socket::{self, End, Failures, abort, accept, note, wait_end};
 
 /// Failures in a row after which going on proves nothing.
-const HOPELESS: u32 = 100;
+pub(super) const HOPELESS: u32 = 100;
 /// Connections between two updates of the progress.
 const TELL_EVERY: u64 = 256;
 
@@ -118,7 +118,7 @@ impl Worker<'_> {
             Mode::ClientCloses => in_order(client, server),
             Mode::Reset => aborted(server, client),
             Mode::ClientReset => aborted(client, server),
-            Mode::ServerCloses | Mode::ZeroWindow | Mode::Hold => in_order(server, client),
+            _ => in_order(server, client),
         }
     }
 }

@@ -39,7 +39,7 @@ impl FromStr for Setting {
             .ok_or("expected KEY=VALUE, such as net.ipv4.tcp_max_orphans=64")?;
         let (key, value) = (key.trim(), value.trim());
         // Besides naming what may change, this keeps dots and slashes out of the path.
-        let allowed = key == "net.core.somaxconn"
+        let allowed = ["net.core.somaxconn", "net.ipv4.ip_local_port_range"].contains(&key)
             || key.strip_prefix("net.ipv4.tcp_").is_some_and(|rest| {
                 !rest.is_empty()
                     && rest
@@ -47,7 +47,11 @@ impl FromStr for Setting {
                         .all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
             });
         if !allowed {
-            return Err("only net.ipv4.tcp_* and net.core.somaxconn may be changed".into());
+            return Err(
+                "only net.ipv4.tcp_*, net.ipv4.ip_local_port_range and net.core.somaxconn may \
+                        be changed"
+                    .into(),
+            );
         }
         if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit() || b" \t-".contains(&b)) {
             return Err(format!("`{value}` is not a number, or numbers with blanks between them"));

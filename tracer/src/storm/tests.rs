@@ -86,6 +86,75 @@ fn on_port(state: u8, port: u16) -> usize {
     table.lines().filter(matches).count()
 }
 
+/// How many sockets of this thread's network namespace are in a state, by the kernel's number of it.
+fn in_state(protocol: &str, state: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}"));
+    let text = text.expect("the kernel's table");
+    text.lines().filter(|line| line.split_whitespace().nth(3) == Some(state)).count() as u64
+}
+
+#[test]
+fn every_fault_is_there_as_long_as_it_is_held() {
+    /// `include/net/tcp_states.h`.
+    const ESTABLISHED: &str = "01";
+    const FIN_WAIT2: &str = "05";
+    const CLOSE_WAIT: &str = "08";
+    let cases = [
+        (Mode::CloseWait, CLOSE_WAIT, 20),
+        (Mode::UnreadData, CLOSE_WAIT, 20),
+        (Mode::EofUnread, CLOSE_WAIT, 20),
+        (Mode::NeverAccept, CLOSE_WAIT, 20),
+        (Mode::FinWait2, FIN_WAIT2, 20),
+        (Mode::ClosedFds, ESTABLISHED, 0),
+        (Mode::EarlyBind, ESTABLISHED, 40),
+        (Mode::HoldMemory, ESTABLISHED, 40),
+    ];
+    for (mode, state, expected) in cases {
+        alone(|| {
+            let plan = Plan { hold: Some(Duration::from_secs(1)), ..plan(mode, false, 20) };
+            std::thread::scope(|scope| {
+                let storm = scope.spawn(|| report(&plan));
+                if mode != Mode::ClosedFds {
+                    settles(|| in_state("tcp", state), &expected);
+                }
+                let report = storm.join().expect("it ends");
+                assert_eq!((report.held, report.ended), (Some(20), Ended::Complete), "{mode:?}");
+            });
+        });
+    }
+}
+
+#[test]
+fn early_bind_comes_to_the_end_of_the_source_ports_and_that_is_no_failure() {
+    alone(|| {
+        let range = "/proc/sys/net/ipv4/ip_local_port_range";
+        std::fs::write(range, "40000 40019").expect("a setting");
+        let plan = Plan { hold: Some(Duration::ZERO), ..plan(Mode::EarlyBind, false, 30) };
+        let report = run(&plan).expect("it runs").expect("it reports");
+        assert_eq!(report.held, Some(20), "{report:?}");
+        assert_eq!(report.failed, [("EADDRINUSE".to_owned(), 10)].into(), "{report:?}");
+        assert_eq!(report.trouble(), None);
+    });
+}
+
+#[test]
+fn datagrams_that_nobody_reads_are_dropped_by_their_socket() {
+    alone(|| {
+        let hold = Some(Duration::from_secs(1));
+        let plan = Plan { hold, ..plan(Mode::UdpUnread, false, 500) };
+        let drops = || {
+            let text = std::fs::read_to_string("/proc/thread-self/net/udp").expect("a table");
+            let drops = text.lines().skip(1).filter_map(|line| line.split_whitespace().last());
+            drops.filter_map(|drops| drops.parse::<u64>().ok()).sum::<u64>() > 400
+        };
+        std::thread::scope(|scope| {
+            let storm = scope.spawn(|| report(&plan));
+            settles(drops, &true);
+            storm.join().expect("it ends");
+        });
+    });
+}
+
 #[test]
 fn the_first_to_close_keeps_time_wait() {
     for ipv6 in [false, true] {

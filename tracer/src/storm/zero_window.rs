@@ -130,7 +130,7 @@ impl Drop for Orphaner {
 }
 
 /// Writes until the socket takes no more.
-fn fill(socket: &OwnedFd, payload: &[u8]) -> Result<(), Errno> {
+pub(super) fn fill(socket: &OwnedFd, payload: &[u8]) -> Result<(), Errno> {
     loop {
         match send(socket, payload, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(_) | Err(Errno::INTR) => {}
