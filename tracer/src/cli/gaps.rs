@@ -74,7 +74,7 @@ impl Sink for Gaps {
     }
 }
 
-/// `its checksum is wrong after 16:41:52: 66,010 bytes, 1 moment, 0 events, 1,000 ms missing`.
+/// `a frame's checksum is wrong after 16:41:52: 66,010 bytes, 1 moment, 0 events, 1,000 ms missing`.
 pub(in crate::cli) fn words(gap: &Gap, trace: &Trace, zone: &TimeZone) -> String {
     let anchor = trace.run().anchor;
     let clock = |at| -> String { Wall::clock(anchor.wall(at), zone) };

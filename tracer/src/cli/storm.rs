@@ -26,7 +26,7 @@ Examples:
   In a network namespace of its own, with the result as JSON:
       sudo sockflow storm --netns --connections 1000 --json";
 
-/// Make connections on loopback that end in a chosen way, or that a fault keeps from ending
+/// Generate test connections on loopback, and count them
 ///
 /// Reports exactly what it did, to be compared with what was seen. It is bounded in time and
 /// number, and never leaves loopback.

@@ -45,11 +45,11 @@ pub(super) fn header(header: &FrameHeader) -> Result<(), &'static str> {
         Kind::Unknown(_) => u32::MAX,
     };
     if raw > most || u64::from(raw) > RAW_FREE + RAW_A_BYTE * stored {
-        return Err("it unpacks to more than a reader takes");
+        return Err("a frame unpacks to more than a reader takes");
     }
     let is_dense = u64::from(header.events) > EVENTS_FREE + EVENTS_A_BYTE * stored;
     if header.kind == Kind::Events && (header.events > MOST_EVENTS || is_dense) {
-        return Err("it claims more events than its bytes can tell");
+        return Err("a frame claims more events than its bytes can hold");
     }
     Ok(())
 }

@@ -223,7 +223,7 @@ impl FrameHeader {
     /// Why not, for people.
     pub fn open(&self, stored: Vec<u8>) -> Result<Vec<u8>, &'static str> {
         if stored.len() != self.stored_len as usize || crc32c(&stored) != self.payload_crc {
-            return Err("its checksum is wrong");
+            return Err("a frame's checksum is wrong");
         }
         if self.flags & !KNOWN_FLAGS != 0 {
             return Err("a later version of sockflow wrote it in a way not known here");
@@ -235,7 +235,7 @@ impl FrameHeader {
             zstd::bulk::decompress(&stored, self.raw_len as usize)
                 .map_err(|_| "it cannot be decompressed")?
         };
-        if raw.len() == self.raw_len as usize { Ok(raw) } else { Err("its length is wrong") }
+        if raw.len() == self.raw_len as usize { Ok(raw) } else { Err("a frame's length is wrong") }
     }
 }
 

@@ -29,9 +29,9 @@ pub(super) fn deliver(
     want: Want,
     sink: &mut dyn Sink,
 ) -> Result<(), (u64, &'static str)> {
-    const MALFORMED: &str = "its content is malformed";
+    const MALFORMED: &str = "a frame's content is malformed";
     const TOO_MANY: &str = "it has more values than a reader takes";
-    const OTHER_TIME: &str = "its content is of another time than its header";
+    const OTHER_TIME: &str = "a frame's content is of another time than its header";
     let expected = u64::from(header.events);
     if matches!(header.kind, Kind::Sample | Kind::Host) && !bounds::values(payload) {
         return Err((0, TOO_MANY));

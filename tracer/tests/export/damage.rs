@@ -43,7 +43,7 @@ fn from_a_damaged_trace_everything_whole_is_exported_and_the_rest_is_told() {
     fs::write(&headless, bytes).unwrap();
     let said = export(&headless, &folder.join("headless.csv"), &[]);
     assert!(said.contains("exported 16,209 events"), "{said}");
-    assert!(said.contains("what it says of the host and the run is damaged"), "{said}");
+    assert!(said.contains("the frame that describes the host and the run is damaged"), "{said}");
 
     // The damage is not in this part of it.
     let said = export(&trace, &folder.join("part.csv"), &["--to", "+2s"]);

@@ -136,7 +136,7 @@ impl Trace {
                         &header,
                         &at,
                         0,
-                        "what it says of the host and the run is damaged",
+                        "the frame that describes the host and the run is damaged",
                     ));
                 }
                 Kind::Sample if clocks.is_none() => {
