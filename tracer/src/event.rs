@@ -134,6 +134,8 @@ pub struct Listening {
     pub backlog: u64,
     /// SYNs and connections dropped since tracing began (`sk_drops`), for whatever reason.
     pub drops: u64,
+    /// Half-open connections (request sockets) in the SYN queues; `None` where nobody counted.
+    pub half_open: Option<u64>,
 }
 
 /// A peer's network: /24 or /64.

@@ -300,6 +300,7 @@ impl Aggregator {
     /// Full sockets from the exact totals; minisockets too, or from what was sampled of them.
     fn states(&self, rollup: &Rollup) -> States {
         let mut states = rollup::states(&rollup.all);
+        states.syn_recv += self.diag.services.values().map(rows::half_open).sum::<u64>();
         if let Some(minisockets) = self.minisockets() {
             let now = rollup::minisockets(&minisockets, &rollup.all);
             states.fin_wait2 += now.fin_wait2;

@@ -14,7 +14,7 @@ use super::snapshot::{
 };
 use super::trend::Trend;
 use super::{Settings, quantile, rate};
-use crate::event::{DiagSample, Minisockets, Service};
+use crate::event::{DiagSample, DiagService, Minisockets, Service};
 
 /// Networks named per service.
 const PEERS: usize = 10;
@@ -121,6 +121,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
     };
     let seen = context.diag.services.get(&service);
     let mut states = rollup::states(counters);
+    states.syn_recv += seen.map_or(0, half_open);
     let minisockets = context.totals.minisockets.as_ref().map(|services| {
         rollup::minisockets(&services.get(&service).copied().unwrap_or_default(), counters)
     });
@@ -170,7 +171,12 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
     }
 }
 
-fn peers(seen: &crate::event::DiagService) -> Vec<PeerShare> {
+/// Half-open connections of a service, as far as they were counted.
+pub(super) fn half_open(seen: &DiagService) -> u64 {
+    seen.listen.and_then(|listen| listen.half_open).unwrap_or(0)
+}
+
+fn peers(seen: &DiagService) -> Vec<PeerShare> {
     let mut peers: Vec<PeerShare> = seen
         .peers
         .iter()

@@ -256,7 +256,7 @@ fn what_hooks_count_takes_the_place_of_samples() {
         pressures: Some(7),
         ..totals(vec![group(7, counters(&own))])
     }));
-    let listen = Some(Listening { queued: 1, backlog: 128, drops: 9 });
+    let listen = Some(Listening { queued: 1, backlog: 128, drops: 9, half_open: Some(12) });
     let seen = DiagService { time_wait: 999, listen, ..DiagService::default() };
     aggregator.apply(Input::Diag(DiagSample {
         services: BTreeMap::from([(WEB, seen)]),
@@ -267,7 +267,7 @@ fn what_hooks_count_takes_the_place_of_samples() {
     let snapshot = aggregator.snapshot();
     let row = &snapshot.ports[0];
     for states in [snapshot.states, row.states] {
-        assert_eq!((states.time_wait, states.fin_wait2), (20, 3));
+        assert_eq!((states.time_wait, states.fin_wait2, states.syn_recv), (20, 3, 12));
     }
     let now = row.minisockets.unwrap();
     assert_eq!(snapshot.minisockets, row.minisockets);

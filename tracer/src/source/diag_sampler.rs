@@ -1,5 +1,5 @@
-//! sock_diag, asked now and then: the memory and peers of orphans, listeners, and, where no hook
-//! sees them, minisockets.
+//! sock_diag, asked now and then: the memory and peers of orphans, listeners with their queues, and,
+//! where no hook sees them, minisockets.
 //!
 //! A dump walks the kernel's whole hash table, so its cost is bounded: after one that took t, the
 //! next waits 50 t.
@@ -121,7 +121,9 @@ impl DiagSampler {
             return None;
         }
         let mut sample = DiagSample { has_time_wait: minisockets, ..DiagSample::default() };
-        let mut states = StateMask::ORPHANS | StateMask::of(&[TcpState::Listen]);
+        // SYN_RECV stands for the request sockets of the SYN queues.
+        let listeners = StateMask::of(&[TcpState::Listen, TcpState::SynRecv]);
+        let mut states = StateMask::ORPHANS | listeners;
         if minisockets {
             states = states | StateMask::of(&[TcpState::TimeWait]);
         }
@@ -137,6 +139,8 @@ impl DiagSampler {
                 }
                 if entry.state == TcpState::Listen {
                     listener(&mut sample.services, &mut drops, filter, netns, entry);
+                } else if entry.kind == Kind::Request {
+                    half_open(&mut sample.services, filter, netns, entry);
                 } else {
                     count(&mut sample.services, filter, netns, listening, entry);
                 }
@@ -205,7 +209,23 @@ pub(super) fn listens(seen: &mut DiagService, drops: &mut Drops, service: Servic
     // Of a listener these are `sk_ack_backlog` and `sk_max_ack_backlog` (`tcp_diag_get_info`).
     listen.queued += u64::from(entry.rqueue);
     listen.backlog += u64::from(entry.wqueue);
+    listen.half_open.get_or_insert(0);
     drops.see(service, entry.cookie, entry.memory.map_or(0, |memory| memory.drops));
+}
+
+/// Counts a half-open connection, if the filter takes it.
+pub(super) fn half_open(
+    services: &mut BTreeMap<Service, DiagService>,
+    filter: &Filter,
+    netns: u32,
+    entry: &Entry,
+) {
+    let identity = entry.identity(netns);
+    if filter.passes_socket(&identity) {
+        let service = Service { port: identity.local_port, direction: Direction::In };
+        let listen = services.entry(service).or_default().listen.get_or_insert_default();
+        *listen.half_open.get_or_insert(0) += 1;
+    }
 }
 
 fn count(

@@ -9,7 +9,8 @@ pub struct States {
     pub listen: u64,
     /// SYN_SENT.
     pub syn_sent: u64,
-    /// SYN_RECV as full sockets; request sockets are not in it.
+    /// SYN_RECV: half-open connections (request sockets) as sock_diag last sampled them, and full
+    /// sockets, which are in it for microseconds. Without a sample those alone.
     pub syn_recv: u64,
     /// ESTABLISHED.
     pub established: u64,

@@ -37,6 +37,8 @@ struct ListenRecord {
     queued: u64,
     backlog: u64,
     drops: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    half_open: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,10 +71,11 @@ impl DiagRecord {
                             bytes: *bytes,
                         })
                         .collect(),
-                    listen: seen.listen.map(|Listening { queued, backlog, drops }| ListenRecord {
-                        queued,
-                        backlog,
-                        drops,
+                    listen: seen.listen.map(|it| ListenRecord {
+                        queued: it.queued,
+                        backlog: it.backlog,
+                        drops: it.drops,
+                        half_open: it.half_open,
                     }),
                 })
                 .collect(),
@@ -96,6 +99,7 @@ impl DiagRecord {
                 listen.queued,
                 listen.backlog,
                 listen.drops,
+                listen.half_open.unwrap_or(0),
             ]
         };
         let peers = self.services.iter().flat_map(|service| &service.peers);
@@ -116,17 +120,19 @@ impl DiagRecord {
                 .into_iter()
                 .map(|peer| (Network(peer.network), (peer.orphans, peer.bytes)))
                 .collect();
-            let seen =
-                DiagService {
-                    orphans: record.orphans,
-                    orphan_bytes: record.orphan_bytes,
-                    fin_wait2_minisockets: record.fin_wait2_minisockets,
-                    time_wait: record.time_wait,
-                    peers,
-                    listen: record.listen.map(|ListenRecord { queued, backlog, drops }| {
-                        Listening { queued, backlog, drops }
-                    }),
-                };
+            let seen = DiagService {
+                orphans: record.orphans,
+                orphan_bytes: record.orphan_bytes,
+                fin_wait2_minisockets: record.fin_wait2_minisockets,
+                time_wait: record.time_wait,
+                peers,
+                listen: record.listen.map(|it| Listening {
+                    queued: it.queued,
+                    backlog: it.backlog,
+                    drops: it.drops,
+                    half_open: it.half_open,
+                }),
+            };
             Some((service, seen))
         });
         DiagSample {

@@ -129,7 +129,7 @@ fn gauges() -> impl Strategy<Value = Gauges> {
 
 fn diag() -> impl Strategy<Value = DiagSample> {
     let peers = btree_map(any::<IpAddr>().prop_map(Network), any::<(u64, u64)>(), 0..4);
-    let listen = option::of(any::<(u64, u64, u64)>());
+    let listen = option::of(any::<(u64, u64, u64, Option<u64>)>());
     let seen = (any::<(u64, u64, u64, u64)>(), peers, listen).prop_map(
         |((orphans, orphan_bytes, fin_wait2_minisockets, time_wait), peers, listen)| DiagService {
             orphans,
@@ -137,7 +137,12 @@ fn diag() -> impl Strategy<Value = DiagSample> {
             fin_wait2_minisockets,
             time_wait,
             peers,
-            listen: listen.map(|(queued, backlog, drops)| Listening { queued, backlog, drops }),
+            listen: listen.map(|(queued, backlog, drops, half_open)| Listening {
+                queued,
+                backlog,
+                drops,
+                half_open,
+            }),
         },
     );
     (btree_map(service(), seen, 0..3), any::<u64>(), any::<bool>()).prop_map(

@@ -355,3 +355,62 @@ fn this_hosts_memory_and_udp_drops_have_an_owner() {
     assert_eq!(drops.drops, u64::from(drops.drops_ever), "all since watching began");
     assert!(drops.receive > 0 && drops.limit >= 2_304);
 }
+
+/// Established, idle and with data; CLOSE_WAIT; orphans; TIME_WAIT; a tenth connecting.
+fn crowd(count: u32) -> Vec<Entry> {
+    (0..count)
+        .map(|number| {
+            let (kind, state, inode) = match number % 20 {
+                0..9 => (Kind::Full, TcpState::Established, 5 * u64::from(number) + 7),
+                9..11 => (Kind::Full, TcpState::CloseWait, 5 * u64::from(number) + 7),
+                11..13 => (Kind::Full, TcpState::FinWait1, 0),
+                _ => (Kind::Minisocket, TcpState::TimeWait, 0),
+            };
+            let peer = std::net::Ipv4Addr::from(0xc000_0000 | (number & 0xffff));
+            let connecting = number % 10 == 3;
+            let local = if connecting { 32_768 + (number % 28_000) as u16 } else { 9_981 };
+            let port = if connecting { 443 } else { 1_024 + (number % 60_000) as u16 };
+            let full = kind == Kind::Full;
+            Entry {
+                peer: (peer, port).into(),
+                inode,
+                cookie: u64::from(number) + 1,
+                rqueue: number % 3,
+                memory: full.then_some(SocketMemory { rmem_alloc: 768, ..Default::default() }),
+                ..entry(kind, state, local, "0.0.0.0:0")
+            }
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_a_summary() {
+    const COUNT: u32 = 100_000;
+    let crowd = crowd(COUNT);
+    let mut ages = ages::Ages::forgetting_after(2);
+    for round in 1..=5_u64 {
+        ages.begin(Monotonic(round * 5_000_000_000));
+        let mut summary = sockets::Summary::of_test(&mut ages, &[9_981], (32_768, 60_999));
+        let began = std::time::Instant::now();
+        crowd.iter().for_each(|entry| summary.add(std::hint::black_box(entry)));
+        let added = began.elapsed();
+        let began = std::time::Instant::now();
+        summary.tally.seal();
+        let mut found = holders::Holders::default();
+        let process = found.add(u32::MAX - 1);
+        for entry in &crowd {
+            std::hint::black_box(summary.tally.claim(entry.inode, process));
+        }
+        let claimed = began.elapsed();
+        let began = std::time::Instant::now();
+        std::hint::black_box(summary.finish(&mut found));
+        ages.end();
+        println!(
+            "{COUNT} sockets: {} ns each to add, {} ns to sort and claim, {} ns to finish",
+            added.as_nanos() / u128::from(COUNT),
+            claimed.as_nanos() / u128::from(COUNT),
+            began.elapsed().as_nanos() / u128::from(COUNT)
+        );
+    }
+}

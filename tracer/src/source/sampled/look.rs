@@ -9,7 +9,7 @@ use tracer_common::state::TcpState;
 
 use crate::event::{DiagSample, Direction, Service};
 use crate::filter::Filter;
-use crate::source::diag_sampler::{Drops, add, listens};
+use crate::source::diag_sampler::{Drops, add, half_open, listens};
 use crate::source::owners::Holder;
 use crate::source::sock_diag::{Entry, Kind};
 
@@ -102,8 +102,11 @@ impl<'a> Look<'a> {
         {
             self.sample.fin_wait2_minisockets += 1;
         }
-        // Half-open connections are no sockets yet.
+        // Half-open connections are no sockets yet, and nobody's: a filter on owners cannot tell.
         if entry.kind == Kind::Request {
+            if !self.filter.names_owner() {
+                half_open(&mut self.sample.services, self.filter, netns, entry);
+            }
             return;
         }
         let orphan = entry.is_orphan();

@@ -149,7 +149,7 @@ fn an_orphan_is_put_down_to_who_held_it_at_the_look_before() {
 }
 
 #[test]
-fn minisockets_are_counted_by_substate_and_half_open_ones_are_none() {
+fn minisockets_are_counted_by_substate_and_half_open_ones_beside() {
     let mut eye = Eye::default();
     let socket = |id| connection(TcpState::Established, 9981, 40_000, id);
     let request = Entry { kind: Kind::Request, state: TcpState::SynRecv, ..socket(9) };
@@ -169,6 +169,7 @@ fn minisockets_are_counted_by_substate_and_half_open_ones_are_none() {
     assert_eq!(drawn.sample.fin_wait2_minisockets, 1);
     assert_eq!(rows(&drawn, TcpState::Established), [(9981, Direction::In, None, 1)]);
     assert_eq!(rows(&drawn, TcpState::SynRecv), []);
+    assert_eq!(seen.listen.unwrap().half_open, Some(1));
 }
 
 #[test]
