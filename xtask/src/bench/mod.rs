@@ -8,10 +8,12 @@
 //! * [`kind`]: which tracers there are; [`tracer`]: one of them from its start over readiness to its
 //!   end; [`storm`]: the load;
 //! * [`instructions`]: what user space does, counted rather than timed;
+//! * [`healthy`]: servers that are well, and that nothing is concluded of them;
 //! * [`figures`]: medians and the table.
 
 mod at_exit;
 mod figures;
+mod healthy;
 pub(crate) mod instructions;
 mod kernel;
 mod kind;
@@ -55,6 +57,11 @@ pub(crate) enum Bench {
     /// `--against` another binary is run alternately: the way to see whether a change to the
     /// programs helps.
     Kernel(kernel::Args),
+    /// Put real servers that are well under full load, and see that nothing is concluded
+    ///
+    /// Nginx, haproxy and a Go server on port 9981, each under wrk beside `sockflow top`. Fails on whatever
+    /// is concluded above a note. Takes root, wrk and the servers; which packages are missing it says.
+    Healthy(healthy::Args),
     /// Count what user space does for an event, in instructions, against the checked-in baseline
     ///
     /// Takes valgrind and neither root nor a quiet machine.
@@ -99,6 +106,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<()> {
             }
             overhead::run(&setup, &args)
         }
+        Bench::Healthy(args) => healthy::run(&setup, &args),
         Bench::Instructions(args) => instructions::run(workspace, &args),
         Bench::Kernel(args) => {
             if args.floors() {
