@@ -116,6 +116,9 @@ pub struct Entry {
     pub cgroup_id: Option<u64>,
     /// Its memory; where asked for, of full sockets.
     pub memory: Option<SocketMemory>,
+    /// Milliseconds since the peer acknowledged something last (`tcp_ack`); where asked for, of full
+    /// sockets.
+    pub last_ack_ms: Option<u32>,
 }
 
 impl Entry {
@@ -208,7 +211,7 @@ struct Wanted {
     protocol: u8,
     family: AddressFamily,
     states: StateMask,
-    with_memory: bool,
+    extensions: u8,
 }
 
 /// A socket to ask the kernel through. It sees the network namespace it was opened in, wherever
@@ -262,11 +265,33 @@ impl SockDiag {
         &mut self,
         states: StateMask,
         with_memory: bool,
+        sink: impl FnMut(&Entry),
+    ) -> io::Result<Dumped> {
+        self.dump_tcp(states, if with_memory { wire::MEMORY } else { 0 }, sink)
+    }
+
+    /// As [`Self::dump`], with the time since the last acknowledgement. For few sockets: the kernel
+    /// locks each of them (`tcp_get_info`).
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn dump_last_acks(
+        &mut self,
+        states: StateMask,
+        sink: impl FnMut(&Entry),
+    ) -> io::Result<Dumped> {
+        self.dump_tcp(states, wire::INFO, sink)
+    }
+
+    fn dump_tcp(
+        &mut self,
+        states: StateMask,
+        extensions: u8,
         mut sink: impl FnMut(&Entry),
     ) -> io::Result<Dumped> {
         let mut dumped = Dumped::default();
         for family in [AddressFamily::INET, AddressFamily::INET6] {
-            let what = Wanted { protocol: wire::TCP, family, states, with_memory };
+            let what = Wanted { protocol: wire::TCP, family, states, extensions };
             match self.dump_family(what, &mut dumped, &mut sink) {
                 // No IPv6 in this kernel.
                 Err(error) if family == AddressFamily::INET6 && is_missing(&error) => {}
@@ -291,7 +316,8 @@ impl SockDiag {
         let mut dumped = Dumped::default();
         for family in [AddressFamily::INET, AddressFamily::INET6] {
             let states = StateMask::ALL;
-            let what = Wanted { protocol: wire::UDP, family, states, with_memory: true };
+            let extensions = wire::MEMORY;
+            let what = Wanted { protocol: wire::UDP, family, states, extensions };
             match self.dump_family(what, &mut dumped, &mut sink) {
                 Err(error) if family == AddressFamily::INET6 && is_missing(&error) => {}
                 Err(error) if is_missing(&error) => {
@@ -313,9 +339,9 @@ impl SockDiag {
         sink: &mut impl FnMut(&Entry),
     ) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        let Wanted { protocol, family, states, with_memory } = what;
+        let Wanted { protocol, family, states, extensions } = what;
         let family = u8::try_from(family.as_raw()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let request = wire::request(self.sequence, protocol, family, states.0, with_memory);
+        let request = wire::request(self.sequence, protocol, family, states.0, extensions);
         net::send(&self.socket, &request, SendFlags::empty())?;
         loop {
             // With TRUNC the true length is returned even where it is more than the buffer's.

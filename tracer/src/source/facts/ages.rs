@@ -1,5 +1,6 @@
 //! Since when sockets are known to be as they are: nothing tells when a connection got into
-//! CLOSE_WAIT or lost its owner, so what is known is when it was first seen so. Pure.
+//! CLOSE_WAIT or lost its owner, so what is known is when it was first seen so. Of some the kernel tells
+//! more, see [`Ages::learn`]. Pure.
 
 use rustc_hash::FxHashMap;
 
@@ -47,6 +48,14 @@ impl Ages {
     pub(super) fn of_socket(&mut self, cookie: u64, how: As) -> u64 {
         // Cookies count sockets since boot: the highest bits are never used.
         self.of(cookie << 2 | how as u64)
+    }
+
+    /// It is known to have been like that for so many milliseconds.
+    pub(super) fn learn(&mut self, cookie: u64, how: As, ms: u32) {
+        if self.first.len() < MOST {
+            let since = self.now.saturating_sub(u64::from(ms) * 1_000_000);
+            self.first.insert(cookie << 2 | how as u64, (since, self.sample));
+        }
     }
 
     /// Milliseconds since this key was first asked for.
@@ -102,6 +111,10 @@ mod tests {
             assert_eq!(sample(second, &[]), [0; 0]);
         }
         assert_eq!(sample(35, &[7]), [0], "gone for long");
+        // The kernel may tell more than was seen.
+        ages.begin(Monotonic(36_000_000_000));
+        ages.learn(9, As::CloseWait, 30_000);
+        assert_eq!(ages.of_socket(9, As::CloseWait), 30_000);
         // Another state is another age.
         ages.begin(Monotonic(40_000_000_000));
         assert_eq!(ages.of_socket(7, As::Orphan), 0);

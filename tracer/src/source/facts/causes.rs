@@ -16,7 +16,7 @@ use tracer_common::state::TcpState;
 
 use self::listening::{Listening, Listens};
 use self::source_ports::Sources;
-use super::super::sock_diag::{Entry, Kind};
+use super::super::sock_diag::{Entry, Kind, SockDiag, StateMask};
 use super::ages::{Ages, As};
 use super::holders::Holders;
 use crate::event::Network;
@@ -180,6 +180,26 @@ impl<'a> Tally<'a> {
     pub(super) fn enter(&mut self, netns: u32, range: Option<(u16, u16)>) {
         self.netns = netns;
         self.sources.enter(netns, range);
+    }
+
+    /// Before the first dump of a namespace: asks how long connections have at least been closed by
+    /// one side. They got into CLOSE_WAIT, or FIN_WAIT2, with a segment that acknowledged something;
+    /// so they have been there for as long as none came since.
+    pub(super) fn learn_ages(&mut self, diag: &mut SockDiag) {
+        let states = StateMask::of(&[TcpState::CloseWait, TcpState::FinWait2]);
+        // Without an answer they are as old as our knowledge of them.
+        let _ = diag.dump_last_acks(states, |entry| {
+            let Some(ms) = entry.last_ack_ms.filter(|_| entry.kind == Kind::Full) else { return };
+            let (cookie, ages) = (entry.cookie, &mut self.ages);
+            if entry.state == TcpState::FinWait2 {
+                ages.learn(cookie, As::KeptOpen, ms);
+                return;
+            }
+            ages.learn(cookie, As::CloseWait, ms);
+            if entry.inode == 0 {
+                ages.learn(cookie, As::Waiting, ms);
+            }
+        });
     }
 
     /// A listener of this namespace.

@@ -89,11 +89,15 @@ pub(super) fn dump(
     let Memory { ages, closed, udp } = memory;
     ages.begin(at);
     udp.begin();
+    let is_first = ages.is_first();
     let own = namespaces::thread_inum().unwrap_or(0);
     let mut summary = Summary { range, ..Summary::new(ages) };
     summary.tally.enter(own, range);
     for it in listeners {
         summary.tally.listener(it.local, it.inode, it.queue, it.backlog);
+    }
+    if is_first && let Ok(diag) = diag {
+        summary.tally.learn_ages(diag);
     }
     dump_own(diag, StateMask::ALL, |entry| summary.add(entry))?;
     let udp_asked = match diag {
@@ -103,6 +107,9 @@ pub(super) fn dump(
     let mut others = others(own, &mut summary.namespaces_denied);
     for (netns, range, diag) in &mut others {
         summary.tally.enter(*netns, *range);
+        if is_first {
+            summary.tally.learn_ages(diag);
+        }
         let listens = StateMask::of(&[TcpState::Listen]);
         let dumped = diag
             .dump(listens, false, |it| {

@@ -115,6 +115,7 @@ pub(super) fn entry(kind: Kind, state: TcpState, local: u16, peer: &str) -> Entr
         shutdown: 0,
         cgroup_id: Some(7),
         memory: None,
+        last_ack_ms: None,
     }
 }
 

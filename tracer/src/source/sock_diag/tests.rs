@@ -115,6 +115,27 @@ fn unread_bytes_are_the_queues() {
 }
 
 #[test]
+fn close_wait_lasts_since_the_last_acknowledgement() {
+    let (client, server) = pair(&listener());
+    let cookie = socket_cookie(&server).unwrap();
+    drop(client);
+    let began = Instant::now();
+    let wanted = StateMask::of(&[TcpState::CloseWait]);
+    let age = eventually(|| {
+        let mut found = None;
+        let mut sink = |entry: &Entry| {
+            if entry.cookie == cookie {
+                found = entry.last_ack_ms;
+            }
+        };
+        SockDiag::open().unwrap().dump_last_acks(wanted, &mut sink).unwrap();
+        found.filter(|ms| *ms >= 30)
+    });
+    // Jiffies are coarse.
+    assert!(u128::from(age) <= began.elapsed().as_millis() + 20, "{age} ms");
+}
+
+#[test]
 fn a_closed_socket_with_a_silent_peer_is_a_minisocket_in_fin_wait2() {
     let (client, server) = pair(&listener());
     let (cookie, local) = (socket_cookie(&server).unwrap(), server.local_addr().unwrap());
@@ -268,7 +289,7 @@ fn what_the_kernel_refuses_is_an_error_with_its_number() {
     let mut diag = SockDiag::open().unwrap();
     let mut dumped = Dumped::default();
     let family = AddressFamily::from_raw(200);
-    let what = Wanted { protocol: wire::TCP, family, states: StateMask::ALL, with_memory: false };
+    let what = Wanted { protocol: wire::TCP, family, states: StateMask::ALL, extensions: 0 };
     let error = diag.dump_family(what, &mut dumped, &mut |_| {}).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::INVAL.raw_os_error()));
     // And it goes on.
@@ -313,10 +334,11 @@ fn socket(state: u8, timer: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
 #[test]
 fn every_field_of_a_socket() {
     let numbers: Vec<u8> = (1..=9u32).flat_map(u32::to_ne_bytes).collect();
+    let info: Vec<u8> = [[0; 56].as_slice(), &0x0403_0201u32.to_ne_bytes(), &[9; 40]].concat();
     let body = socket(
         4,
         1,
-        &[(8, &[3]), (15, &[1, 2, 3, 4, 5]), (7, &numbers), (21, &77u64.to_ne_bytes())],
+        &[(8, &[3]), (2, &info), (15, &[1, 2, 3, 4, 5]), (7, &numbers), (21, &77u64.to_ne_bytes())],
     );
     let entry = wire::entry(&body).unwrap();
     let memory = SocketMemory {
@@ -349,6 +371,7 @@ fn every_field_of_a_socket() {
             shutdown: 3,
             cgroup_id: Some(77),
             memory: Some(memory),
+            last_ack_ms: Some(0x0403_0201),
         }
     );
     assert_eq!(memory.charged(), Bytes(1 + 6 + 5));

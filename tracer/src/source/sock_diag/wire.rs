@@ -27,9 +27,15 @@ pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 const AF_INET6: u8 = 10;
 
+const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_SHUTDOWN: u16 = 8;
 const INET_DIAG_CGROUP_ID: u16 = 21;
+
+/// Asks for a socket's memory.
+pub(super) const MEMORY: u8 = 1 << (INET_DIAG_SKMEMINFO - 1);
+/// Asks for `struct tcp_info`.
+pub(super) const INFO: u8 = 1 << (INET_DIAG_INFO - 1);
 
 /// A request for all sockets of `protocol` and `family` in one of `states` (bit n for state n).
 pub(super) fn request(
@@ -37,7 +43,7 @@ pub(super) fn request(
     protocol: u8,
     family: u8,
     states: u32,
-    with_memory: bool,
+    extensions: u8,
 ) -> [u8; HEADER + REQUEST] {
     const LEN: u32 = (HEADER + REQUEST) as u32;
     let mut bytes = [0; HEADER + REQUEST];
@@ -47,7 +53,7 @@ pub(super) fn request(
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
     bytes[16] = family;
     bytes[17] = protocol;
-    bytes[18] = u8::from(with_memory) << (INET_DIAG_SKMEMINFO - 1);
+    bytes[18] = extensions;
     bytes[20..24].copy_from_slice(&states.to_ne_bytes());
     // The socket's own identity stays empty: any.
     bytes
@@ -139,6 +145,7 @@ pub(super) fn entry(payload: &[u8]) -> Option<Entry> {
         shutdown: found.shutdown.unwrap_or(0),
         cgroup_id: found.cgroup_id,
         memory: found.memory,
+        last_ack_ms: found.last_ack_ms,
     })
 }
 
@@ -161,6 +168,7 @@ struct Attributes {
     shutdown: Option<u8>,
     cgroup_id: Option<u64>,
     memory: Option<SocketMemory>,
+    last_ack_ms: Option<u32>,
 }
 
 impl Attributes {
@@ -174,6 +182,8 @@ impl Attributes {
             };
             match kind {
                 INET_DIAG_SHUTDOWN => found.shutdown = value.first().copied(),
+                // `tcpi_last_ack_recv` of `struct tcp_info`.
+                INET_DIAG_INFO => found.last_ack_ms = read_u32(value, 56),
                 INET_DIAG_SKMEMINFO => found.memory = memory(value),
                 INET_DIAG_CGROUP_ID => {
                     found.cgroup_id = value.first_chunk().copied().map(u64::from_ne_bytes);

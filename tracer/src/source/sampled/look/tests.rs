@@ -30,6 +30,7 @@ fn connection(state: TcpState, local: u16, peer: u16, id: u64) -> Entry {
         shutdown: 0,
         cgroup_id: Some(3),
         memory: Some(SocketMemory { wmem_queued: 4096, ..SocketMemory::default() }),
+        last_ack_ms: None,
     }
 }
 
