@@ -2,10 +2,12 @@
 //!
 //! It owns no conclusion: [`crate::diagnose`] draws them. A part that a kernel, a namespace or a
 //! missing right does not tell is [`Unknown`] with the reason, never 0. The reader is
-//! [`crate::source::facts`]; of looks that show a part each, [`keeper`] makes the whole.
+//! [`crate::source::facts`]; of observations that show a part each, [`keeper`] makes the whole, and
+//! [`observer`] does so for the inputs of a run.
 
 pub mod causes;
 pub mod keeper;
+pub mod observer;
 mod settings;
 
 use std::collections::BTreeMap;

@@ -55,6 +55,8 @@ fn aggregator() -> Aggregator {
         filter: String::new(),
         filtered: false,
         interval_s: 1.0,
+        observer: Observer::blind(&Unknown::because("not observed")),
+        about: Filter::default(),
         unseen: Vec::new(),
     })
 }

@@ -1,7 +1,8 @@
 //! The fold's state as bytes, so that a trace can be entered in the middle.
 //!
 //! Nobody but this build reads them: another version replays from the start instead and gets the
-//! same result. What every sample brings anew (gauges, totals, own cost) is not in it, except what
+//! same result. The facts of the last half minute are not in it: who restores shows them again
+//! ([`Aggregator::remember`]). What every sample brings anew (gauges, totals, own cost) is not in it, except what
 //! the next tick compares itself with.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,11 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use tracer_common::counters::{GroupCounters, OrphanEnd};
 
-use super::anomalies::{Log, SavedLog};
 use super::history::{History, SavedHistory};
 use super::rollup::Rollup;
 use super::snapshot::{BadEnd, States};
 use super::{Aggregator, BAD_ENDS, Last, Settings};
+use crate::diagnose::judge::SavedJudge;
 use crate::event::{DiagSample, DiagService, Direction, Group, Listening, Network, Owner, Service};
 use crate::gauges::Gauges;
 use crate::time::{Monotonic, Wall};
@@ -49,7 +50,7 @@ fn owner_in((pid, comm): SavedOwner) -> Owner {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     history: SavedHistory,
-    log: SavedLog,
+    judge: SavedJudge,
     bad_ends: Vec<SavedBadEnd>,
     diag: SavedDiag,
     time_wait: Vec<(SavedService, u64)>,
@@ -105,7 +106,7 @@ impl Aggregator {
     pub fn save(&self) -> Vec<u8> {
         let saved = Saved {
             history: self.history.save(),
-            log: self.log.save(),
+            judge: self.judge.save(),
             bad_ends: self.bad_ends.iter().map(bad_end_out).collect(),
             diag: diag_out(&self.diag),
             time_wait: self
@@ -138,7 +139,7 @@ impl Aggregator {
         let mut new = Self::new(settings);
         new.first_gauges = Some(baseline);
         new.history = History::restore(saved.history)?;
-        new.log = Log::restore(saved.log)?;
+        new.judge = new.judge.restored(saved.judge)?;
         new.bad_ends = saved.bad_ends.into_iter().map(bad_end_in).collect::<Option<_>>()?;
         new.diag = diag_in(saved.diag);
         new.time_wait =

@@ -127,13 +127,6 @@ impl History {
         Arc::new(self.points.iter().copied().collect())
     }
 
-    /// Most orphans of the host at any point since.
-    pub(super) fn most_orphans_since(&self, since: Wall) -> u64 {
-        let newest_first = self.points.iter().rev();
-        let lately = newest_first.take_while(|point| point.time >= since);
-        lately.map(|point| point.orphans_host).max().unwrap_or(0)
-    }
-
     /// (seconds since the first point, value), oldest first.
     pub(super) fn series(&self, value: impl Fn(&HistoryPoint) -> u64) -> Vec<(f64, f64)> {
         self.seconds().zip(self.points.iter().map(|point| value(point) as f64)).collect()

@@ -4,47 +4,45 @@
 //! the kernel does.
 //!
 //! * [`snapshot`]: what comes out; `rollup`: groups into services and processes;
-//! * [`trend`]: growth and projection; [`quantile`]: FIN_WAIT1 times;
-//! * `anomalies`, [`verdict`]: what matters, in words;
+//! * [`quantile`]: FIN_WAIT1 times; `judged`: what the judge ([`crate::diagnose::Judge`]) is given;
+//! * [`verdict`]: the first line;
 //! * [`checkpoint`]: the fold's state as bytes; [`json`]: the snapshot for scripts;
 //! * `history`: the last minutes; `rates`: what changed since the last tick; `rows`: the rows of the
 //!   snapshot.
 #![forbid(unsafe_code)]
 
-mod anomalies;
 pub mod checkpoint;
 mod history;
 pub mod json;
+mod judged;
 pub mod quantile;
 mod rates;
 mod rollup;
 mod rows;
-pub mod severity;
 pub mod snapshot;
-pub mod trend;
 pub mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use anomalies::{Log, Watched};
 use history::History;
 use rates::{rate, state_rates, total_rates};
 use rollup::Rollup;
 use snapshot::{
-    BadEnd, Direction, Fidelity, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot,
-    SourceKind, StateRates, States, TcpMem, TotalRates, TwBuckets,
+    BadEnd, Fidelity, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
+    StateRates, States, TcpMem, TotalRates, TwBuckets,
 };
 use tracer_common::counters::{Counter, OrphanEnd};
-use trend::Trend;
-use verdict::Lately;
 
+use crate::diagnose::trend::Trend;
+use crate::diagnose::{Judge, Report};
 use crate::event::{DiagSample, Event, EventKind, Input, Lost, Minisockets, Totals};
+use crate::facts::Facts;
+use crate::facts::observer::Observer;
+use crate::filter::Filter;
 use crate::gauges::Gauges;
-use crate::time::{ClockAnchor, Monotonic, Wall};
+use crate::time::{ClockAnchor, Monotonic};
 
-/// What the kernel did within this time still counts for the verdict.
-const LATELY_NS: i64 = 30_000_000_000;
 /// Orphans that ended badly, kept by name.
 const BAD_ENDS: usize = 64;
 
@@ -70,6 +68,10 @@ pub struct Settings {
     pub filtered: bool,
     /// The interval between ticks, seconds.
     pub interval_s: f64,
+    /// Takes in what the judge looks at beside the counts.
+    pub observer: Observer,
+    /// What the judge is asked about: listeners, processes and cgroups that match it.
+    pub about: Filter,
 }
 
 /// The fold.
@@ -85,7 +87,7 @@ pub struct Aggregator {
     time_wait: BTreeMap<crate::event::Service, u64>,
     own_cost: OwnCost,
     history: History,
-    log: Log,
+    judge: Judge,
     bad_ends: VecDeque<BadEnd>,
     last: Option<Last>,
     /// Events missing in the trace.
@@ -106,8 +108,10 @@ impl Aggregator {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let snapshot = Arc::new(rows::empty(&settings));
+        let judge = Judge::new(settings.observer.clone(), settings.about.clone());
         Self {
             settings,
+            judge,
             first_gauges: None,
             gauges: Gauges::default(),
             totals: Totals::default(),
@@ -115,7 +119,6 @@ impl Aggregator {
             time_wait: BTreeMap::new(),
             own_cost: OwnCost::default(),
             history: History::default(),
-            log: Log::default(),
             bad_ends: VecDeque::new(),
             last: None,
             gap_events: 0,
@@ -125,6 +128,7 @@ impl Aggregator {
 
     /// Takes one input in. Only [`Input::Tick`] makes a new snapshot.
     pub fn apply(&mut self, input: Input) {
+        self.judge.take(&input);
         match input {
             Input::Event(event) => self.event(&event),
             Input::Totals(totals) => self.totals = totals,
@@ -142,7 +146,7 @@ impl Aggregator {
                 }
                 self.diag = sample;
             }
-            // The doctor's.
+            // The judge's.
             Input::Facts(_) => {}
             Input::OwnCost(cost) => self.own_cost = cost,
             Input::Gap(events) => self.gap_events = self.gap_events.saturating_add(events),
@@ -154,6 +158,23 @@ impl Aggregator {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot)
+    }
+
+    /// The doctor's report at the last tick; `None` before the first.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.judge.report(&self.settings.host.name)
+    }
+
+    /// Of what was known at a moment before the next tick, after [`Self::restore`]: see
+    /// [`Judge::remember`].
+    pub fn remember(&mut self, facts: Facts) {
+        self.judge.remember(facts);
+    }
+
+    /// The observer that has seen all inputs before the next tick, after [`Self::restore`].
+    pub fn resume(&mut self, observer: Observer) {
+        self.judge.resume(observer);
     }
 
     /// Takes one event in. Of single events only the orphans that ended badly are kept: they name
@@ -198,13 +219,9 @@ impl Aggregator {
 
         let orphans = self.orphans(host_orphans, &rollup);
         let tcp_mem = self.tcp_mem(pages, &rollup);
-        self.watch(time, &orphans, &tcp_mem, &rollup);
-        let lately = Lately {
-            killed: self.log.killed_within(time, LATELY_NS),
-            most_orphans: self.history.most_orphans_since(Wall(time.0.saturating_sub(LATELY_NS))),
-            overflows: self.log.overflows_within(time, LATELY_NS),
-        };
-        let verdict = verdict::verdict(&orphans, &tcp_mem, lately);
+        let counted = self.judged(&orphans, &rollup, previous.as_ref().map(|it| &it.rollup));
+        self.judge.tick(at, time, counted);
+        let verdict = verdict::verdict(self.judge.findings(), &orphans, &tcp_mem);
 
         let mut own_cost = self.own_cost;
         own_cost.events_per_s = previous.as_ref().map_or(0.0, |last| {
@@ -271,7 +288,8 @@ impl Aggregator {
             verdict,
             filter: self.settings.filter.clone(),
             interval_s: self.settings.interval_s,
-            anomalies: self.log.entries(),
+            findings: self.judge.findings().to_vec(),
+            anomalies: self.judge.anomalies(),
             bad_ends: self.bad_ends.iter().cloned().collect(),
             history: self.history.points(),
         });
@@ -371,30 +389,6 @@ impl Aggregator {
             growth_seen_s: trend.seen_s,
             limit_in_s: trend.seconds_until(pages, high),
         }
-    }
-
-    fn watch(&mut self, time: Wall, orphans: &Orphans, memory: &TcpMem, rollup: &Rollup) {
-        let port = rollup
-            .services
-            .iter()
-            .filter(|(service, _)| service.direction == Direction::In)
-            .map(|(service, sum)| (sum.counters.total(Counter::Orphaned), service.port))
-            .filter(|(orphaned, _)| *orphaned > 0)
-            .max();
-        let now = Watched {
-            killed: orphans.killed,
-            orphans: orphans.host,
-            orphan_limit: orphans.limit,
-            limit_in_s: orphans.limit_in_s,
-            growth_per_s: orphans.growth_per_s.unwrap_or(0.0),
-            memory: memory.state,
-            pages: memory.pages,
-            pressures: memory.entered,
-            listen_overflows: self.counted("ListenOverflows"),
-            time_wait_overflow: self.counted("TCPTimeWaitOverflow"),
-            lost: self.totals.lost,
-        };
-        self.log.watch(time, now, orphans.severity(), port.map(|(_, port)| port));
     }
 }
 

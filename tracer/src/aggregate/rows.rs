@@ -12,8 +12,8 @@ use super::snapshot::{
     Fidelity, FidelityTable, Listen, Lost, Orphans, OwnCost, PeerShare, PortRow, ProcessRow,
     SCHEMA, Snapshot, StateRates, States, TcpMem, TotalRates, Totals, TwBuckets, Verdict,
 };
-use super::trend::Trend;
 use super::{Settings, quantile, rate};
+use crate::diagnose::trend::Trend;
 use crate::event::{DiagSample, DiagService, Minisockets, Service};
 
 /// Networks named per service.
@@ -70,6 +70,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         verdict: Verdict::default(),
         filter: settings.filter.clone(),
         interval_s: settings.interval_s,
+        findings: Vec::new(),
         anomalies: Vec::new(),
         bad_ends: Vec::new(),
         history: Arc::default(),

@@ -7,8 +7,8 @@
 //!
 //! A number whose signal is absent ([`Snapshot::fidelity`]) is 0 here and means nothing.
 
+mod bad_end;
 mod counts;
-mod findings;
 mod limits;
 mod rows;
 
@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crate::diagnose::{Anomaly, Badness, Finding, Severity, Verdict};
 pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, OwnProcess, Owner};
 use crate::time::Wall;
+pub use bad_end::BadEnd;
 pub use counts::{
     Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, StateRates, States, TotalRates, Totals,
 };
-pub use findings::{Anomaly, BadEnd, Severity, Verdict};
 pub use limits::{MemState, Orphans, TcpMem, TwBuckets};
 pub use rows::{Listen, PeerShare, PortRow, ProcessRow, Quantiles};
 
@@ -85,6 +86,8 @@ pub struct Snapshot {
     pub filter: String,
     /// The refresh interval, seconds.
     pub interval_s: f64,
+    /// What is wrong, worst first.
+    pub findings: Vec<Finding>,
     /// Recent anomalies, newest last; bounded.
     pub anomalies: Vec<Anomaly>,
     /// Orphans that did not end well, newest last; bounded. Detail: may be incomplete (`lost.detail`).
@@ -95,6 +98,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// How bad this moment is, compared with others.
+    #[must_use]
+    pub fn badness(&self) -> Badness {
+        let share =
+            |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 } else { 0.0 };
+        let (orphans, memory) = (&self.orphans, &self.tcp_mem);
+        // Without a limit that is known, more orphans are still worse than fewer.
+        let near = share(orphans.host, orphans.limit).max(share(memory.pages, memory.high))
+            + (orphans.host as f64).min(1e6) * 1e-12;
+        Badness::of(&self.findings, near)
+    }
+
     /// Whether nothing counts: what is there was looked at, what happened in between is not known.
     #[must_use]
     pub fn is_sampled(&self) -> bool {

@@ -10,8 +10,10 @@ use tracer_common::state::TcpState;
 
 use super::snapshot::{Fidelity, Owner, Severity};
 use super::*;
-use crate::event::{DiagService, Group, Listening, Network, Service};
+use crate::event::{DiagService, Direction, Group, Listening, Network, Service};
+use crate::facts::Unknown;
 use crate::gauges::{Bytes, Limits, MemLimits, Pages};
+use crate::time::Wall;
 
 const WEB: Service = Service { port: 9981, direction: Direction::In };
 
@@ -26,6 +28,8 @@ fn aggregator(filtered: bool) -> Aggregator {
         filter: String::new(),
         filtered,
         interval_s: 1.0,
+        observer: Observer::blind(&Unknown::because("not observed")),
+        about: Filter::default(),
     })
 }
 

@@ -16,8 +16,10 @@ use crate::aggregate::{Aggregator, Settings};
 use crate::bpf::btf::VMLINUX;
 use crate::bpf::load::Options;
 use crate::bpf::plan::Plan;
+use crate::diagnose::Report;
 use crate::event::{Event, Input};
-use crate::facts::Facts;
+use crate::facts::observer::Observer;
+use crate::facts::{Facts, Unknown};
 use crate::filter::Filter;
 use crate::source::Source;
 use crate::source::facts::watcher::FactWatcher;
@@ -240,6 +242,8 @@ impl<S: Source> Engine<S> {
             filter: filter.describe(),
             filtered,
             interval_s: interval.as_secs_f64(),
+            observer: Observer::blind(&Unknown::because("not observed")),
+            about: filter.clone(),
         };
         let began = Instant::now();
         Self {
@@ -257,12 +261,18 @@ impl<S: Source> Engine<S> {
         }
     }
 
-    /// From now on also looks at what the doctor judges by, on a thread of its own, and tells it
-    /// with the interval it falls into. Where that cannot be, a note says so.
+    /// From now on also observes what the judge needs beside counts, on a thread of its own that takes
+    /// at most a fiftieth of a CPU, and hands it on with the interval it falls into. Whoever shows
+    /// findings begins with this. Where it cannot be, a note says so.
     pub fn watch_facts(&mut self) {
         let netns = self.filter.netns.as_ref().map(|(path, _)| Path::new(path));
         match FactWatcher::start(netns, self.interval) {
-            Ok(watcher) => self.facts = Some(watcher),
+            Ok(watcher) => {
+                let never = Unknown::because("not observed yet");
+                self.settings.observer = Observer::new(watcher.run().clone(), never);
+                self.aggregator = Aggregator::new(self.settings.clone());
+                self.facts = Some(watcher);
+            }
             Err(error) => self.notes.push(format!("the doctor sees nothing here: {error:#}")),
         }
     }
@@ -271,6 +281,12 @@ impl<S: Source> Engine<S> {
     #[must_use]
     pub fn facts(&self) -> Option<&Facts> {
         self.facts.as_ref().map(FactWatcher::run)
+    }
+
+    /// The doctor's report of the last interval; `None` before the first.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.aggregator.report()
     }
 
     /// Which sockets are asked for.

@@ -8,8 +8,10 @@ use anyhow::Result;
 
 use crate::aggregate::snapshot::{Host, Snapshot, SourceKind};
 use crate::aggregate::{Aggregator, Settings, checkpoint};
+use crate::diagnose::{Report, WINDOW_S};
 use crate::event::{Event, Input, Service};
 use crate::filter::{BY_PORT_ALONE, Filter};
+use crate::recording::lookback::Lookback;
 use crate::recording::narrow::{Narrowed, Narrowing};
 use crate::recording::{Checkpoint, Cursor, Gap, Run, Sink, Trace, Want};
 use crate::time::Monotonic;
@@ -106,9 +108,21 @@ impl Fold {
         }
         fold.cursor = saved.cursor.clone();
         fold.services.clone_from(&saved.services);
+        fold.look_back(trace)?;
         fold.count_gaps_before(trace);
         fold.go_on_before(trace, tick)?;
         Ok(Some(fold))
+    }
+
+    /// Right after this tick; `None` where it cannot be had.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn at(trace: &Trace, tick: usize, narrowing: &Narrowing) -> Result<Option<Self>> {
+        let mut fold = Self::before(trace, tick, narrowing)?;
+        fold.go_on_before(trace, tick.saturating_add(1))?;
+        Ok((fold.moment() == Some(tick)).then_some(fold))
     }
 
     fn go_on_before(&mut self, trace: &Trace, tick: usize) -> Result<()> {
@@ -139,7 +153,20 @@ impl Fold {
             self.taker.keeps_events = keeps_events;
             return Ok(());
         }
+        self.look_back(trace)?;
         self.count_gaps_before(trace);
+        Ok(())
+    }
+
+    /// A state does not have the facts of the half minute before it: the judge is shown them again.
+    fn look_back(&mut self, trace: &Trace) -> Result<()> {
+        let next = self.cursor.ticks();
+        let Some(last) = next.checked_sub(1) else { return Ok(()) };
+        let mut lookback = Lookback::before(trace, last, WINDOW_S);
+        while let Some(facts) = lookback.next(trace, next)? {
+            self.taker.aggregator.remember(facts);
+        }
+        self.taker.aggregator.resume(lookback.into_observer());
         Ok(())
     }
 
@@ -263,6 +290,12 @@ impl Fold {
         self.taker.aggregator.snapshot()
     }
 
+    /// The doctor's report of the last tick; `None` before the first.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.taker.aggregator.report().map(|report| report.of_trace(None))
+    }
+
     /// The last events read of those since [`Fold::before`], oldest first, and the number of the
     /// next.
     #[must_use]
@@ -299,6 +332,7 @@ fn narrowed(mut settings: Settings, narrowing: &Narrowing) -> Settings {
         settings.filter = format!("{} and {}", settings.filter, filter.describe());
     }
     settings.filtered = true;
+    settings.about = filter.clone();
     settings.unseen.extend(by_port_alone(filter).map(str::to_owned));
     settings
 }
@@ -326,6 +360,8 @@ pub fn settings(run: &Run) -> Settings {
         filter: run.filter.clone(),
         filtered: run.filtered,
         interval_s: run.interval_s,
+        observer: run.observer(),
+        about: Filter::default(),
     }
 }
 

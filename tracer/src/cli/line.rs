@@ -41,7 +41,7 @@ pub fn line(snapshot: &Snapshot, zone: &TimeZone) -> String {
             Severity::Ok => "ok  ",
             other => other.word(),
         },
-        snapshot.verdict.text
+        sanitize(&snapshot.verdict.text)
     );
     // A listener that nobody talks to is no news.
     let busy = |row: &&PortRow| {

@@ -3,7 +3,6 @@
 //! Each subcommand has a file: its options, and `run`, which composes source, aggregator and
 //! view. [`engine`] is what everything live shares, [`driver`] what everything with a screen does.
 
-mod attending;
 pub mod doctor;
 pub mod driver;
 pub mod engine;

@@ -98,6 +98,7 @@ impl ServeArgs {
         let bounds = Bounds::within(descriptors(Bounds::USUAL.descriptors()));
         let mut engine =
             Engine::start(&self.filter, &self.tracing, Detail::Ends, self.interval, None)?;
+        engine.watch_facts();
         for note in engine.notes() {
             stdio::note(note);
         }

@@ -1,12 +1,12 @@
 //! `sockflow top`: the live screen; a line an interval without a terminal; JSON for scripts.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use aya::{BtfError, EbpfError};
 
-use super::attending::Attending;
 use super::driver;
 use super::engine::{Detail, Engine, TracingArgs};
 use super::filter::{FilterArgs, Unmatched};
@@ -94,6 +94,7 @@ impl TopArgs {
     }
 
     fn lines<S: Source>(&self, mut engine: Engine<S>) -> Result<()> {
+        engine.watch_facts();
         for note in engine.notes() {
             stdio::note(note);
         }
@@ -117,12 +118,9 @@ impl TopArgs {
         let feed = tape.feed();
         let begin = Begin { mode: Mode::Live, ..Begin::default() };
         engine.watch_facts();
-        let filter = engine.filter().clone();
         driver::run_fed(tape, begin, options, move |feeding| {
-            let mut doctor = Attending::new(&engine, filter);
-            while let Some(snapshot) = engine.next_tapped(feeding.stop(), &mut doctor)? {
-                let report = doctor.as_ref().and_then(|doctor| doctor.report.clone());
-                feed.push_with(snapshot, report);
+            while let Some(snapshot) = engine.next(feeding.stop())? {
+                feed.push_with(snapshot, engine.report().map(Arc::new));
                 feeding.news();
             }
             Ok(())

@@ -4,9 +4,13 @@
 //! include/net/sock.h). Then the last ACK of a handshake is dropped: the client thinks it is
 //! connected.
 
-use super::checks::{Check, describe};
-use super::finding::{Look, State, room};
+use super::check::{Check, describe};
+use super::counted::of_service;
+use super::finding::Scope;
+use super::look::{Happened, Look, room};
+use super::severity::Severity;
 use super::watch::Watch;
+use crate::event::Owner;
 use crate::facts::{Facts, Known, Listener};
 use crate::format::count;
 
@@ -24,19 +28,30 @@ impl Check for AcceptQueue {
             drops(a).cmp(&drops(b)).then_with(|| a.share().total_cmp(&b.share()))
         });
         let Some(worst) = worst else {
-            return Ok(nobody(watch));
+            let mut look = nobody(watch);
+            overflows(&mut look, watch, 0);
+            return Ok(look);
         };
         let inode = worst.inode;
         let mut look = Look::at(u64::from(worst.queue), limit(worst))
             .trend(watch, |facts| Some(u64::from(of(facts, inode)?.queue)));
+        let owner = worst.owner.as_ref();
+        look.owner = owner.map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
+        look.port = Some(worst.local.port());
+        look.scope = Some(Scope::Listener);
         let dropped = dropped(watch, inode);
         // A burst that is over is worth a word; a queue that was full when we looked is not over.
         let was_full = watch.seen(|facts| of(facts, inode).is_some_and(is_full));
         if dropped > 0 && was_full > 0 {
             look.refusing();
         } else if dropped > 0 {
-            look.at_least = Some(State::Warn);
+            look.at_least = Severity::Warn;
         }
+        if dropped > 0 {
+            look.what = "accept queue full";
+            look.before = format!("kernel dropped {} handshakes", count(dropped));
+        }
+        overflows(&mut look, watch, dropped);
         look.subject = Some(name(worst));
         look.why = if is_full(worst) || dropped > 0 {
             "Full: the last ACK of handshakes is dropped, the client thinks it is connected and \
@@ -69,6 +84,35 @@ fn nobody(watch: &Watch) -> Look {
         "No listener of this network namespace matches the filter."
     };
     Look { now: Some(0), why: why.to_owned(), ..Look::default() }
+}
+
+/// What the kernel counted of full accept queues in the namespace, whichever listener it was.
+/// `dropped`: what a listener is known to have dropped.
+fn overflows(look: &mut Look, watch: &Watch, dropped: u64) {
+    const OVERFLOWS: &str = "ListenOverflows";
+    let overflows = watch.increase_of(OVERFLOWS);
+    if overflows > 0 && dropped == 0 {
+        // None of the listeners we know is the one.
+        look.at_least = look.at_least.max(Severity::Warn);
+        look.refuses = true;
+        look.what = "accept queue full";
+        look.before =
+            format!("kernel dropped {} handshakes at a full accept queue", count(overflows));
+    }
+    let total = watch.counter(OVERFLOWS).unwrap_or(0);
+    if overflows > 0 || dropped > 0 {
+        let whose = match (look.port, dropped) {
+            (Some(port), 1..) => format!(" at {}", of_service(port, look.owner.as_ref())),
+            _ => String::new(),
+        };
+        let text = ("accept queue full: ", format!(" handshakes dropped{whose}"));
+        look.happened = Some(Happened {
+            kind: "listen-overflow",
+            total: total.max(dropped),
+            lately: overflows.max(dropped),
+            text,
+        });
+    }
 }
 
 /// The queue holds one more than the backlog.

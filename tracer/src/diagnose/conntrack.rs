@@ -1,7 +1,7 @@
 //! Tracked connections against `nf_conntrack_max`, of the namespace.
 
-use super::checks::{Check, describe};
-use super::finding::Look;
+use super::check::{Check, describe};
+use super::look::Look;
 use super::watch::Watch;
 use crate::facts::{Facts, Known};
 use crate::format::{bytes, count};
@@ -29,6 +29,7 @@ impl Check for Conntrack {
         let dropped = watch.increase(|facts| facts.conntrack.as_ref().ok()?.dropped).unwrap_or(0);
         if dropped > 0 {
             look.refusing();
+            look.before = format!("kernel dropped {} packets for want of an entry", count(dropped));
         }
         look.why = if dropped > 0 {
             format!("{} packets or entries were dropped while we watched.", count(dropped))

@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::checks::{Check, describe};
-use super::finding::Look;
+use super::check::{Check, describe};
+use super::look::Look;
 use super::watch::Watch;
 use crate::facts::{Destination, Facts, Known, Unknown};
 use crate::format::{count, percent};
@@ -47,6 +47,8 @@ impl Check for EphemeralPorts {
                 .map(|other| used(then, other))
         });
         look.subject = Some(format!("to {}", worst.peer));
+        look.port = Some(worst.peer.port());
+        look.refuses = worst.ports >= limit && used(facts, worst) >= limit && limit > 0;
         look.why = if worst.ports >= limit {
             "connect() to that destination fails with EADDRNOTAVAIL; other destinations are not \
              touched."

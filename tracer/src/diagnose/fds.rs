@@ -2,9 +2,10 @@
 //!
 //! Orphans hold no descriptor, so this gauge can be low while the host drowns in them.
 
-use super::checks::{Check, describe};
-use super::finding::{Look, room};
+use super::check::{Check, describe};
+use super::look::{Look, room};
 use super::watch::Watch;
+use crate::event::Owner;
 use crate::facts::{Facts, Known, ProcessFds, Unknown};
 use crate::format::count;
 
@@ -30,6 +31,8 @@ impl Check for Fds {
         let pid = worst.pid;
         let mut look = Look::at(worst.open, worst.soft).trend(watch, |facts| open_of(facts, pid));
         look.subject = Some(format!("{}[{pid}]", worst.comm));
+        look.owner = Some(Owner { pid, comm: worst.comm.clone() });
+        look.refuses = worst.open >= worst.soft && worst.open > 0;
         look.why = if worst.open >= worst.soft {
             "accept(), socket() and open() fail with EMFILE.".to_owned()
         } else {

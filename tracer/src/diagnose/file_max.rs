@@ -1,8 +1,8 @@
 //! Open files of the host against `fs.file-max`. Root may go beyond it (`alloc_empty_file`,
 //! fs/file_table.c).
 
-use super::checks::{Check, describe};
-use super::finding::Look;
+use super::check::{Check, describe};
+use super::look::Look;
 use super::watch::Watch;
 use crate::facts::{Facts, Known};
 use crate::format::count;

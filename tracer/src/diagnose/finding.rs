@@ -1,51 +1,13 @@
-//! What a check found: the row of the report.
+//! A finding: what is concluded about one thing at one moment. Every view shows these and adds nothing.
 
 use serde::Serialize;
 
-use super::checks::Check;
-use super::watch::Watch;
-use crate::aggregate::severity::{self, Severity};
-use crate::facts::Facts;
-
-/// How bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Not seen; says nothing about the resource.
-    Unknown,
-    /// Nothing to do.
-    Ok,
-    /// Near a limit: [`severity`] has the rule.
-    Warn,
-    /// About to reach it, or reached, or the kernel refuses already.
-    Crit,
-}
-
-impl State {
-    /// The word on screen.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "?",
-            Self::Ok => "ok",
-            Self::Warn => "WARN",
-            Self::Crit => "CRIT",
-        }
-    }
-
-    /// For sorting: what is fine goes before what nobody saw.
-    pub(super) const fn rank(self) -> u8 {
-        match self {
-            Self::Unknown => 0,
-            Self::Ok => 1,
-            Self::Warn => 2,
-            Self::Crit => 3,
-        }
-    }
-}
+use super::severity::Severity;
+use crate::event::{Fidelity, Owner};
+use crate::time::Wall;
 
 /// Whose resource it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The whole host's.
@@ -56,204 +18,110 @@ pub enum Scope {
     Process,
     /// One memory cgroup's.
     Cgroup,
+    /// A service's.
+    Service,
+    /// One listening socket's.
+    Listener,
 }
 
-/// A setting to change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Set {
-    /// Its name.
-    pub sysctl: String,
-    /// What it is now.
-    pub from: String,
-    /// What it should be.
-    pub to: String,
-}
-
-/// One row of the report.
+/// What is wrong, at one moment. Findings are ranked, the worst first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// The check's id.
-    pub id: &'static str,
+    /// Which check: `orphans`, `tcp_mem`, `accept_queue`, …
+    pub check: &'static str,
     /// How bad.
-    pub state: State,
-    /// In use, in [`Self::unit`]; `null` where unknown.
+    pub severity: Severity,
+    /// Why, where that is known: `closed_window`, `not_accepting`, …
+    pub cause: Option<&'static str>,
+    /// Whose resource it is.
+    pub scope: Scope,
+    /// The service it concerns.
+    pub port: Option<u16>,
+    /// The process it concerns.
+    pub owner: Option<Owner>,
+    /// Inode number of the network namespace it concerns.
+    pub netns: Option<u64>,
+    /// The workload it concerns.
+    pub workload: Option<String>,
+    /// In use, in [`Self::unit`].
     pub now: Option<u64>,
     /// What may be used; `null` where unknown or without a limit.
     pub limit: Option<u64>,
-    /// [`Self::now`] of [`Self::limit`], 1 is all of it.
+    /// [`Self::now`] of [`Self::limit`]; 1 is all of it.
     #[serde(rename = "use")]
     pub used: Option<f64>,
     /// `sockets`, `pages`, …
     pub unit: &'static str,
-    /// Whose.
-    pub scope: Scope,
-    /// Which of several: `httpdns[4121]`, `127.0.0.1:9981`.
-    pub subject: Option<String>,
+    /// Growth of [`Self::now`] a second; `null` where there is no credible trend.
+    pub growth_per_s: Option<f64>,
     /// Seconds until the limit; `null` without a credible trend, 0 where it is reached.
-    pub in_s: Option<f64>,
-    /// At or near its limit, and that does no harm.
-    pub harmless: bool,
-    /// Why it is so, or why it is not known.
-    pub why: String,
-    /// Settings to change, in this order.
-    pub set: Vec<Set>,
-    /// What to do that is no setting; empty without.
-    pub action: String,
-    /// What that brings.
-    pub gain: String,
-    /// What it may break.
-    pub risk: String,
-    /// How to take it back.
-    pub undo: String,
-    /// What the finding rests on.
-    pub evidence: String,
-    /// The id of the check whose cure cures this too.
-    pub follows: Option<&'static str>,
-    /// What it is called in a sentence.
-    #[serde(skip)]
-    pub noun: &'static str,
-    /// What it is called in a table.
-    #[serde(skip)]
-    pub title: &'static str,
-}
-
-impl Finding {
-    /// Not seen.
-    pub(super) fn unknown(check: &dyn Check, why: String) -> Self {
-        let mut finding = Look::default().finding(check);
-        finding.state = State::Unknown;
-        finding.why = why;
-        finding
-    }
-}
-
-/// What a check says: the part of a [`Finding`] that it makes itself.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "the fields of Finding")]
-pub struct Look {
-    pub now: Option<u64>,
-    pub limit: Option<u64>,
-    pub in_s: Option<f64>,
-    /// How long it has grown like that, seconds.
-    pub seen_s: f64,
+    pub limit_in_s: Option<f64>,
+    /// Since when it has been so.
+    pub since: Wall,
+    /// How far the numbers can be trusted.
+    pub fidelity: Fidelity,
+    /// Whether the kernel kills, drops or refuses because of it.
+    pub refuses: bool,
+    /// What is wrong, in a few words: `orphans killed`, `accept queue full`.
+    pub what: &'static str,
+    /// Which of several: `httpdns[4121] 0.0.0.0:9981`, `to 192.0.2.7:80`.
     pub subject: Option<String>,
-    pub harmless: bool,
-    /// At least as bad as that, whatever the numbers say.
-    pub at_least: Option<State>,
-    pub why: String,
-    pub set: Vec<Set>,
-    pub action: String,
-    pub gain: String,
-    pub risk: String,
-    pub undo: String,
-    pub evidence: String,
-    pub follows: Option<&'static str>,
+    /// One sentence, without the severity's word.
+    pub text: String,
 }
 
-/// Room for `times` as many, as a power of two; bounded, for a limit can be as good as infinite.
-pub(super) fn room(number: u64, times: u64) -> u64 {
-    number.clamp(1, 1 << 40).saturating_mul(times).next_power_of_two()
+/// How bad a moment is: of two moments the worse one is greater. Its worst finding counts: how severe,
+/// how much of its limit is used, whether the kernel refuses; then how near any limit is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Badness {
+    severity: Severity,
+    used: f64,
+    refuses: bool,
+    /// How many findings are as severe.
+    number: usize,
+    /// How near the limits of orphans and memory are, whether that is a finding or not.
+    near: f64,
 }
 
-impl Look {
-    /// Something against its limit.
+impl Badness {
+    /// That of a moment with these findings, worst first.
     #[must_use]
-    pub fn at(now: u64, limit: u64) -> Self {
-        Self { now: Some(now), limit: Some(limit), ..Self::default() }
-    }
-
-    /// With the time that is left at the growth of `value` over the watch.
-    #[must_use]
-    pub fn trend(mut self, watch: &Watch, value: impl Fn(&Facts) -> Option<u64>) -> Self {
-        if let (Some(now), Some(limit)) = (self.now, self.limit) {
-            let trend = watch.trend(value);
-            self.in_s = trend.seconds_until(now, limit);
-            self.seen_s = trend.seen_s;
-        }
-        self
-    }
-
-    /// The kernel refuses already: there is no time left.
-    pub(super) fn refusing(&mut self) {
-        self.at_least = Some(State::Crit);
-        self.in_s = Some(0.0);
-    }
-
-    /// Adds a setting to change, if this host has it and it is not so already.
-    pub(super) fn propose(&mut self, facts: &Facts, sysctl: &str, to: &impl ToString) -> bool {
-        let to = to.to_string();
-        match facts.sysctls.get(sysctl) {
-            Some(from) if *from != to => {
-                self.set.push(Set { sysctl: sysctl.to_owned(), from: from.clone(), to });
-                true
-            }
-            _ => false,
+    pub fn of(findings: &[Finding], near: f64) -> Self {
+        let Some(worst) = findings.first() else { return Self { near, ..Self::default() } };
+        let alike = || findings.iter().filter(|it| it.severity == worst.severity);
+        // Full is full: queues hold one more, and the kernel counts late.
+        let used = alike().filter_map(|it| it.used).fold(0.0, f64::max).min(1.0);
+        Self {
+            severity: worst.severity,
+            used,
+            refuses: alike().any(|it| it.refuses),
+            number: alike().count(),
+            near,
         }
     }
+}
 
-    /// [`State`] from the numbers.
-    #[must_use]
-    pub fn judge(&self) -> State {
-        if self.harmless {
-            return State::Ok;
-        }
-        let state = match severity::of_use(self.used().unwrap_or(0.0), self.in_s, self.seen_s) {
-            Severity::Crit => State::Crit,
-            Severity::Warn => State::Warn,
-            Severity::Note | Severity::Ok => State::Ok,
-        };
-        self.at_least.map_or(state, |least| least.max(state))
-    }
+/// The one-sentence answer: the worst finding's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Verdict {
+    /// How bad.
+    pub severity: Severity,
+    /// The sentence, without the severity's word: `orphans 118,204 of 131,072 (90%) +297/s, limit
+    /// reached in 43 s`.
+    pub text: String,
+}
 
-    fn used(&self) -> Option<f64> {
-        let (now, limit) = (self.now?, self.limit?);
-        // Nothing of nothing is nothing; something of nothing is all.
-        Some(match limit {
-            0 => f64::from(u8::from(now > 0)),
-            limit => now as f64 / limit as f64,
-        })
-    }
-
-    /// The row. A check that found nothing wrong changes nothing.
-    pub(super) fn finding(mut self, check: &dyn Check) -> Finding {
-        let state = self.judge();
-        if state == State::Ok {
-            self.set.clear();
-            (self.gain, self.risk, self.undo, self.action) = Default::default();
-            self.in_s = None;
-            self.follows = None;
-        } else if self.used().is_some_and(|used| used >= 1.0) {
-            self.in_s = Some(0.0);
-        }
-        let undo: Vec<String> = self
-            .set
-            .iter()
-            .map(|set| match set.from.contains(' ') {
-                true => format!("sysctl -w {}=\"{}\"", set.sysctl, set.from),
-                false => format!("sysctl -w {}={}", set.sysctl, set.from),
-            })
-            .collect();
-        Finding {
-            id: check.id(),
-            state,
-            used: self.used(),
-            now: self.now,
-            limit: self.limit,
-            unit: check.unit(),
-            scope: check.scope(),
-            subject: self.subject,
-            in_s: self.in_s,
-            harmless: self.harmless,
-            why: self.why,
-            set: self.set,
-            action: self.action,
-            gain: self.gain,
-            risk: self.risk,
-            undo: if undo.is_empty() { self.undo } else { undo.join("; ") },
-            evidence: self.evidence,
-            follows: self.follows,
-            noun: check.noun(),
-            title: check.title(),
-        }
-    }
+/// Something that happened: a finding that began, got worse or ended, or what the kernel did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Anomaly {
+    /// When.
+    pub time: Wall,
+    /// How bad.
+    pub severity: Severity,
+    /// Which kind: `orphan-kill`, `orphan-growth`, `tcp_mem`, `listen-overflow`, …
+    pub kind: &'static str,
+    /// The service it concerns, if one.
+    pub port: Option<u16>,
+    /// What happened, in words.
+    pub text: String,
 }

@@ -3,8 +3,9 @@
 //! A cgroup's sockets are part of its memory and come under pressure with it, whatever `tcp_mem`
 //! says (`mem_cgroup_charge_skmem`, mm/memcontrol.c).
 
-use super::checks::{Check, describe};
-use super::finding::{Look, State};
+use super::check::{Check, describe};
+use super::look::Look;
+use super::severity::Severity;
 use super::watch::Watch;
 use crate::facts::{CgroupMemory, Facts, Known};
 use crate::format::{bytes, count, percent};
@@ -15,7 +16,7 @@ pub(super) struct Memcg;
 const SHARE: u64 = 10;
 
 impl Check for Memcg {
-    describe!("memcg", "memcg sock", "memory of a cgroup", "bytes", Cgroup);
+    describe!("memcg", "memcg sock", "socket memory", "bytes", Cgroup);
 
     fn look(&self, watch: &Watch) -> Known<Look> {
         let facts = watch.last();
@@ -40,8 +41,13 @@ impl Check for Memcg {
         let kills = watch.increase(|facts| Some(of(facts, &worst.path)?.oom_kills)).unwrap_or(0);
         if matters(worst) && (hits > 0 || kills > 0 || worst.current >= max) {
             look.refusing();
+            look.before = format!(
+                "a cgroup is full ({} of {}), its sockets get no buffers",
+                bytes(worst.current),
+                bytes(max)
+            );
         } else if matters(worst) && worst.share() >= 0.8 {
-            look.at_least = Some(State::Warn);
+            look.at_least = Severity::Warn;
         }
         look.why = if matters(worst) {
             "When the cgroup is full, its sockets get no buffers, whatever tcp_mem allows."

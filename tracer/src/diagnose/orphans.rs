@@ -4,10 +4,13 @@
 //! and doubled again for one that got an ICMP error, with the limit (`tcp_out_of_resources`,
 //! net/ipv4/tcp_timer.c): so it begins to kill at a half, or a quarter, of what the setting says.
 
-use super::checks::{Check, describe, hidden};
-use super::finding::{Look, State, room};
+use super::check::{Check, describe, hidden};
+use super::counted::{Counted, of_service};
+use super::look::{Look, room};
+use super::severity::Severity;
 use super::tcp_mem;
 use super::watch::Watch;
+use crate::event::Fidelity;
 use crate::facts::{Facts, Known, Unknown};
 use crate::format::{bytes, count, duration, percent};
 
@@ -24,7 +27,7 @@ const RETRIES: u64 = 3;
 const RTO_MAX_MS: u64 = 10_000;
 
 impl Check for Orphans {
-    describe!("orphans", "orphans", "orphan slots", "sockets", Host);
+    describe!("orphans", "orphans", "orphans", "sockets", Host);
 
     fn look(&self, watch: &Watch) -> Known<Look> {
         let facts = watch.last();
@@ -35,16 +38,25 @@ impl Check for Orphans {
             let seen = format!("{} orphans on the host", count(now));
             return Err(hidden(facts, &seen, "net.ipv4.tcp_max_orphans"));
         };
-        let killed = killed(watch);
-        let mut look = Look::at(now, limit).trend(watch, now_of);
-        if killed > 0 {
-            look.refusing();
+        let killed = tcp_mem::kills(watch);
+        let mut look = Look::at(now, limit).growing(watch.orphans_growth());
+        look.fidelity = Fidelity::Exact;
+        look.cause = cause(facts);
+        look.what = "orphan limit near";
+        name_service(&mut look, watch);
+        if killed.for_number > 0 {
+            tcp_mem::killing(&mut look, watch, &killed, killed.for_number, "");
         } else if now.saturating_mul(2) > limit && now > 0 {
-            look.at_least = Some(State::Warn);
+            look.at_least = Severity::Warn;
         }
-        look.why = why(facts, now, limit, killed);
-        look.evidence = evidence(facts, now, limit, killed);
-        advise(&mut look, watch, now.saturating_add(killed), limit);
+        look.behind = [look.behind, waits(facts)]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+        look.why = why(facts, now, limit, killed.for_number);
+        look.evidence = evidence(facts, now, limit, killed.for_number);
+        advise(&mut look, watch, now.saturating_add(killed.for_number), limit);
         Ok(look)
     }
 }
@@ -53,13 +65,54 @@ fn now(facts: &Facts) -> Option<u64> {
     facts.gauges.as_ref().ok()?.sockets.orphan
 }
 
-fn now_of(facts: &Facts) -> Option<u64> {
-    now(facts)
+/// Which service most orphans are of: as counted, or as sock_diag shows them.
+fn name_service(look: &mut Look, watch: &Watch) {
+    let counted = watch.counted.as_ref().and_then(Counted::most_orphans);
+    let sockets = watch.last().sockets.as_ref().ok();
+    if let Some(most) = counted {
+        look.port = Some(most.port);
+        look.owner.clone_from(&most.owner);
+    } else if watch.counted.is_none()
+        && let Some([(port, number), ..]) = sockets.map(|it| &it.orphans.ports[..])
+        && sockets.is_some_and(|it| number.saturating_mul(2) > it.orphans.count)
+    {
+        look.port = Some(*port);
+    }
+    if let Some(port) = look.port {
+        look.behind = format!("most on {}", of_service(port, look.owner.as_ref()));
+    }
 }
 
-/// Orphans that the kernel killed while we watched, for their number.
-fn killed(watch: &Watch) -> u64 {
-    tcp_mem::kills(watch).1
+/// Why most of them stand, where that is known.
+fn cause(facts: &Facts) -> Option<&'static str> {
+    let orphans = &facts.sockets.as_ref().ok()?.orphans;
+    if orphans.count == 0 {
+        return None;
+    }
+    let Some(waits) = orphans.waits else { return Some("unknown") };
+    let most = |part: u64| part.saturating_mul(2) > orphans.count;
+    let rest = orphans.count.saturating_sub(waits.probing).saturating_sub(waits.retransmitting);
+    match () {
+        () if most(waits.probing) => Some("closed_window"),
+        () if most(waits.retransmitting) => Some("unanswered"),
+        () if most(rest) => Some("in_flight"),
+        () => Some("unknown"),
+    }
+}
+
+/// What most of them wait for, in a few words; empty where that is not known.
+fn waits(facts: &Facts) -> String {
+    let Ok(sockets) = &facts.sockets else { return String::new() };
+    let (Some(waits), count @ 1..) = (sockets.orphans.waits, sockets.orphans.count) else {
+        return String::new();
+    };
+    if waits.probing.saturating_mul(2) > count {
+        format!("{} behind a closed window", percent(waits.probing, count))
+    } else if waits.retransmitting.saturating_mul(2) > count {
+        format!("{} unanswered", percent(waits.retransmitting, count))
+    } else {
+        String::new()
+    }
 }
 
 /// Whether most orphans wait for a peer that answers but does not read.
@@ -78,7 +131,9 @@ fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
     }
     let orphans = facts.sockets.as_ref().ok().map(|sockets| &sockets.orphans);
     let Some((orphans, waits)) = orphans.and_then(|orphans| Some((orphans, orphans.waits?))) else {
-        return why + "What they wait for cannot be seen.";
+        return why
+            + "Whether their peers are silent or have a closed window was not observed: \
+               `ss -tno state fin-wait-1` shows timer:(persist) for a closed window.";
     };
     let silent = orphans.count - waits.probing.min(orphans.count);
     if orphans.count == 0 {
@@ -139,6 +194,11 @@ fn evidence(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {
 
 fn advise(look: &mut Look, watch: &Watch, demand: u64, limit: u64) {
     let facts = watch.last();
+    // Which remedy helps depends on what they wait for: nothing is advised on a guess.
+    if look.cause.is_none_or(|cause| cause == "unknown") {
+        look.action = "find out what they wait for: `ss -tno state fin-wait-1`".to_owned();
+        return;
+    }
     let mut gains = Vec::new();
     let mut risks = Vec::new();
     let probing = mostly_probing(facts);

@@ -4,8 +4,9 @@
 //! drivers without NAPI (`enqueue_to_backlog`, net/core/dev.c); a network card's own drops are
 //! not in it.
 
-use super::checks::{Check, describe};
-use super::finding::{Look, State, room};
+use super::check::{Check, describe};
+use super::look::{Look, room};
+use super::severity::Severity;
 use super::watch::Watch;
 use crate::facts::{Facts, Known, Softnet as Counts};
 use crate::format::count;
@@ -31,8 +32,12 @@ impl Check for Softnet {
         let mut look = Look { now: seen.backlog, limit, ..Look::default() };
         match dropped {
             Some(drops @ 1..) if drops.saturating_mul(RARE) > processed => look.refusing(),
-            Some(1..) => look.at_least = Some(State::Warn),
+            Some(1..) => look.at_least = Severity::Warn,
             _ => {}
+        }
+        if let Some(drops @ 1..) = dropped {
+            look.before = format!("kernel dropped {} packets", count(drops));
+            look.refuses = true;
         }
         look.why = match dropped {
             Some(drops @ 1..) => format!(

@@ -5,9 +5,11 @@
 //! quarters of `tcp_max_syn_backlog` (`tcp_conn_request`, net/ipv4/tcp_input.c).
 
 use super::accept_queue::name;
-use super::checks::{Check, describe};
-use super::finding::{Look, State, room};
+use super::check::{Check, describe};
+use super::look::{Look, room};
+use super::severity::Severity;
 use super::watch::Watch;
+use crate::event::Owner;
 use crate::facts::{Facts, Known, Listener};
 use crate::format::count;
 
@@ -44,11 +46,16 @@ impl Check for SynQueue {
         let mut look = Look::at(waiting(worst), limit(facts, worst, cookies));
         if dropped > 0 {
             look.refusing();
+            look.before = format!("kernel dropped {} SYNs", count(dropped));
         } else if sent > 0 {
-            look.at_least = Some(State::Warn);
+            look.at_least = Severity::Warn;
+            look.before = format!("{} clients were answered with SYN cookies", count(sent));
         }
         if waiting(worst) > 0 {
             look.subject = Some(name(worst));
+            look.port = Some(worst.local.port());
+            let owner = worst.owner.as_ref();
+            look.owner = owner.map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
         }
         look.why = match (dropped, sent) {
             (1.., _) => format!("SYNs are dropped: {} while we watched.", count(dropped)),

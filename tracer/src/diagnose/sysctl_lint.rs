@@ -1,13 +1,17 @@
 //! The lines of the host's sysctl files that do nothing, or not what they were meant to.
 
-use super::checks::{Check, describe};
-use super::finding::{Look, State};
+use super::check::{Check, describe};
+use super::look::Look;
+use super::row::State;
+use super::severity::Severity;
 use super::sysctls::lint::{Remark, lint};
 use super::watch::Watch;
 use crate::facts::Known;
 use crate::format::count;
 
 pub(super) struct SysctlLint;
+
+pub(super) const ID: &str = "sysctl_lint";
 
 impl Check for SysctlLint {
     describe!("sysctl_lint", "sysctl files", "sysctl files", "lines", Host);
@@ -20,9 +24,13 @@ impl Check for SysctlLint {
             remarks.iter().filter(|remark| remark.state != State::Ok).collect();
         let worst = wrong.iter().max_by_key(|remark| remark.state);
         let mut look = Look { now: Some(wrong.len() as u64), ..Look::default() };
-        look.at_least = worst.map(|remark| remark.state);
+        look.at_least = match worst.map(|remark| remark.state) {
+            Some(State::Crit) => Severity::Crit,
+            Some(State::Warn) => Severity::Warn,
+            Some(State::Ok | State::Unknown) | None => Severity::Ok,
+        };
         // The first of the worst.
-        let first = wrong.iter().find(|remark| Some(remark.state) == look.at_least);
+        let first = wrong.iter().find(|remark| Some(remark.state) == worst.map(|it| it.state));
         look.why = match first {
             Some(remark) => format!("{}: {}", remark.place(), remark.text),
             None => "Nothing to remark on.".to_owned(),

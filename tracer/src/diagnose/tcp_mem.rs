@@ -4,11 +4,14 @@
 //! (`sk_enter_memory_pressure`, `__sk_mem_raise_allocated`, net/core/sock.c); above the third it
 //! refuses, and kills orphans with data (`tcp_check_oom`, net/ipv4/tcp.c).
 
-use super::checks::{Check, describe, hidden};
-use super::finding::{Look, State};
+use super::check::{Check, describe, hidden};
+use super::counted::of_service;
+use super::look::{Happened, Look};
+use super::severity::Severity;
 use super::watch::Watch;
+use crate::event::Fidelity;
 use crate::facts::{Facts, Known, Unknown};
-use crate::format::{bytes, count, percent};
+use crate::format::{bytes, count, duration, percent};
 use crate::gauges::{MemLimits, Pages};
 
 pub(super) struct TcpMem;
@@ -29,11 +32,23 @@ impl Check for TcpMem {
             return Err(hidden(facts, &seen, "net.ipv4.tcp_mem"));
         };
         let pressure = gauges.memory.pressure;
-        let mut look = Look::at(used, limits.high.0).trend(watch, used_of);
-        if kills(watch).0 > 0 {
-            look.refusing();
-        } else if pressure == Some(true) || Pages(used) > limits.pressure {
-            look.at_least = Some(State::Warn);
+        let killed = kills(watch);
+        let mut look = Look::at(used, limits.high.0).growing(watch.memory_growth());
+        look.fidelity = Fidelity::Exact;
+        look.what = "TCP memory near its limit";
+        if pressure == Some(true) {
+            look.behind = "under pressure: buffers are kept small".to_owned();
+            look.what = "TCP memory pressure";
+            look.at_least = Severity::Warn;
+        } else if Pages(used) > limits.pressure {
+            look.at_least = Severity::Warn;
+        }
+        if killed.for_memory > 0 {
+            killing(&mut look, watch, &killed, killed.for_memory, " for want of TCP memory");
+        } else if Pages(used) > limits.high {
+            look.refuses = true;
+            look.what = "TCP memory used up";
+            look.before = "kernel refuses memory to sockets".to_owned();
         }
         look.why = why(facts, used, limits, pressure, watch);
         look.evidence = evidence(facts, used, limits, watch);
@@ -46,17 +61,25 @@ fn used(facts: &Facts) -> Option<u64> {
     Some(facts.gauges.as_ref().ok()?.sockets.mem?.0)
 }
 
-fn used_of(facts: &Facts) -> Option<u64> {
-    used(facts)
+/// Orphans killed while we watched, for want of memory and for their number.
+///
+/// The kernel counts both in one (TCPAbortOnMemory), and in the network namespace they were in; hooks
+/// count them one by one, with the reason, in all namespaces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Killings {
+    pub(super) for_memory: u64,
+    pub(super) for_number: u64,
+    /// How long ago the last was, seconds.
+    last_s: f64,
+    /// All of them since any time in the past.
+    total: u64,
 }
 
-/// Orphans killed while we watched, by what for: memory, and their number.
-///
-/// The kernel counts both in one. It was memory where usage was high and the orphan limit out of
-/// reach, even at a quarter of it, all the while: also for those that were killed between two
-/// looks.
-pub(super) fn kills(watch: &Watch) -> (u64, u64) {
-    let (mut for_memory, mut for_number) = (0, 0);
+/// The split of what only the kernel counted: it was memory where usage was high and the orphan limit
+/// out of reach, even at a quarter of it, all the while: also for those that were killed between two
+/// observations.
+pub(super) fn kills(watch: &Watch) -> Killings {
+    let mut found = Killings::default();
     for (before, after) in watch.steps() {
         let (Ok(then), Ok(now)) = (&before.gauges, &after.gauges) else { continue };
         let (Some(was), Some(is)) = (then.tcp_ext.get(KILLED), now.tcp_ext.get(KILLED)) else {
@@ -71,9 +94,62 @@ pub(super) fn kills(watch: &Watch) -> (u64, u64) {
             (Some(most), Some(limits)) => most >= limits.pressure,
             _ => false,
         };
-        *(if few && much { &mut for_memory } else { &mut for_number }) += killed;
+        *(if few && much { &mut found.for_memory } else { &mut found.for_number }) += killed;
     }
-    (for_memory, for_number)
+    let counted = &watch.kills.all;
+    if counted.for_memory.saturating_add(counted.for_number) > 0
+        && counted.all >= found.for_memory.saturating_add(found.for_number)
+    {
+        // The hook's word for why: more than what can be concluded.
+        found.for_memory = counted.for_memory;
+        found.for_number = counted.all - counted.for_memory.min(counted.all);
+    } else if counted.all > found.for_memory.saturating_add(found.for_number) {
+        // In other network namespaces.
+        found.for_number = counted.all - found.for_memory.min(counted.all);
+    }
+    let by_kernel = watch.last_increase(|facts| counter(facts, KILLED));
+    let ages = [by_kernel, watch.kills.last_s].into_iter().flatten();
+    found.last_s = ages.fold(f64::INFINITY, f64::min);
+    found.total = watch.counter(KILLED).unwrap_or(0).max(watch.kills.total);
+    found
+}
+
+fn counter(facts: &Facts, name: &str) -> Option<u64> {
+    facts.gauges.as_ref().ok()?.tcp_ext.get(name).copied()
+}
+
+/// The kernel kills again any moment for so long after it last did, seconds.
+const STILL_KILLS_S: f64 = 10.0;
+
+/// What a finding says of orphans that were killed: how many, whose, how long ago.
+pub(super) fn killing(look: &mut Look, watch: &Watch, all: &Killings, killed: u64, what_for: &str) {
+    let mut whose = String::new();
+    if let Some((port, owner)) = watch.kills.most() {
+        whose = format!(" of {}", of_service(port, owner));
+        look.port = Some(port);
+        look.owner = owner.cloned();
+    }
+    let orphans = if killed == 1 { "orphan" } else { "orphans" };
+    look.what = "orphans killed";
+    look.before = format!("kernel killed {} {orphans}{whose}{what_for}", count(killed));
+    if all.last_s <= STILL_KILLS_S {
+        look.refusing();
+    } else {
+        look.at_least = Severity::Warn;
+        look.before.push_str(&format!(", the last {} ago", duration(all.last_s)));
+    }
+    let limit = watch.last().gauges.as_ref().ok().and_then(|it| it.limits.max_orphans);
+    let now = watch.last().gauges.as_ref().ok().and_then(|it| it.sockets.orphan);
+    let of = match (now, limit) {
+        (Some(now), Some(limit)) => format!(" (orphans {} of {})", count(now), count(limit)),
+        _ => String::new(),
+    };
+    look.happened = Some(Happened {
+        kind: "orphan-kill",
+        total: all.total,
+        lately: all.for_memory.saturating_add(all.for_number),
+        text: ("kernel killed ", format!("{whose}{what_for}{of}")),
+    });
 }
 
 /// Bytes of orphans, where measured.
@@ -89,7 +165,7 @@ fn why(
     pressure: Option<bool>,
     watch: &Watch,
 ) -> String {
-    let killed = kills(watch).0;
+    let killed = kills(watch).for_memory;
     let state = if killed > 0 {
         format!(
             "Memory is used up: the kernel killed {} orphans for it while we watched.",

@@ -7,17 +7,18 @@ use super::*;
 use crate::facts::*;
 use crate::filter::Filter;
 use crate::gauges::*;
+use crate::time::Wall;
 
 fn report(watch: &Watch) -> Report {
     examine(watch, About { time: Wall(1_795_365_730_000_000_000), host: "web-17".into() })
 }
 
-fn finding(watch: &Watch, id: &str) -> Finding {
+fn finding(watch: &Watch, id: &str) -> CheckRow {
     report(watch).checks.into_iter().find(|finding| finding.id == id).unwrap()
 }
 
 /// What a check finds in a steady host.
-fn steady(id: &str, change: impl Fn(&mut Facts)) -> Finding {
+fn steady(id: &str, change: impl Fn(&mut Facts)) -> CheckRow {
     let mut facts = healthy();
     change(&mut facts);
     finding(&watched(facts, |_, _| {}), id)
@@ -52,7 +53,10 @@ fn a_host_that_is_well() {
 fn the_story_names_orphans_first_and_when() {
     let report = report(&story_watched());
     assert_eq!(report.verdict, State::Crit);
-    assert_eq!(report.sentence, "Runs out of orphan slots in 43 s. Do step 1 now.");
+    assert_eq!(
+        report.sentence,
+        "Orphans 118,204 of 131,072 (90%) +297/s, limit reached in 43 s; most on :9981; 99% unanswered."
+    );
     let order: Vec<(&str, State)> =
         report.checks.iter().take(4).map(|it| (it.id, it.state)).collect();
     // A full queue is one server's; it comes after what the host dies of.
@@ -101,7 +105,7 @@ fn orphans() {
 
 #[test]
 fn the_advice_on_orphans_depends_on_why_they_stand_and_on_memory() {
-    let set = |finding: &Finding| -> Vec<String> {
+    let set = |finding: &CheckRow| -> Vec<String> {
         finding
             .set
             .iter()
@@ -440,8 +444,12 @@ fn sysctl_lint() {
     assert_eq!((worst.state, worst.now), (State::Crit, Some(2)));
     let mut facts = healthy();
     facts.settings.as_mut().unwrap().lines = lines("net.ipv4.tcp_mem = 1 2 3");
-    let sentence = report(&watched(facts, |_, _| {})).sentence;
-    assert_eq!(sentence, "See to the sysctl files now: step 1.");
+    let moment = report(&watched(facts, |_, _| {}));
+    // What files say is about the next boot: of a moment it is no finding, of the host it is.
+    assert_eq!((moment.verdict, moment.findings.len()), (State::Ok, 0));
+    let of_host = moment.with_files();
+    assert_eq!(of_host.verdict, State::Crit);
+    assert_eq!(of_host.sentence, "See to the sysctl files now: step 1.");
     assert!(worst.why.starts_with("/etc/sysctl.conf:2 net.ipv4.tcp_mem"), "{}", worst.why);
 }
 

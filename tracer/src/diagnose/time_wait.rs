@@ -5,9 +5,10 @@
 //! (`inet_twsk_alloc` fails in `tcp_time_wait`, net/ipv4/tcp_minisocks.c), and a late segment of
 //! one can then meet the next on the same ports.
 
-use super::checks::{Check, describe};
-use super::finding::{Look, room};
+use super::check::{Check, describe};
+use super::look::{Happened, Look, room};
 use super::watch::Watch;
+use crate::event::Fidelity;
 use crate::facts::{Facts, Known, Unknown};
 use crate::format::{bytes, count};
 
@@ -28,8 +29,17 @@ impl Check for TimeWait {
         };
         let overflows = watch.increase_of(OVERFLOW);
         let mut look = Look::at(now, limit).trend(watch, self::now);
+        look.fidelity = Fidelity::Exact;
         if overflows > 0 {
             look.refusing();
+            look.before =
+                format!("kernel closed {} connections without TIME_WAIT", count(overflows));
+            look.happened = Some(Happened {
+                kind: "time-wait-overflow",
+                total: watch.counter(OVERFLOW).unwrap_or(0),
+                lately: overflows,
+                text: ("table full: ", " closed without TIME-WAIT".to_owned()),
+            });
         }
         // Not known who connected: no claim that it is harmless.
         let connecting = facts
@@ -39,6 +49,10 @@ impl Check for TimeWait {
             .and_then(|sockets| sockets.minisockets.as_ref().ok())
             .map(|mini| (mini.connecting, mini.accepted));
         look.harmless = connecting.is_some_and(|(ours, theirs)| ours < theirs);
+        if look.harmless {
+            look.behind =
+                "harmless: most are of accepted connections, which hold no port".to_owned();
+        }
         look.evidence = evidence(facts, now, overflows);
         look.why = match connecting {
             Some((ours, theirs)) if ours < theirs => {

@@ -6,8 +6,8 @@
 //! `500 100000 200000` usage stopped at 624 pages, with `100000 500 200000` at none of them. What is
 //! dropped so is counted in no counter of /proc there, only at the socket.
 
-use super::checks::{Check, describe, hidden};
-use super::finding::Look;
+use super::check::{Check, describe, hidden};
+use super::look::Look;
 use super::watch::Watch;
 use crate::facts::{Facts, Known};
 use crate::format::{bytes, count, percent};
@@ -31,6 +31,8 @@ impl Check for UdpMem {
         let full = watch.increase(|facts| facts.udp.as_ref().ok()?.rcvbuf_errors).unwrap_or(0);
         if refused > 0 {
             look.refusing();
+            look.before =
+                format!("kernel dropped {} UDP datagrams for want of memory", count(refused));
         }
         look.why = if refused > 0 {
             format!("{} datagrams were dropped for it while we watched.", count(refused))

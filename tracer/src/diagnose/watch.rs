@@ -1,6 +1,8 @@
 //! Facts over a few seconds: the last ones are what is, the ones before tell where it goes.
 
-use crate::aggregate::trend::Trend;
+use super::counted::{Counted, Kills};
+use super::setting_changed::Change;
+use super::trend::Trend;
 use crate::facts::{CgroupMemory, Destination, Facts, Listener, ProcessFds};
 use crate::filter::Filter;
 
@@ -15,13 +17,32 @@ pub struct Watch {
     last: Facts,
     /// What is asked about: see [`Watch::about`].
     pub(super) filter: Filter,
+    /// What hooks counted by now; `None` where nobody counts.
+    pub(super) counted: Option<Counted>,
+    /// Orphans killed lately, as far as hooks counted them.
+    pub(super) kills: Kills,
+    /// Settings that changed, oldest first.
+    pub(super) changes: Vec<Change>,
+    /// Whether something was lost lately.
+    pub(super) loses: bool,
+    /// How long our count of orphans has been off the kernel's, always the same way.
+    pub(super) drifts_for_s: Option<f64>,
 }
 
 impl Watch {
     /// `last` and what was seen before it, oldest first.
     #[must_use]
     pub fn new(before: Vec<Facts>, last: Facts) -> Self {
-        Self { before, last, filter: Filter::default() }
+        Self {
+            before,
+            last,
+            filter: Filter::default(),
+            counted: None,
+            kills: Kills::default(),
+            changes: Vec::new(),
+            loses: false,
+            drifts_for_s: None,
+        }
     }
 
     /// What was seen, oldest first; `None` of nothing. Of a trace: what
@@ -37,7 +58,8 @@ impl Watch {
         self.before.push(std::mem::replace(&mut self.last, next));
         let now = self.last.at;
         let old = self.before.partition_point(|facts| now.seconds_since(facts.at) > WINDOW_S);
-        self.before.drain(..old);
+        // With a long interval there is at least the moment before: counters are compared with it.
+        self.before.drain(..old.min(self.before.len() - 1));
     }
 
     /// Only about the listeners, destinations, processes and cgroups that the filter lets through.
@@ -143,6 +165,37 @@ impl Watch {
     /// As [`Self::increase`], of a counter of the group TcpExt; 0 where it was not seen twice.
     pub(super) fn increase_of(&self, name: &str) -> u64 {
         self.increase(|facts| facts.gauges.as_ref().ok()?.tcp_ext.get(name).copied()).unwrap_or(0)
+    }
+
+    /// How long ago a counter last went up, seconds; `None` where it did not.
+    pub(super) fn last_increase(&self, value: impl Fn(&Facts) -> Option<u64>) -> Option<f64> {
+        let mut last = None;
+        let mut before: Option<u64> = None;
+        for facts in self.samples() {
+            let Some(now) = value(facts) else { continue };
+            if before.is_some_and(|before| now > before) {
+                last = Some(facts.at);
+            }
+            before = Some(now);
+        }
+        Some(self.last.at.seconds_since(last?))
+    }
+
+    /// A counter of the group TcpExt, as it stands.
+    pub(super) fn counter(&self, name: &str) -> Option<u64> {
+        self.last.gauges.as_ref().ok()?.tcp_ext.get(name).copied()
+    }
+
+    /// Growth of the host's orphans.
+    pub(super) fn orphans_growth(&self) -> Trend {
+        let orphans = |facts: &Facts| facts.gauges.as_ref().ok()?.sockets.orphan;
+        self.counted.as_ref().map_or_else(|| self.trend(orphans), |counted| counted.orphans)
+    }
+
+    /// Growth of TCP's memory.
+    pub(super) fn memory_growth(&self) -> Trend {
+        let pages = |facts: &Facts| Some(facts.gauges.as_ref().ok()?.sockets.mem?.0);
+        self.counted.as_ref().map_or_else(|| self.trend(pages), |counted| counted.memory)
     }
 
     /// Growth of something over the watch.

@@ -1,12 +1,12 @@
 //! A finding in words: what text and screens say alike. Not cleaned: names in it are strangers'.
 
-use super::{Finding, Report, Scope, State};
+use super::{CheckRow, Report, Scope, State};
 use crate::format::{bytes, count, duration};
 
 /// From this share on a limit counts as near.
 const NEAR: f64 = 0.8;
 
-impl Finding {
+impl CheckRow {
     /// Its state; `ok*` where it is near its limit and that does no harm.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -22,7 +22,10 @@ impl Finding {
     /// `118,204/131,072`, in the unit that suits it.
     #[must_use]
     pub fn amounts(&self) -> String {
-        let Some(now) = self.now else { return "not measured".to_owned() };
+        let Some(now) = self.now else {
+            let what = if self.state == State::Unknown { "not measured" } else { "-" };
+            return what.to_owned();
+        };
         let show = |number: u64| match self.unit {
             "bytes" => bytes(number),
             // fs.file-max may be as good as infinite.
@@ -82,6 +85,8 @@ impl Finding {
             Scope::Netns => "   (this network namespace's)",
             Scope::Process => "   (one process's)",
             Scope::Cgroup => "   (one cgroup's)",
+            Scope::Service => "   (one service's)",
+            Scope::Listener => "   (one listener's)",
         });
         heading
     }
@@ -116,6 +121,12 @@ impl Finding {
     }
 }
 
+/// The first letter in upper case.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 impl Report {
     /// How many checks are in which state, those that there are: `2 CRIT`.
     #[must_use]
@@ -134,12 +145,12 @@ impl Report {
     }
 
     /// What is near its limit, and harmless.
-    pub fn harmless(&self) -> impl Iterator<Item = &Finding> {
+    pub fn harmless(&self) -> impl Iterator<Item = &CheckRow> {
         self.checks.iter().filter(|finding| finding.is_harmless())
     }
 
     /// What could not be seen.
-    pub fn unseen(&self) -> impl Iterator<Item = &Finding> {
+    pub fn unseen(&self) -> impl Iterator<Item = &CheckRow> {
         self.checks.iter().filter(|finding| finding.state == State::Unknown)
     }
 

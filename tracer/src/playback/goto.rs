@@ -25,7 +25,7 @@ pub enum Goto {
     Start,
     /// The last moment.
     End,
-    /// The moment with the most orphans.
+    /// The worst moment: the one that `report` and `doctor --trace` show.
     Max,
     /// The anomaly of this number; the first is 1.
     Anomaly(usize),
@@ -122,7 +122,7 @@ impl Goto {
         match *self {
             Self::Start => Found::Moment(0),
             Self::End => Found::Moment(end),
-            Self::Max if complete => Found::Moment(timeline.peak().unwrap_or_default().min(end)),
+            Self::Max if complete => Found::Moment(timeline.worst().unwrap_or_default().min(end)),
             Self::Anomaly(number) => match timeline.marks.get(number.saturating_sub(1)) {
                 Some(mark) => Found::Moment(timeline.at_or_after(mark.time)),
                 None if complete => Found::Nowhere(match timeline.marks.len() {
@@ -246,10 +246,15 @@ impl Timeline {
         if distance(after) < distance(before) { after } else { before }
     }
 
-    /// The index of the (first) point with the most orphans.
-    fn peak(&self) -> Option<usize> {
-        let most = self.points.iter().map(|point| point.orphans).max()?;
-        self.points.iter().position(|point| point.orphans == most)
+    /// The index of the worst point, the first of several alike.
+    fn worst(&self) -> Option<usize> {
+        let mut worst = None;
+        for (at, point) in self.points.iter().enumerate() {
+            if worst.is_none_or(|(_, most)| point.badness > most) {
+                worst = Some((at, point.badness));
+            }
+        }
+        worst.map(|(at, _)| at)
     }
 
     /// Whether a moment of it may be meant by `span`.

@@ -123,12 +123,7 @@ impl LiveTape {
         let snapshots = || self.moments.iter().map(|moment| &moment.snapshot);
         Timeline {
             moments: snapshots().map(|snapshot| snapshot.time).collect(),
-            points: snapshots()
-                .map(|snapshot| Point {
-                    orphans: snapshot.orphans.host,
-                    severity: snapshot.verdict.severity,
-                })
-                .collect(),
+            points: snapshots().map(|snapshot| Point::of(snapshot)).collect(),
             marks,
             growing: true,
             gaps: Vec::new(),

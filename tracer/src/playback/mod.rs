@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
+use crate::aggregate::snapshot::{Anomaly, Badness, Severity, Snapshot};
 use crate::diagnose::Report;
 use crate::event::Event;
 use crate::time::{ClockAnchor, Wall};
@@ -84,6 +84,8 @@ pub struct Point {
     pub orphans: u64,
     /// The verdict then.
     pub severity: Severity,
+    /// How bad that moment was.
+    pub badness: Badness,
 }
 
 /// One moment, whole.
@@ -130,6 +132,18 @@ impl Frame {
         let at = self.view.snapshot.time;
         let newest = self.timeline.moments.last().map_or(at, |newest| (*newest).max(at));
         newest.0.saturating_sub(at.0) as f64 / 1e9
+    }
+}
+
+impl Point {
+    /// That of a snapshot.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            orphans: snapshot.orphans.host,
+            severity: snapshot.verdict.severity,
+            badness: snapshot.badness(),
+        }
     }
 }
 

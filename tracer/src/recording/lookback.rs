@@ -6,15 +6,12 @@
 
 use anyhow::Result;
 
-use super::run::not_recorded;
 use super::{Cursor, Gap, Sink, Trace, Want};
-use crate::event::{DiagSample, Direction, Event, Input};
-use crate::facts::keeper::{Keeper, STALE_S};
-use crate::facts::{Facts, Minisockets, Orphans, Sockets, Unknown};
+use crate::event::{Event, Input};
+use crate::facts::Facts;
+use crate::facts::keeper::STALE_S;
+use crate::facts::observer::Observer;
 use crate::time::Monotonic;
-
-/// Ports named of those that orphans are on.
-const NAMED: usize = 5;
 
 /// What was known at each tick of the last `window_s` seconds before and at `tick` (an index into
 /// [`Trace::ticks`]), oldest first; empty where there is no such tick.
@@ -59,17 +56,8 @@ impl Lookback {
     /// From the first tick on.
     #[must_use]
     pub fn begin(trace: &Trace) -> Self {
-        let run = trace.run();
-        let taker = Taker {
-            keeper: Keeper::new(run.facts(), not_recorded()),
-            // Who tells settings tells facts.
-            makes_do: run
-                .settings
-                .is_err()
-                .then_some(MakeDo { has_minisockets: !run.filtered, ..MakeDo::default() }),
-            ticked: None,
-            gaps: Vec::new(),
-        };
+        let observer = trace.run().observer();
+        let taker = Taker { observer, ticked: None, gaps: Vec::new() };
         Self { cursor: trace.start(), taker, moment: None }
     }
 
@@ -99,6 +87,12 @@ impl Lookback {
         self.moment
     }
 
+    /// What goes on observing after the last facts.
+    #[must_use]
+    pub fn into_observer(self) -> Observer {
+        self.taker.observer
+    }
+
     /// What was damaged on the way so far; a bounded number.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
@@ -117,7 +111,7 @@ impl Lookback {
         {
             if let Some(at) = self.taker.ticked.take() {
                 self.moment = self.cursor.ticks().checked_sub(1);
-                return Ok(Some(self.taker.keeper.tick(at)));
+                return Ok(Some(self.taker.observer.tick(at)));
             }
         }
         Ok(None)
@@ -126,8 +120,7 @@ impl Lookback {
 
 #[derive(Debug)]
 struct Taker {
-    keeper: Keeper,
-    makes_do: Option<MakeDo>,
+    observer: Observer,
     ticked: Option<Monotonic>,
     gaps: Vec<Gap>,
 }
@@ -137,70 +130,12 @@ impl Sink for Taker {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::Gauges(gauges) => self.keeper.gauges(gauges),
-            Input::Facts(facts) => self.keeper.look(*facts),
-            Input::Diag(sample) => {
-                if let Some(makes_do) = &mut self.makes_do {
-                    makes_do.sample = Some(sample);
-                }
-            }
-            Input::Tick(at) => {
-                if let Some(sockets) = self.makes_do.as_mut().and_then(MakeDo::sockets) {
-                    let unseen = Facts::unseen(at, &Unknown::not_looked_at());
-                    self.keeper.look(Facts { sockets: Ok(sockets), detail_at: Some(at), ..unseen });
-                }
-                self.ticked = Some(at);
-            }
-            Input::Event(_) | Input::Totals(_) | Input::OwnCost(_) | Input::Gap(_) => {}
+            Input::Tick(at) => self.ticked = Some(at),
+            input => self.observer.take(&input),
         }
     }
 
     fn gap(&mut self, gap: &Gap) {
         Gap::keep(&mut self.gaps, gap);
-    }
-}
-
-/// Of a trace without facts: what sock_diag told for the snapshots.
-#[derive(Debug, Default)]
-struct MakeDo {
-    /// Whether every minisocket was counted: a filter lets only some through.
-    has_minisockets: bool,
-    sample: Option<DiagSample>,
-    /// They are not counted every time.
-    minisockets: Option<Minisockets>,
-}
-
-impl MakeDo {
-    /// What of the sockets an interval told, if anything.
-    fn sockets(&mut self) -> Option<Sockets> {
-        let sample = self.sample.take()?;
-        let mut orphans = Orphans::default();
-        let mut minisockets =
-            Minisockets { fin_wait2: sample.fin_wait2_minisockets, ..Minisockets::default() };
-        for (service, seen) in &sample.services {
-            orphans.count += seen.orphans;
-            orphans.bytes += seen.orphan_bytes;
-            if service.direction == Direction::In && seen.orphans > 0 {
-                orphans.ports.push((service.port, seen.orphans));
-            }
-            let all = seen.time_wait + seen.fin_wait2_minisockets;
-            match service.direction {
-                Direction::In => minisockets.accepted += all,
-                Direction::Out => minisockets.connecting += all,
-            }
-        }
-        orphans.ports.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        orphans.ports.truncate(NAMED);
-        if self.has_minisockets && sample.has_time_wait {
-            self.minisockets = Some(minisockets);
-        }
-        Some(Sockets {
-            orphans,
-            half_open: Err(not_recorded()),
-            minisockets: self.minisockets.ok_or_else(not_recorded),
-            destinations: Err(not_recorded()),
-            namespaces_denied: 0,
-            causes: Err(not_recorded()),
-        })
     }
 }

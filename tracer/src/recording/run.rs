@@ -12,6 +12,7 @@ use super::names::{self, SIGNALS};
 use super::sample::{GaugesRecord, SettingsRecord};
 use super::walk::LATEST_NS;
 use crate::event::{Fidelity, FidelityTable};
+use crate::facts::observer::Observer;
 use crate::facts::{Facts, Known, Settings, Unknown};
 use crate::gauges::{Bytes, Gauges};
 use crate::time::{ClockAnchor, Monotonic, Wall};
@@ -218,6 +219,14 @@ impl Run {
             facts.memory = Ok(Bytes(self.memory_bytes));
         }
         facts
+    }
+
+    /// What takes the inputs of its samples in, for whoever wants the facts of each moment.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        let observer = Observer::new(self.facts(), not_recorded());
+        // A recorder that tells settings tells facts.
+        if self.settings.is_err() { observer.making_do(!self.filtered) } else { observer }
     }
 
     /// The payload of its host frame.

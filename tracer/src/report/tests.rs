@@ -47,9 +47,25 @@ fn calm(second: i64) -> Snapshot {
     snapshot.tcp_mem.pages = 50;
     snapshot.tcp_mem.state = MemState::Ok;
     snapshot.counters = BTreeMap::new();
+    snapshot.findings.clear();
+    snapshot.verdict = Default::default();
     snapshot.anomalies.clear();
     snapshot.history = Arc::default();
     snapshot
+}
+
+/// Something is wrong at this moment.
+fn wrong(it: &mut Snapshot, severity: Severity, what: &'static str, used: f64) {
+    let text = format!("{what}: {:.0}%", used * 100.0);
+    let finding = crate::aggregate::snapshot::Finding {
+        severity,
+        what,
+        used: Some(used),
+        text: text.clone(),
+        ..fixture::finding()
+    };
+    it.findings.push(finding);
+    it.verdict = crate::aggregate::snapshot::Verdict { severity, text };
 }
 
 /// A report of `seconds` moments, each changed by `change`.
@@ -77,55 +93,53 @@ fn nothing_wrong_is_said_so() {
 }
 
 #[test]
-fn killing_names_its_cause() {
-    let at_the_limit = report(30, |second, it| {
-        it.orphans.host = if second == 19 { 1_000 } else { 600 };
+fn the_sentence_is_the_worst_findings_with_what_was_lost() {
+    let report = report(30, |second, it| {
         it.orphans.killed = if second >= 20 { 44 } else { 0 };
+        let drops = second.clamp(10, 20).unsigned_abs() - 10;
+        it.counters = BTreeMap::from([("ListenOverflows", drops * 5), ("ListenDrops", drops * 6)]);
+        match second {
+            15..19 => wrong(it, Severity::Warn, "orphan limit near", 0.9),
+            19 => wrong(it, Severity::Crit, "orphan limit near", 0.99),
+            20..25 => wrong(it, Severity::Crit, "orphans killed", 0.01),
+            _ => {}
+        }
     });
-    let told = &at_the_limit.verdict.sentence;
+    assert_eq!(report.verdict.severity, Severity::Crit);
     assert_eq!(
-        told,
-        "At 16:42:30 the kernel began to kill orphans, 44 in all: there were 1,000 of the 1,000 that \
-         net.ipv4.tcp_max_orphans allows."
+        report.verdict.sentence,
+        "At 16:42:29: orphan limit near: 99%. In all the kernel killed 44 orphans, dropped 60 \
+         handshakes."
     );
-    let for_memory = report(30, |second, it| {
-        it.tcp_mem.pages = 99_000;
-        it.tcp_mem.pressure = 80_000;
-        it.tcp_mem.state = MemState::Pressure;
-        it.orphans.killed = if second >= 20 { 44 } else { 0 };
-    });
-    let told = &for_memory.verdict.sentence;
-    assert!(told.ends_with("TCP's memory was used up, 99,000 of 100,000 pages."), "{told}");
+    assert_eq!(report.findings.len(), 1);
+    let episode = &report.impact.episodes[0];
+    assert_eq!(episode.why, ["orphan limit near", "orphans killed"]);
+    assert_eq!((episode.seconds, episode.killed, episode.dropped), (9.0, 44, 36));
+    assert_eq!((report.impact.listen_overflows, report.impact.listen_drops), (50, 60));
+    let worst = report.timeline.marks.iter().find(|mark| mark.kind == "worst").unwrap();
+    assert_eq!(
+        (worst.severity, worst.text.as_str()),
+        (Severity::Crit, "the worst moment: orphan limit near: 99%")
+    );
 }
 
 #[test]
-fn other_troubles_are_told_apart() {
-    let pressure = report(30, |second, it| {
-        if (10..20).contains(&second) {
-            it.tcp_mem.state = MemState::Pressure;
-            it.tcp_mem.pages = 90_000;
+fn notes_are_no_episodes() {
+    let report = report(30, |second, it| {
+        if second == 7 {
+            wrong(it, Severity::Note, "setting changed", 0.0);
         }
     });
-    assert_eq!(pressure.verdict.severity, Severity::Warn);
-    let told = &pressure.verdict.sentence;
-    assert!(told.starts_with("The host was short of TCP memory for 10 s"), "{told}");
-    let queue = report(30, |second, it| {
-        let drops = second.clamp(10, 20).unsigned_abs() - 10;
-        it.counters = BTreeMap::from([("ListenOverflows", drops * 5), ("ListenDrops", drops * 6)]);
-    });
-    let told = &queue.verdict.sentence;
-    assert!(told.contains("50 handshakes were dropped at full accept queues"), "{told}");
-    assert_eq!((queue.impact.listen_overflows, queue.impact.listen_drops), (50, 60));
-    let near = report(30, |second, it| it.orphans.host = if second == 12 { 900 } else { 10 });
-    let told = &near.verdict.sentence;
-    assert!(told.contains("near their limit at 16:42:22: 900 of 1,000 (90%)"), "{told}");
+    assert!(report.impact.episodes.is_empty());
+    assert!(report.verdict.sentence.starts_with("Nothing ran out"), "{}", report.verdict.sentence);
+    assert_eq!(report.verdict.severity, Severity::Note, "the worst there was");
 }
 
 #[test]
 fn two_times_far_apart_are_two_and_the_worse_is_compared() {
     let report = report(400, |second, it| match second {
-        20..30 => it.orphans.host = 850,
-        300..320 => it.orphans.host = 990,
+        20..30 => wrong(it, Severity::Warn, "orphan limit near", 0.85),
+        300..320 => wrong(it, Severity::Warn, "orphan limit near", 0.99),
         _ => {}
     });
     let lengths: Vec<f64> = report.impact.episodes.iter().map(|it| it.seconds).collect();
@@ -141,7 +155,11 @@ fn two_times_far_apart_are_two_and_the_worse_is_compared() {
 
 #[test]
 fn a_trouble_that_lasts_to_the_end_is_open() {
-    let report = report(60, |second, it| it.orphans.host = if second >= 50 { 900 } else { 10 });
+    let report = report(60, |second, it| {
+        if second >= 50 {
+            wrong(it, Severity::Warn, "orphan limit near", 0.9);
+        }
+    });
     assert!(report.impact.episodes[0].open);
     assert!(report.timeline.marks.iter().all(|mark| mark.kind != "calm"));
 }

@@ -3,9 +3,9 @@
 use jiff::tz::TimeZone;
 
 use super::collect::Rest;
-use super::model::{Environment, Impact, PortRow, Range, Verdict};
+use super::model::{Environment, Impact, Range, Verdict};
 use super::words;
-use crate::aggregate::snapshot::{Lost, MemState, Severity, Snapshot};
+use crate::aggregate::snapshot::{Lost, Snapshot};
 use crate::filter::{BY_PORT_ALONE, Filter};
 use crate::format::{count, duration, percent};
 
@@ -13,136 +13,37 @@ use crate::format::{count, duration, percent};
 pub(super) struct Facts<'a> {
     pub(super) impact: &'a Impact,
     pub(super) worst: &'a Snapshot,
-    /// The moment before the first kill, and the one after.
-    pub(super) first_kill: Option<(&'a Snapshot, &'a Snapshot)>,
-    pub(super) ports: &'a [PortRow],
+    /// Whether anything was wrong.
+    pub(super) incident: bool,
     pub(super) range: Range,
     pub(super) zone: &'a TimeZone,
 }
 
-/// The sentence.
+/// The sentence: the worst finding's, and what was lost.
 pub(super) fn verdict(facts: &Facts<'_>) -> Verdict {
-    let Facts { impact, worst, zone, .. } = facts;
-    if let Some((before, now)) = facts.first_kill {
-        let sentence = killed(facts, before, now);
-        return Verdict { severity: Severity::Crit, sentence };
+    let Facts { worst, zone, .. } = facts;
+    if !facts.incident {
+        return Verdict { severity: worst.verdict.severity, sentence: calm(facts) };
     }
-    let main = impact.main_episode.and_then(|index| impact.episodes.get(index));
-    let (Some(episode), at) = (main, |wall: crate::time::Wall| wall.clock(zone)) else {
-        return Verdict { severity: Severity::Ok, sentence: calm(facts) };
-    };
-    let when =
-        format!("from {} to {} ({})", at(episode.from), at(episode.to), duration(episode.seconds));
-    let memory = &worst.tcp_mem;
-    let is = |what: &str| episode.why.contains(&what);
-    let dropped = if impact.listen_overflows > 0 {
-        format!("; full accept queues dropped {} handshakes", count(impact.listen_overflows))
-    } else {
-        String::new()
-    };
-    let (severity, sentence) = if memory.state == MemState::Exhausted || is("TCP memory used up") {
-        let pages = format!("{} of {} pages", count(memory.pages), count(memory.high));
-        (
-            Severity::Crit,
-            format!(
-                "TCP's memory was used up ({pages} at the worst, {}) {when}: the kernel refused \
-                 memory to every connection, but killed no orphan{dropped}.",
-                at(worst.time)
-            ),
-        )
-    } else if is("TCP memory pressure") {
-        (
-            Severity::Warn,
-            format!(
-                "The host was short of TCP memory for {}, {when}: at most {} of {} pages ({}); no orphan was \
-                 killed{dropped}.",
-                duration(impact.pressure_s),
-                count(memory.pages),
-                count(memory.high),
-                percent(memory.pages, memory.high)
-            ),
-        )
-    } else if is("accept queue full") {
-        (
-            Severity::Warn,
-            format!(
-                "Servers did not accept fast enough {when}: {} handshakes were dropped at full accept \
-                 queues; orphans and memory were not the cause ({} orphans of {} at most).",
-                count(impact.listen_overflows),
-                count(worst.orphans.host),
-                count(worst.orphans.limit)
-            ),
-        )
-    } else {
-        (
-            Severity::Warn,
-            format!(
-                "Orphans{} came near their limit at {}: {} of {} ({}); none was killed.",
-                whose(facts.ports),
-                at(worst.time),
-                count(worst.orphans.host),
-                count(worst.orphans.limit),
-                percent(worst.orphans.host, worst.orphans.limit)
-            ),
-        )
-    };
+    let (severity, text) = (worst.verdict.severity, &worst.verdict.text);
+    let sentence = format!("At {}: {text}.{}", worst.time.clock(zone), lost(facts.impact));
     Verdict { severity, sentence }
 }
 
-/// The kernel killed.
-fn killed(facts: &Facts<'_>, before: &Snapshot, now: &Snapshot) -> String {
-    let impact = facts.impact;
-    let memory = &before.tcp_mem;
-    // The counter has both causes in it. With the limit out of reach, even at a quarter of it
-    // (`tcp_out_of_resources`, net/ipv4/tcp_timer.c), it was memory.
-    let most = before.orphans.host.max(now.orphans.host);
-    let for_memory = memory.pressure > 0
-        && memory.pages.max(now.tcp_mem.pages) >= memory.pressure
-        && most.saturating_mul(4) < before.orphans.limit;
-    let cause = if for_memory {
-        format!(
-            "TCP's memory was used up, {} of {} pages",
-            count(memory.pages.max(now.tcp_mem.pages)),
-            count(memory.high)
-        )
-    } else {
-        let grew = growing_since(before)
-            .map(|s| format!(", {} after they began to grow", duration(s)))
-            .unwrap_or_default();
-        format!(
-            "there were {} of the {} that net.ipv4.tcp_max_orphans allows{grew}",
-            count(most),
-            count(before.orphans.limit)
-        )
-    };
-    format!(
-        "At {} the kernel began to kill orphans{}, {} in all: {cause}.",
-        now.time.clock(facts.zone),
-        whose(facts.ports),
-        count(impact.killed)
-    )
-}
-
-/// How long orphans had been growing, as far as the minutes before tell.
-fn growing_since(at: &Snapshot) -> Option<f64> {
-    let few = at.orphans.host / 20;
-    let quiet = at.history.iter().rev().find(|point| point.orphans_host <= few)?;
-    let elapsed = super::collect::seconds(quiet.time, at.time);
-    (elapsed > 0.0).then_some(elapsed)
-}
-
-/// ` of :9981 (httpdns[4121])`, or `, most of them of …`.
-fn whose(ports: &[PortRow]) -> String {
-    let all: u64 = ports.iter().map(|row| row.orphans.during).sum();
-    match ports.iter().max_by_key(|row| row.orphans.during) {
-        Some(row) if row.orphans.during * 2 > all => {
-            let owner = row.owner.as_ref();
-            let who = owner.map(|owner| format!(" ({})", words::owner(Some(owner))));
-            let most = if row.orphans.during == all { " of" } else { ", most of them of" };
-            let service = words::service(row.port, row.direction);
-            format!("{most} {service}{}", who.unwrap_or_default())
-        }
-        _ => String::new(),
+/// What was lost in the whole range: ` In all the kernel killed 274 orphans.`
+fn lost(impact: &Impact) -> String {
+    let parts: Vec<String> = [
+        ("killed", impact.killed, "orphans"),
+        ("dropped", impact.listen_drops, "handshakes"),
+        ("closed", impact.time_wait_overflows, "connections without TIME-WAIT"),
+    ]
+    .into_iter()
+    .filter(|(_, number, _)| *number > 0)
+    .map(|(did, number, what)| format!("{did} {} {what}", count(number)))
+    .collect();
+    match parts.as_slice() {
+        [] => " The kernel killed and dropped nothing.".to_owned(),
+        parts => format!(" In all the kernel {}.", parts.join(", ")),
     }
 }
 

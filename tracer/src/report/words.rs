@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::model::{Episode, Point, ProcessRow, Range, Report};
 use crate::aggregate::snapshot::{Direction, OrphanEnds, Owner, Severity};
-use crate::diagnose::Finding;
+use crate::diagnose::CheckRow;
 use crate::format::{bytes, count, day, duration, percent};
 use crate::time::Wall;
 
@@ -242,7 +242,7 @@ pub(super) fn peers_told(report: &Report) -> String {
 }
 
 /// `255 of 256 sockets`.
-pub(super) fn now_of_limit(check: &Finding) -> String {
+pub(super) fn now_of_limit(check: &CheckRow) -> String {
     match (check.now, check.limit) {
         (Some(now), Some(limit)) => format!("{} of {} {}", count(now), count(limit), check.unit),
         (Some(now), None) => format!("{} {}", count(now), check.unit),
@@ -251,7 +251,7 @@ pub(super) fn now_of_limit(check: &Finding) -> String {
 }
 
 /// What a check advises beside settings: what it is, and the words.
-pub(super) fn advice(check: &Finding) -> Vec<(&'static str, &str)> {
+pub(super) fn advice(check: &CheckRow) -> Vec<(&'static str, &str)> {
     [
         ("do", check.action.as_str()),
         ("gain", &check.gain),

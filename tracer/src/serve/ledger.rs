@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::times::{self, BUCKETS, Times};
 use crate::aggregate::snapshot::{
-    Direction, Fidelity, OrphanEnds, OrphanStates, OwnProcess, PortRow, Snapshot, States, Totals,
+    Direction, Fidelity, Finding, OrphanEnds, OrphanStates, OwnProcess, PortRow, Severity,
+    Snapshot, States, Totals,
 };
 use crate::time::Wall;
 
@@ -36,8 +37,23 @@ pub struct Exposed {
     pub folded: usize,
     /// Sums over all services, never less than before.
     pub sums: Counted,
+    /// What is wrong, each once: findings that differ in their subject alone are one.
+    pub findings: BTreeSet<Found>,
     /// The process that serves it.
     pub process: OwnProcess,
+}
+
+/// A finding, as far as labels go: checks, severities and causes are few, ports are those of rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// Which check.
+    pub check: &'static str,
+    /// How bad.
+    pub severity: Severity,
+    /// Why; empty where that is not known.
+    pub cause: &'static str,
+    /// Of which service: a port, `other` for those without a row; empty where it is none's.
+    pub port: String,
 }
 
 impl Exposed {
@@ -256,9 +272,25 @@ impl Ledger {
             seen: self.seen.len(),
             folded: self.seen.len() - self.named.len(),
             sums: self.sums.values().fold(Counted::default(), |sum, side| sum.plus(*side)),
+            findings: self.findings(&snapshot),
             process: OwnProcess::default(),
             snapshot,
         }
+    }
+
+    fn findings(&self, snapshot: &Snapshot) -> BTreeSet<Found> {
+        let has_row = |port| self.named.keys().any(|(named, _)| *named == port);
+        let found = |finding: &Finding| Found {
+            check: finding.check,
+            severity: finding.severity,
+            cause: finding.cause.unwrap_or(""),
+            port: match finding.port {
+                None => String::new(),
+                Some(port) if has_row(port) => port.to_string(),
+                Some(_) => "other".to_owned(),
+            },
+        };
+        snapshot.findings.iter().map(found).collect()
     }
 
     /// Gives rows to those who need one most; the snapshot's order is by weight.

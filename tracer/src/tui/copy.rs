@@ -4,7 +4,7 @@
 use super::columns::{self, Cells, Column};
 use super::message::Copied;
 use super::model::{Focus, Model, Page};
-use crate::diagnose::Finding;
+use crate::diagnose::CheckRow;
 use crate::format;
 
 /// `None` while there is nothing on screen.
@@ -69,7 +69,7 @@ fn text_of<R>(columns: &[Column<R>], row: &R, cells: &Cells<'_>) -> String {
 }
 
 /// A check as its page has it: the heading, and each paragraph behind its label.
-fn finding(model: &Model, finding: &Finding) -> Copied {
+fn finding(model: &Model, finding: &CheckRow) -> Copied {
     let symbols = model.looks.symbols;
     let heading = format!("{} {}", finding.word(), finding.heading());
     let mut lines = vec![symbols.clean(&heading).into_owned()];

@@ -72,7 +72,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     command(&[char('T')], Message::Travel(Command::Step(-1)), None, "the moment before"),
     command(&[char(']')], Message::Travel(Command::NextMark), Some("anomaly"), "to the next anomaly"),
     command(&[char('[')], Message::Travel(Command::PreviousMark), None, "to the anomaly before"),
-    command(&[char('b')], Message::GotoEdit, Some("goto"), "go to a time or place: 16:41:52, +30s, -5m, @12345 an event, !3 the third anomaly, max most orphans, start, end"),
+    command(&[char('b')], Message::GotoEdit, Some("goto"), "go to a time or place: 16:41:52, +30s, -5m, @12345 an event, !3 the third anomaly, max the worst moment, start, end"),
     command(&[char('L'), code(KeyCode::End)], Message::Travel(Command::Live), Some("newest"), "to the newest moment, and follow what comes"),
     command(&[code(KeyCode::Home)], Message::Travel(Command::Start), None, "to the first moment there is"),
     command(&[code(KeyCode::Right)], Message::Travel(Command::Seek(SECOND)), None, "a second on"),

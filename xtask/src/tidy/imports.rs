@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
     // Plain data: they may name each other, and nothing else.
     row("event", &["facts", "gauges", "time"], IMPURE),
     row("gauges", &["time"], IMPURE),
-    row("facts", &["gauges", "time"], IMPURE),
+    row("facts", &["event", "gauges", "time"], IMPURE),
     row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
     row("filter", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
@@ -72,13 +72,9 @@ const TABLE: &[Row] = &[
     row("stdio", &["sanitize"], SCREEN),
     row("place", &["error"], SCREEN),
     // The core.
-    row("aggregate", &["event", "format", "gauges", "time"], IMPURE),
-    // The doctor's projections are the screen's: one idea of what a trend is, in aggregate::trend.
-    row(
-        "diagnose",
-        &["aggregate::severity", "aggregate::trend", "facts", "filter", "format", "gauges", "time"],
-        IMPURE,
-    ),
+    row("aggregate", &["diagnose", "event", "facts", "filter", "format", "gauges", "time"], IMPURE),
+    // The one judge: the fold asks it at each tick.
+    row("diagnose", &["event", "facts", "filter", "format", "gauges", "sanitize", "time"], IMPURE),
     row("playback", &["aggregate::snapshot", "diagnose", "event", "time"], IMPURE),
     // Where data comes from.
     row("bpf", &["error", "event", "filter", "stdio", "time"], SCREEN),

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::super::snapshot::{Host, Snapshot, SourceKind};
 use super::*;
 use crate::event::{Event, EventKind, Input, Listening, Lost, Totals};
+use crate::facts::Unknown;
+use crate::facts::observer::Observer;
+use crate::filter::Filter;
 use crate::gauges::{Limits, MemLimits, Pages};
 use crate::time::ClockAnchor;
 use tracer_common::counters::EndDetail;
@@ -22,6 +25,8 @@ fn settings() -> Settings {
         filter: String::new(),
         filtered: false,
         interval_s: 1.0,
+        observer: Observer::blind(&Unknown::because("not observed")),
+        about: Filter::default(),
     }
 }
 
@@ -143,12 +148,21 @@ proptest! {
     ) {
         let mut whole = begin();
         let mut second = 0;
+        // What a state does not have: the facts of the half minute before it.
+        let mut observer = settings().observer;
+        let mut facts = Vec::new();
         for interval in &before {
             second += 1;
             feed(&mut whole, second, interval);
+            let gauges = gauges(interval.orphans, 3 + interval.kills, interval.pressure);
+            observer.take(&Input::Gauges(gauges));
+            facts.push(observer.tick(Monotonic(second * 1_000_000_000 + 7)));
         }
         let bytes = whole.save();
         let mut resumed = Aggregator::restore(settings(), baseline(), &bytes).expect("own bytes");
+        facts.drain(..facts.len().saturating_sub(31));
+        facts.into_iter().for_each(|facts| resumed.remember(facts));
+        resumed.resume(observer);
         for interval in &after {
             second += 1;
             let expected = feed(&mut whole, second, interval);

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OrphanStates, Severity};
-use crate::aggregate::severity::of_limit;
+use super::OrphanStates;
 
 /// Orphans of the host and of the filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -29,14 +28,6 @@ pub struct Orphans {
     pub killed: u64,
     /// Our count for the whole host minus the kernel's.
     pub drift: i64,
-}
-
-impl Orphans {
-    /// How near the limit is; kills aside, which only a comparison with the moment before tells.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        of_limit(self.host, self.limit, self.limit_in_s, self.growth_seen_s)
-    }
 }
 
 /// The kernel's memory for TCP; all in pages of [`Self::page_bytes`].
@@ -66,19 +57,6 @@ pub struct TcpMem {
     pub growth_seen_s: f64,
     /// Seconds until [`Self::high`] at this growth; `null` without a credible trend.
     pub limit_in_s: Option<f64>,
-}
-
-impl TcpMem {
-    /// How near `high` is, and whether the kernel is short of memory already.
-    #[must_use]
-    pub fn severity(&self) -> Severity {
-        let near = of_limit(self.pages, self.high, self.limit_in_s, self.growth_seen_s);
-        near.max(match self.state {
-            MemState::Exhausted => Severity::Crit,
-            MemState::Pressure => Severity::Warn,
-            MemState::Rising | MemState::Ok => Severity::Ok,
-        })
-    }
 }
 
 /// Where tcp_mem stands.

@@ -152,8 +152,8 @@ impl DoctorArgs {
             ))
             .into());
         }
+        let narrowing = Narrowing::new(filter.clone(), &trace)?;
         if !filter.is_empty() {
-            let narrowing = Narrowing::new(filter.clone(), &trace)?;
             for note in filter::notes(&narrowing, &trace) {
                 stdio::note(note);
             }
@@ -161,7 +161,7 @@ impl DoctorArgs {
                 stdio::note(nothing_matches(&filter.describe()));
             }
         }
-        let (report, notes) = trace::report(trace, path, self.at.as_ref(), &filter)?;
+        let (report, notes) = trace::report(trace, path, self.at.as_ref(), &narrowing)?;
         for note in notes {
             stdio::note(note);
         }
@@ -179,7 +179,7 @@ impl DoctorArgs {
         if watch.matches() == Some(false) {
             stdio::note(nothing_matches(&filter.describe()));
         }
-        Ok(examine(&watch, self.about()))
+        Ok(examine(&watch, self.about()).with_files())
     }
 
     fn about(&self) -> About {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::diagnose::{Finding, Report, Set, State};
+use crate::diagnose::{CheckRow, Report, Set, State};
 use crate::format::count;
 use crate::sanitize::sanitize_ascii;
 
@@ -72,7 +72,7 @@ pub fn render(report: &Report) -> String {
     out
 }
 
-fn title(finding: &Finding) -> String {
+fn title(finding: &CheckRow) -> String {
     let limit = finding.limit.map(|limit| format!(" of {}", count(limit))).unwrap_or_default();
     let now = count(finding.now.unwrap_or(0));
     format!("{} {}: {now}{limit} {}", finding.state.word(), finding.title, finding.unit)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 
-use crate::diagnose::{Finding, Report, State};
+use crate::diagnose::{CheckRow, Report, State};
 use crate::sanitize::{sanitize, sanitize_ascii, truncate, width};
 
 /// How to draw it.
@@ -57,8 +57,9 @@ impl Page<'_> {
             self.style.exit_code
         );
         let state = self.state(report.verdict, report.verdict.word());
-        let text = self.clean(&report.sentence);
-        let _ = writeln!(self.out, "{state}  {text}");
+        let (begins, word) = (self.out.len(), report.verdict.word());
+        self.wrapped(&format!("{word}  "), "      ", &report.sentence);
+        self.out.replace_range(begins..begins + word.len(), &state);
         for note in &report.notes {
             self.wrapped("", "  ", &format!("({note})"));
         }
@@ -101,7 +102,7 @@ impl Page<'_> {
         }
     }
 
-    fn usage(&self, finding: &Finding, cells: usize) -> String {
+    fn usage(&self, finding: &CheckRow, cells: usize) -> String {
         let (Some(used), Some(percent)) = (finding.used, finding.percent()) else {
             return " ".repeat(cells + 7);
         };
@@ -110,7 +111,7 @@ impl Page<'_> {
         format!("[{}{}]{percent:>5}", full.repeat(share), empty.repeat(cells - share))
     }
 
-    fn details(&mut self, number: usize, finding: &Finding) {
+    fn details(&mut self, number: usize, finding: &CheckRow) {
         let title = format!("{number} {} {}", finding.state.word(), finding.heading());
         self.out.push('\n');
         let title = self.clean(&title);
@@ -122,7 +123,7 @@ impl Page<'_> {
     }
 
     fn harmless(&mut self, report: &Report) {
-        let harmless: Vec<&Finding> = report.harmless().collect();
+        let harmless: Vec<&CheckRow> = report.harmless().collect();
         if harmless.is_empty() {
             return;
         }
@@ -150,7 +151,7 @@ impl Page<'_> {
     }
 
     fn unseen(&mut self, report: &Report) {
-        let unseen: Vec<&Finding> = report.unseen().collect();
+        let unseen: Vec<&CheckRow> = report.unseen().collect();
         if unseen.is_empty() {
             return;
         }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
-use super::super::doctor::trace::Visits;
 use super::super::fold::{ALL, Fold};
 use super::super::gaps::{self, Gaps};
 use super::kept::Kept;
@@ -48,7 +47,6 @@ pub(in crate::cli) struct FileTape {
     told_gaps: usize,
     /// Where the last view was taken.
     shown: Option<(Fold, View)>,
-    doctor: Visits,
     refreshed: Instant,
 }
 
@@ -74,7 +72,6 @@ impl FileTape {
             gaps: Gaps::default(),
             told_gaps: 0,
             shown: None,
-            doctor: Visits::new(narrowing.filter().clone()),
             narrowing,
             kept: Kept::default(),
             refreshed: Instant::now(),
@@ -207,10 +204,7 @@ impl FileTape {
                 if !self.narrowing.is_empty() {
                     self.kept.offer(&self.survey);
                 }
-                points.push(Point {
-                    orphans: snapshot.orphans.host,
-                    severity: snapshot.verdict.severity,
-                });
+                points.push(Point::of(&snapshot));
                 last = Some(snapshot);
             }
         }
@@ -278,7 +272,7 @@ impl FileTape {
         };
         let (events, event_number) = fold.events();
         let anchor = self.trace.run().anchor;
-        let doctor = self.doctor.at(&self.trace, tick)?;
+        let doctor = fold.report().map(Arc::new);
         let view = View { snapshot, events: Arc::new(events), event_number, anchor, doctor };
         self.shown = Some((fold, view.clone()));
         self.tell_gaps();

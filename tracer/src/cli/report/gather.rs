@@ -6,12 +6,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
-use super::super::doctor::trace::Visits;
 use super::super::filter;
 use super::super::fold::{Fold, Onlooker};
 use super::super::gaps::{self, Gaps};
 use super::facts;
-use crate::diagnose;
 use crate::error::Failure;
 use crate::event::{Event, Input, Service};
 use crate::format::nothing_matches;
@@ -174,15 +172,13 @@ fn in_range(trace: &Trace, part: &Part, mut met: Gaps) -> Vec<Gap> {
     met.into_list()
 }
 
-/// What the doctor would have said at the worst moment.
+/// The doctor's report of the worst moment.
 fn doctor(trace: &Trace, part: &Part, report: &Report) -> Result<Doctor> {
     let worst = report.impact.worst.time;
     let anchor = trace.run().anchor;
     let tick = trace.ticks().partition_point(|tick| anchor.wall(*tick) < worst);
-    Ok(match Visits::new(part.narrowing.filter().clone()).at(trace, tick)? {
-        Some(found) => {
-            Doctor { report: Some(diagnose::Report::clone(&found)), note: String::new() }
-        }
+    Ok(match Fold::at(trace, tick, &part.narrowing)?.and_then(|fold| fold.report()) {
+        Some(found) => Doctor { report: Some(found), note: String::new() },
         None => Doctor { report: None, note: "What the doctor looks at cannot be read.".into() },
     })
 }

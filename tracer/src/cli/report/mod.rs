@@ -3,6 +3,8 @@
 //! * `gather`: reads the trace once and has [`crate::report`] make the report;
 //! * `facts`: what a report says of the trace's files and run.
 
+#[cfg(test)]
+mod agreement;
 mod facts;
 mod gather;
 

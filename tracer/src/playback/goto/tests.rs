@@ -1,7 +1,7 @@
 //! Every form of a place, on timelines made by hand.
 
 use super::*;
-use crate::aggregate::snapshot::{Anomaly, Severity};
+use crate::aggregate::snapshot::{Anomaly, Badness, Severity};
 use crate::playback::Point;
 use jiff::tz::Offset;
 
@@ -24,7 +24,10 @@ fn tape() -> Timeline {
     };
     Timeline {
         points: (0..300u64)
-            .map(|at| Point { orphans: 1_000 - at.abs_diff(160), severity: Severity::Ok })
+            .map(|at| {
+                let orphans = 1_000 - at.abs_diff(160);
+                Point { orphans, badness: Badness::of(&[], orphans as f64), ..Point::default() }
+            })
             .collect(),
         marks: vec![mark(10), mark(70), mark(200)],
         moments,

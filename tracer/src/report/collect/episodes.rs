@@ -1,9 +1,10 @@
-//! When something was wrong: episodes, and the worst moment of all.
+//! When something was wrong: stretches with a finding of warn or more, and the worst moment of all.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::seconds;
-use crate::aggregate::snapshot::{MemState, Severity, Snapshot};
+use crate::aggregate::snapshot::{Badness, Severity, Snapshot};
 use crate::report::model::Episode;
 use crate::time::Wall;
 
@@ -12,36 +13,19 @@ const SAME_WITHIN_S: f64 = 60.0;
 /// Most episodes listed.
 const MOST_EPISODES: usize = 24;
 
-/// Words, and whether it is so at the second of two moments.
-type Trouble = (&'static str, fn(&Snapshot, &Snapshot) -> bool);
-
-/// Handshakes were dropped for it.
-pub(super) const ACCEPT_QUEUE_FULL: &str = "accept queue full";
-
-/// What can be wrong, the worst first.
-const TROUBLES: [Trouble; 5] = [
-    ("orphans killed", |before, now| now.orphans.killed > before.orphans.killed),
-    ("TCP memory used up", |_, now| now.tcp_mem.state == MemState::Exhausted),
-    (ACCEPT_QUEUE_FULL, |before, now| {
-        let overflows = |it: &Snapshot| it.counters.get("ListenOverflows").copied().unwrap_or(0);
-        overflows(now) > overflows(before)
-    }),
-    ("TCP memory pressure", |_, now| now.tcp_mem.state == MemState::Pressure),
-    ("orphan limit near", |_, now| now.orphans.severity() >= Severity::Warn),
-];
-
 /// One episode while it is watched.
 #[derive(Clone, Debug)]
 struct Watched {
     /// The moment before it.
     before: Arc<Snapshot>,
     from: Wall,
-    worst: (f64, Arc<Snapshot>),
+    worst: (Badness, Arc<Snapshot>),
     last: Arc<Snapshot>,
     /// The first calm moment since [`Self::last`].
     calm: Option<Wall>,
     orphans: u64,
-    why: [bool; TROUBLES.len()],
+    /// What was wrong, each with its worst severity and the order in which it was met.
+    why: Vec<(&'static str, Severity)>,
 }
 
 /// The episode with the worst moment, and all others in short.
@@ -65,29 +49,25 @@ pub(super) struct Episodes {
     listed: Vec<Episode>,
     more: u64,
     main: Option<(usize, Watched)>,
-    /// The moment nearest to a limit, in an episode or not.
-    nearest: Option<(f64, Arc<Snapshot>)>,
+    /// The worst moment, in an episode or not.
+    nearest: Option<(Badness, Arc<Snapshot>)>,
 }
 
-/// How near to a limit; a little nearer where handshakes are dropped.
-fn nearness(before: &Snapshot, now: &Snapshot) -> f64 {
-    let share = |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 } else { 0.0 };
-    let drops = |it: &Snapshot| it.counters.get("ListenDrops").copied().unwrap_or(0);
-    let dropped = drops(now).saturating_sub(drops(before)) as f64;
-    // Without a limit that is known, more orphans are still worse than fewer.
-    share(now.orphans.host, now.orphans.limit).max(share(now.tcp_mem.pages, now.tcp_mem.high))
-        + (dropped + now.orphans.host as f64).min(1e6) * 1e-12
+/// What is wrong at a moment: its findings that are worth an episode.
+fn wrong(now: &Snapshot) -> impl Iterator<Item = (&'static str, Severity)> {
+    let findings = now.findings.iter().filter(|it| it.severity >= Severity::Warn);
+    findings.map(|finding| (finding.what, finding.severity))
 }
 
 impl Episodes {
     pub(super) fn moment(&mut self, now: &Arc<Snapshot>, before: Option<&Arc<Snapshot>>) {
         let before = before.unwrap_or(now);
-        let score = nearness(before, now);
+        let score = now.badness();
         if self.nearest.as_ref().is_none_or(|(most, _)| score > *most) {
             self.nearest = Some((score, Arc::clone(now)));
         }
-        let why = TROUBLES.map(|(_, is_so)| is_so(before, now));
-        let wrong = why.contains(&true);
+        let why: Vec<_> = wrong(now).collect();
+        let wrong = !why.is_empty();
         let over = |watched: &Watched| seconds(watched.last.time, now.time) > SAME_WITHIN_S;
         if let Some(ended) = self.current.take_if(|watched| over(watched)) {
             self.list(ended);
@@ -100,8 +80,11 @@ impl Episodes {
                 watched.last = Arc::clone(now);
                 watched.calm = None;
                 watched.orphans = watched.orphans.max(now.orphans.host);
-                for (all, here) in watched.why.iter_mut().zip(why) {
-                    *all |= here;
+                for (what, severity) in why {
+                    match watched.why.iter_mut().find(|(known, _)| *known == what) {
+                        Some((_, worst)) => *worst = severity.max(*worst),
+                        None => watched.why.push((what, severity)),
+                    }
                 }
             }
             Some(watched) => {
@@ -126,7 +109,9 @@ impl Episodes {
     fn list(&mut self, watched: Watched) {
         let counted = |it: &Snapshot, name: &str| it.counters.get(name).copied().unwrap_or(0);
         let (before, last) = (&watched.before, &watched.last);
-        let why = TROUBLES.iter().zip(watched.why);
+        let mut why = watched.why.clone();
+        // Of two alike the one that came first.
+        why.sort_by_key(|(_, severity)| Reverse(*severity));
         let episode = Episode {
             from: watched.from,
             to: last.time,
@@ -135,7 +120,7 @@ impl Episodes {
             orphans: watched.orphans,
             killed: last.orphans.killed.saturating_sub(before.orphans.killed),
             dropped: counted(last, "ListenDrops").saturating_sub(counted(before, "ListenDrops")),
-            why: why.filter(|(_, here)| *here).map(|((words, _), _)| *words).collect(),
+            why: why.into_iter().map(|(what, _)| what).collect(),
         };
         let is_main = self.main.as_ref().is_none_or(|(_, main)| watched.worst.0 > main.worst.0);
         if self.listed.len() < MOST_EPISODES {

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 
-use super::episodes::ACCEPT_QUEUE_FULL;
 use super::seconds;
 use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
 use crate::format::{bytes, count, duration, growth, percent};
@@ -29,8 +28,8 @@ pub(super) struct Around<'a> {
     pub(super) first: &'a Snapshot,
     pub(super) last: &'a Snapshot,
     pub(super) worst: &'a Snapshot,
-    /// What was wrong around the worst moment; `None`: nothing.
-    pub(super) why: Option<&'a [&'static str]>,
+    /// Whether anything was wrong.
+    pub(super) incident: bool,
     pub(super) calm: Option<Wall>,
     pub(super) gaps: &'a [(Option<Wall>, String)],
     pub(super) ended: &'a str,
@@ -92,7 +91,14 @@ impl Marks {
         };
         let start = format!("{begins}: {}", host(around.first));
         mark(range.from, Severity::Ok, "begin", None, start);
-        for anomaly in self.anomalies.into_iter().filter(|it| it.time >= range.from) {
+        // Changes of limits have marks of their own.
+        let limits = self.limits.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>();
+        let is_limit = |anomaly: &Anomaly| {
+            let name = anomaly.text.split(' ').next().unwrap_or_default();
+            anomaly.kind == "setting_changed" && limits.iter().any(|it| it.starts_with(name))
+        };
+        let anomalies = self.anomalies.into_iter().filter(|it| it.time >= range.from);
+        for anomaly in anomalies.filter(|it| !is_limit(it)) {
             let Anomaly { time, severity, kind, port, text } = anomaly;
             // The screen shows the kind beside it.
             let text = match kind {
@@ -110,19 +116,12 @@ impl Marks {
             mark(time.unwrap_or(range.from), Severity::Warn, "gap", None, text.clone());
         }
         let worst = around.worst;
-        let (which, severity) = match around.why {
-            Some(_) => ("the worst moment", worst.verdict.severity.max(Severity::Warn)),
-            None => ("nearest to a limit", Severity::Ok),
+        let (severity, text) = if around.incident {
+            (worst.verdict.severity, format!("the worst moment: {}", worst.verdict.text))
+        } else {
+            (Severity::Ok, format!("nearest to a limit: {}", worst_words(worst)))
         };
-        let queue = around.why.is_some_and(|why| why.contains(&ACCEPT_QUEUE_FULL));
-        let queue = if queue { "an accept queue was full; " } else { "" };
-        mark(
-            worst.time,
-            severity,
-            "worst",
-            None,
-            format!("{which}: {queue}{}", worst_words(worst)),
-        );
+        mark(worst.time, severity, "worst", None, text);
         if let Some(calm) = around.calm {
             let text = "calm again: no limit is near, the kernel refuses nothing".to_owned();
             mark(calm, Severity::Ok, "calm", None, text);

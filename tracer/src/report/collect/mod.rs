@@ -90,8 +90,6 @@ pub struct Collector {
     marks: Marks,
     first: Option<Arc<Snapshot>>,
     last: Option<Arc<Snapshot>>,
-    /// The first moment at which the kernel had killed, and the one before.
-    first_kill: Option<(Arc<Snapshot>, Arc<Snapshot>)>,
     pressure_s: f64,
     drift: (i64, Wall),
     own_cost: (f64, u64),
@@ -112,7 +110,6 @@ impl Collector {
             marks: Marks::default(),
             first: None,
             last: begin.before.clone(),
-            first_kill: None,
             pressure_s: 0.0,
             drift: (0, Wall::default()),
             own_cost: (0.0, 0),
@@ -164,9 +161,6 @@ impl Collector {
             if now.tcp_mem.state >= MemState::Pressure {
                 self.pressure_s += seconds(before.time, now.time);
             }
-            if now.orphans.killed > before.orphans.killed && self.first_kill.is_none() {
-                self.first_kill = Some((Arc::clone(before), Arc::clone(now)));
-            }
         }
         if now.orphans.drift.unsigned_abs() > self.drift.0.unsigned_abs() {
             self.drift = (now.orphans.drift, now.time);
@@ -203,8 +197,7 @@ impl Collector {
         let verdict = verdict::verdict(&verdict::Facts {
             impact: &impact,
             worst,
-            first_kill: self.first_kill.as_ref().map(|(before, now)| (&**before, &**now)),
-            ports: &ports,
+            incident: main.index.is_some(),
             range,
             zone: &self.begin.zone,
         });
@@ -213,7 +206,7 @@ impl Collector {
             first: &first,
             last: &last,
             worst,
-            why: main.index.and_then(|at| main.listed.get(at)).map(|it| it.why.as_slice()),
+            incident: main.index.is_some(),
             calm: main.calm,
             gaps: &rest.gaps,
             ended: &rest.trace.ended,
@@ -254,6 +247,7 @@ impl Collector {
             },
             filter: self.begin.filter.describe(),
             verdict,
+            findings: worst.findings.clone(),
             timeline,
             series,
             fin_wait1: self.times.finish(),

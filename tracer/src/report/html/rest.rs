@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, cell, clean, section, table};
-use crate::diagnose::{Finding, State};
+use crate::diagnose::{CheckRow, State};
 use crate::format::count;
 use crate::report::words;
 
@@ -18,7 +18,7 @@ fn state(state: State) -> Markup {
     html! { span class=(class) { span aria-hidden="true" { (glyph) } " " (word) } }
 }
 
-fn advice(check: &Finding) -> Markup {
+fn advice(check: &CheckRow) -> Markup {
     html! {
         article class="advice" {
             h3 { (state(check.state)) " " (check.title)
@@ -74,7 +74,7 @@ impl Page<'_> {
         section("doctor", "The doctor at the worst moment", &body)
     }
 
-    fn checks<'b>(&self, checks: impl Iterator<Item = &'b Finding>) -> Markup {
+    fn checks<'b>(&self, checks: impl Iterator<Item = &'b CheckRow>) -> Markup {
         let rows: Vec<Vec<Markup>> = checks
             .map(|check| {
                 let used = check

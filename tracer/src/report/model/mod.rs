@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::aggregate::snapshot::{Host, Lost, OrphanEnds, Severity};
+use crate::aggregate::snapshot::{Finding, Host, Lost, OrphanEnds, Severity};
 use crate::diagnose;
 use crate::time::Wall;
 
@@ -37,6 +37,8 @@ pub struct Report {
     pub filter: String,
     /// The answer.
     pub verdict: Verdict,
+    /// What was wrong at the worst moment, worst first: as in the snapshot of it.
+    pub findings: Vec<Finding>,
     /// What it did.
     pub impact: Impact,
     /// What happened, in order.
@@ -136,7 +138,7 @@ pub struct Impact {
     pub pressure_s: f64,
     /// Connections opened in the range, as far as the filter lets them through.
     pub opened: u64,
-    /// The moment nearest to a limit.
+    /// The worst moment: whose worst finding is worst; without any, the one nearest to a limit.
     pub worst: Worst,
     /// Times when something was wrong, in order; bounded.
     pub episodes: Vec<Episode>,
@@ -148,7 +150,7 @@ pub struct Impact {
     pub counters: BTreeMap<&'static str, u64>,
 }
 
-/// The moment nearest to a limit.
+/// The worst moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Worst {
     /// When.

@@ -1,10 +1,11 @@
 //! Rows about the watching: what is watched and by what, whether to believe it, what it costs.
 
 use super::{
-    Family, SELF, TOTALS, counter, gauge, info, labelled, maybe, maybe_whole, one_labelled, real,
-    whole,
+    Family, SELF, Sample, TOTALS, Value, counter, gauge, info, labelled, maybe, maybe_whole,
+    one_labelled, real, whole,
 };
 use crate::aggregate::snapshot::Severity;
+use crate::serve::ledger::Found;
 
 /// What is watched, and by what.
 pub(super) const WATCHED: &[Family] = &[
@@ -66,7 +67,21 @@ pub(super) const WATCHED: &[Family] = &[
             })
         },
     ),
+    gauge(
+        "sockflow_finding",
+        &["check", "severity", "cause", "port"],
+        "1 for each thing that is wrong now, as in `findings` of sockflow top --json; cause and port are \
+         empty where they are not known, port is other where the service has no row of its own",
+        "all that sockflow observes",
+        |e| e.findings.iter().map(finding).collect(),
+    ),
 ];
+
+fn finding(found: &Found) -> Sample {
+    let Found { check, severity, cause, port } = found;
+    let labels = [*check, severity.name(), *cause, port.as_str()];
+    Sample(labels.map(str::to_owned).into(), Value::Whole(1))
+}
 
 /// Whether to believe all this, and what it costs.
 pub(super) const BELIEF: &[Family] = &[

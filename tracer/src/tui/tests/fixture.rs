@@ -128,6 +128,7 @@ pub(crate) fn crisis() -> Snapshot {
         },
         filter: String::new(),
         interval_s: 1.0,
+        findings: vec![finding()],
         anomalies: anomalies(),
         bad_ends: bad_ends(),
         history: Arc::new(history(118_300)),
@@ -165,6 +166,7 @@ pub(crate) fn calm() -> Snapshot {
     }
     calm.verdict =
         Verdict { severity: Severity::Ok, text: "orphans 310 of 131,072 (<1%), steady".into() };
+    calm.findings.clear();
     calm.anomalies.clear();
     calm.history = Arc::new(history(310));
     calm
@@ -185,6 +187,7 @@ pub(crate) fn empty() -> Snapshot {
     empty.filter = "port = 9981".into();
     empty.own_cost.events_per_s = 0.0;
     empty.history = Arc::new(Vec::new());
+    empty.findings.clear();
     empty.verdict.text = "no orphans; limit 131,072".into();
     empty
 }
@@ -226,6 +229,32 @@ pub(crate) fn later(seconds: i64) -> Snapshot {
         43 - seconds
     );
     snapshot
+}
+
+/// What is wrong in [`crisis`].
+pub(crate) fn finding() -> Finding {
+    Finding {
+        check: "orphans",
+        severity: Severity::Crit,
+        cause: Some("unanswered"),
+        scope: crate::diagnose::Scope::Host,
+        port: Some(9981),
+        owner: Some(Owner { pid: 4121, comm: "httpdns".into() }),
+        netns: None,
+        workload: None,
+        now: Some(118_300),
+        limit: Some(131_072),
+        used: Some(0.902),
+        unit: "sockets",
+        growth_per_s: Some(297.0),
+        limit_in_s: Some(43.0),
+        since: ago(70),
+        fidelity: Fidelity::Exact,
+        refuses: false,
+        what: "orphan limit near",
+        subject: None,
+        text: "orphans 118,300 of 131,072 (90%) +297/s, limit reached in 43 s".into(),
+    }
 }
 
 fn httpdns_port() -> PortRow {

@@ -116,7 +116,14 @@ fn frame() -> impl Strategy<Value = Frame> {
                 let mut frame = replay::live(snapshot);
                 frame.timeline = Arc::new(Timeline {
                     moments: times.iter().map(|at| Wall(*at)).collect(),
-                    points: vec![Point { orphans: number, severity: Severity::Warn }; points],
+                    points: vec![
+                        Point {
+                            orphans: number,
+                            severity: Severity::Warn,
+                            ..Point::default()
+                        };
+                        points
+                    ],
                     marks: marks
                         .iter()
                         .map(|(at, text)| Anomaly {

@@ -50,7 +50,10 @@ pub(crate) fn frozen(snapshot: Snapshot, seconds: i64) -> Frame {
     let from = frame.view.snapshot.time.0;
     let moments: Vec<Wall> = (0..=seconds).map(|at| Wall(from + at * SECOND)).collect();
     frame.timeline = Arc::new(Timeline {
-        points: vec![Point { orphans: 1, severity: Severity::Crit }; moments.len()],
+        points: vec![
+            Point { orphans: 1, severity: Severity::Crit, ..Point::default() };
+            moments.len()
+        ],
         moments,
         ..Timeline::clone(&frame.timeline)
     });
@@ -109,6 +112,7 @@ fn timeline() -> Timeline {
                 210..262 => Severity::Warn,
                 _ => Severity::Crit,
             },
+            ..Point::default()
         })
         .collect();
     let mut marks = crisis().anomalies;

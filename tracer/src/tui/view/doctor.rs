@@ -10,7 +10,7 @@ use ratatui::text::Line;
 
 use super::page::{Contents, Panel, over, scroll_note};
 use super::paint::{field, put, put_all, rule, span, split_bottom, split_left, split_top, wrap};
-use crate::diagnose::{Finding, Report, State};
+use crate::diagnose::{CheckRow, Report, State};
 use crate::format::duration;
 use crate::sanitize::width;
 use crate::tui::model::{Looks, Model};
@@ -214,7 +214,7 @@ impl Columns {
         Line::from(span(looks.symbols.cut(&text, self.cells), looks.theme.column_head))
     }
 
-    fn row(&self, looks: &Looks, at: usize, finding: &Finding, selected: bool) -> Line<'static> {
+    fn row(&self, looks: &Looks, at: usize, finding: &CheckRow, selected: bool) -> Line<'static> {
         let theme = &looks.theme;
         let state = style(looks, finding.state, finding.is_harmless());
         let mark = if selected { looks.symbols.selected() } else { " " };
@@ -266,7 +266,7 @@ impl Columns {
 }
 
 /// The time that is left, where that is known.
-fn left(finding: &Finding) -> String {
+fn left(finding: &CheckRow) -> String {
     match finding.in_s {
         Some(left) if left > 0.0 => duration(left),
         Some(_) => String::from("now"),
@@ -320,7 +320,7 @@ fn section(
 }
 
 /// One check: its heading, and each paragraph behind its label.
-fn details(looks: &Looks, finding: &Finding, cells: usize) -> Vec<Line<'static>> {
+fn details(looks: &Looks, finding: &CheckRow, cells: usize) -> Vec<Line<'static>> {
     const LABEL: usize = 7;
     let heading = format!("{} {}", finding.word(), finding.heading());
     let heading = looks.symbols.clean(&heading);

@@ -312,6 +312,7 @@ mod tests {
         let point = |at: usize| Point {
             orphans: 0,
             severity: if at == 1 { Severity::Crit } else { Severity::Ok },
+            ..Point::default()
         };
         let scale = Scale { first: moments[0], last: moments[moments.len() - 1], cells };
         let points = (0..read).map(point).collect();

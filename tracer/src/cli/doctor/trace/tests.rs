@@ -6,15 +6,14 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::cli::doctor::text;
-use crate::diagnose::Finding;
-use crate::recording::lookback::look_back;
+use crate::diagnose::{CheckRow, State};
 
 fn story() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/v1.0-story.sockflow")
 }
 
 fn report_of(at: Option<&Goto>) -> Result<(Report, Vec<String>)> {
-    report(Trace::open(&story())?, &story(), at, &Filter::default())
+    report(Trace::open(&story())?, &story(), at, &Narrowing::default())
 }
 
 fn render(report: &Report) -> String {
@@ -29,26 +28,13 @@ fn the_worst_moment_of_an_old_trace() {
     assert_eq!(notes, [""; 0]);
     assert_eq!((report.source, report.verdict), ("trace", State::Crit));
     assert_eq!(report.checks[0].id, "orphans");
-    let unseen: Vec<&Finding> = report.unseen().collect();
+    let unseen: Vec<&CheckRow> = report.unseen().collect();
     assert!(unseen.iter().all(|it| it.why == "not in this trace"), "{unseen:?}");
     let mut shown = report;
     // The note has the clock of this machine's zone.
     assert!(shown.notes[0].starts_with("the worst of "), "{:?}", shown.notes);
     shown.notes.clear();
     insta::assert_snapshot!(render(&shown));
-}
-
-#[test]
-fn a_moment_is_the_same_however_one_gets_there() {
-    let trace = Trace::open(&story()).unwrap();
-    let mut visits = Visits::new(Filter::default());
-    for tick in [0, 1, 2, 40, 41, 12, 13, 90, 5] {
-        let expected = Watch::of(look_back(&trace, tick, WINDOW_S).unwrap());
-        let expected = expected.map(|watch| of(&trace, &watch));
-        let there = visits.at(&trace, tick).unwrap();
-        assert_eq!(there.as_deref(), expected.as_ref(), "{tick}");
-    }
-    assert!(visits.at(&trace, usize::MAX).unwrap().is_none());
 }
 
 #[test]

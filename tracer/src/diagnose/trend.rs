@@ -6,7 +6,7 @@
 //! truth is known (ramps, steps, plateaus, saw teeth, noise).
 
 /// Samples older than this are not looked at, unless there are fewer than [`MIN_WINDOW`] newer ones.
-pub(super) const WINDOW_S: f64 = 30.0;
+pub(crate) const WINDOW_S: f64 = 30.0;
 /// A long interval between samples must not leave too few of them.
 const MIN_WINDOW: usize = 12;
 /// Fewer samples are no line: three always lie close to one.

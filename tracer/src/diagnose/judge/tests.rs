@@ -1,0 +1,1 @@
+//! The judge from moment to moment.
