@@ -12,6 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::Report;
 use super::model::Doctor;
+use crate::aggregate::snapshot::Finding;
+
+/// The check whose findings are named by a path.
+const CGROUP: &str = "memcg";
+const CGROUP_TEXT: &str = "the memory of a cgroup with sockets is near its limit";
 
 /// What a trace is called in a redacted report.
 pub const TRACE: &str = "trace.sockflow";
@@ -149,6 +154,7 @@ impl Redactor {
         for owner in report.ports.iter_mut().filter_map(|row| row.owner.as_mut()) {
             owner.comm = self.text(&owner.comm);
         }
+        self.findings(report);
         let impact = &mut report.impact;
         let trust = &mut report.trust;
         let texts = [&mut report.verdict.sentence, &mut impact.worst.verdict, &mut trust.sentence]
@@ -169,20 +175,60 @@ impl Redactor {
         self.doctor(&mut report.doctor, host);
     }
 
+    /// Findings, and where their sentences stand again.
+    fn findings(&self, report: &mut Report) {
+        let impact = &mut report.impact;
+        for finding in &mut report.findings {
+            let told = finding.text.clone();
+            self.finding(finding);
+            if finding.check == CGROUP {
+                let marks = report.timeline.marks.iter_mut().map(|mark| &mut mark.text);
+                let texts = [&mut report.verdict.sentence, &mut impact.worst.verdict];
+                for text in texts.into_iter().chain(marks) {
+                    *text = text.replace(&told, &finding.text);
+                }
+            }
+        }
+        for mark in report.timeline.marks.iter_mut().filter(|mark| mark.kind == CGROUP) {
+            CGROUP_TEXT.clone_into(&mut mark.text);
+        }
+    }
+
+    fn finding(&self, finding: &mut Finding) {
+        if finding.check == CGROUP {
+            // Its name is the path, and a path can be anything.
+            finding.subject = Some("redacted".to_owned());
+            CGROUP_TEXT.clone_into(&mut finding.text);
+        }
+        finding.text = self.text(&finding.text);
+        finding.subject = finding.subject.as_ref().map(|subject| self.text(subject));
+        if let Some(owner) = &mut finding.owner {
+            owner.comm = self.text(&owner.comm);
+        }
+    }
+
     fn doctor(&self, doctor: &mut Doctor, host: String) {
         doctor.note = self.text(&doctor.note);
         let Some(report) = &mut doctor.report else { return };
         report.host = host;
         report.sentence = self.text(&report.sentence);
+        if report.findings.first().is_some_and(|finding| finding.check == CGROUP) {
+            report.sentence = CGROUP_TEXT.to_owned();
+        }
+        report.findings.iter_mut().for_each(|finding| self.finding(finding));
         for note in &mut report.notes {
             *note = self.text(note);
         }
         for check in &mut report.checks {
             check.subject = check.subject.as_ref().map(|subject| {
                 // Of a cgroup it is the path.
-                if check.id == "memcg" { "redacted".to_owned() } else { self.text(subject) }
+                if check.id == CGROUP { "redacted".to_owned() } else { self.text(subject) }
             });
+            if check.id == CGROUP {
+                CGROUP_TEXT.clone_into(&mut check.text);
+            }
             for text in [
+                &mut check.text,
                 &mut check.why,
                 &mut check.action,
                 &mut check.gain,
