@@ -12,7 +12,7 @@ use super::severity::Severity;
 use super::watch::Watch;
 use crate::event::Owner;
 use crate::facts::{Facts, Known, Listener};
-use crate::format::count;
+use crate::format::{count, duration};
 
 pub(super) struct AcceptQueue;
 
@@ -71,9 +71,53 @@ impl Check for AcceptQueue {
             look.evidence.push_str(&format!(", {} while we watched", count(dropped)));
             look.evidence.push_str(&format!("; full in {was_full} of {} looks", watch.looks()));
         }
+        let cause = cause(watch, worst, dropped, was_full);
+        look.cause = cause;
+        if let Some(words) = words(worst, cause) {
+            look.behind = words;
+        }
+        if matches!(cause, Some("stopped" | "not_accepting")) {
+            look.at_least = look.at_least.max(Severity::Warn);
+        }
         advise(&mut look, facts, worst);
         Ok(look)
     }
+}
+
+/// `accept()` takes the oldest connection first: where one waits for so long, milliseconds, nobody
+/// accepts.
+const NOBODY_ACCEPTS_MS: u64 = 5_000;
+
+/// Why connections wait, where that is known.
+fn cause(watch: &Watch, it: &Listener, dropped: u64, was_full: usize) -> Option<&'static str> {
+    if it.queue == 0 && dropped == 0 {
+        return None;
+    }
+    let waits = it.oldest_wait_ms.is_some_and(|oldest| oldest >= watch.long_ms(NOBODY_ACCEPTS_MS));
+    match &it.holder {
+        Some(holder) if holder.holders > 0 && holder.stopped >= holder.holders => Some("stopped"),
+        _ if waits && it.queue > 0 => Some("not_accepting"),
+        // Full now and then: bursts. Full most of the time: it never catches up.
+        _ if dropped > 0 && was_full.saturating_mul(2) <= watch.looks() => Some("too_short"),
+        _ if dropped > 0 => Some("too_slow"),
+        _ => None,
+    }
+}
+
+/// The cause in a few words.
+fn words(it: &Listener, cause: Option<&str>) -> Option<String> {
+    let waits = it.oldest_wait_ms.map(|ms| duration(ms as f64 / 1000.0));
+    Some(match cause? {
+        "stopped" => {
+            let state = it.holder.map_or('T', |holder| holder.state);
+            format!("the process is stopped (state {state}) and does not accept")
+        }
+        "not_accepting" => {
+            format!("nobody has accepted for {}", waits.unwrap_or_else(|| "long".to_owned()))
+        }
+        "too_short" => "too short for bursts".to_owned(),
+        _ => "accept() is too slow".to_owned(),
+    })
 }
 
 /// Nobody listens, or not what was asked about.
@@ -143,6 +187,36 @@ pub(super) fn name(listener: &Listener) -> String {
 }
 
 fn advise(look: &mut Look, facts: &Facts, worst: &Listener) {
+    let pid = worst.owner.as_ref().map_or_else(|| "PID".to_owned(), |(pid, _)| pid.to_string());
+    match look.cause {
+        Some("stopped") => {
+            look.action = format!(
+                "let it go on (kill -CONT {pid}), or end it; a longer backlog does not help"
+            );
+            look.gain = "it accepts again".to_owned();
+            return;
+        }
+        Some("not_accepting") => {
+            look.action = format!(
+                "see what the process does instead of accept(): cat /proc/{pid}/wchan, gdb -p {pid}; \
+                 a longer backlog does not help"
+            );
+            return;
+        }
+        Some("too_short") => {}
+        Some(_) => {
+            look.action = "more workers that accept, or less work between two accept(); a longer \
+                           backlog only makes clients wait longer"
+                .to_owned();
+            return;
+        }
+        None => {
+            look.action = format!(
+                "find out whether it accepts at all: strace -f -e trace=accept,accept4 -p {pid}"
+            );
+            return;
+        }
+    }
     let backlog = u64::from(worst.backlog);
     let to = room(backlog.max(u64::from(worst.queue)), 4).max(1024);
     let somaxconn = facts.number("net.core.somaxconn");

@@ -2,7 +2,7 @@
 
 use super::check::Check;
 use super::{
-    accept_queue, conntrack, drift, ephemeral_ports, fds, file_max, lost, memcg, orphans,
+    accept_queue, conntrack, drift, ephemeral_ports, fds, file_max, held, lost, memcg, orphans,
     setting_changed, softnet, syn_queue, sysctl_lint, tcp_mem, time_wait, udp_mem,
 };
 
@@ -24,4 +24,11 @@ pub const CHECKS: [&dyn Check; 13] = [
 ];
 
 /// Checks that have a row only where there is something to say.
-pub const OTHERS: [&dyn Check; 3] = [&setting_changed::SettingChanged, &drift::Drift, &lost::Lost];
+pub const OTHERS: [&dyn Check; 6] = [
+    &held::CloseWait,
+    &held::FinWait2,
+    &held::ClosedFds,
+    &setting_changed::SettingChanged,
+    &drift::Drift,
+    &lost::Lost,
+];

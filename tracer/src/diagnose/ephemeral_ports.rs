@@ -7,7 +7,9 @@ use std::net::IpAddr;
 
 use super::check::{Check, describe};
 use super::look::Look;
+use super::severity::Severity;
 use super::watch::Watch;
+use crate::facts::causes::SourcePorts;
 use crate::facts::{Destination, Facts, Known, Unknown};
 use crate::format::{count, percent};
 
@@ -32,6 +34,9 @@ impl Check for EphemeralPorts {
             .iter()
             .filter(wanted)
             .max_by_key(|destination| used(facts, destination));
+        if let Some(look) = early_bind(watch, worst.map_or(0, |it| used(facts, it)), reserved) {
+            return Ok(look);
+        }
         let Some(worst) = worst else {
             return Ok(Look {
                 why: "No connections go out.".to_owned(),
@@ -47,6 +52,7 @@ impl Check for EphemeralPorts {
                 .map(|other| used(then, other))
         });
         look.subject = Some(format!("to {}", worst.peer));
+        look.cause = Some("destination");
         look.port = Some(worst.peer.port());
         look.refuses = worst.ports >= limit && used(facts, worst) >= limit && limit > 0;
         look.why = if worst.ports >= limit {
@@ -69,6 +75,57 @@ impl Check for EphemeralPorts {
         advise(&mut look, facts, worst, (first, last));
         Ok(look)
     }
+}
+
+/// From this share on a source address has hardly a port left that nobody uses there.
+const NEARLY_ALL: f64 = 0.95;
+
+/// A source address with hardly a port left that nobody uses, while no destination has many
+/// (`most`): then bind() before connect() fails there, which needs such a port.
+fn early_bind(watch: &Watch, most: u64, reserved: u64) -> Option<Look> {
+    let sockets = watch.last().sockets.as_ref().ok()?;
+    if !watch.filter.is_empty() {
+        return None;
+    }
+    let sources = &sockets.causes.as_ref().ok()?.sources;
+    let room = |it: &SourcePorts| {
+        let (first, last) = (u64::from(it.range.0), u64::from(it.range.1));
+        (last + 1).saturating_sub(first).saturating_sub(reserved)
+    };
+    // All ports: the range could not be read.
+    let is_known = |it: &&SourcePorts| it.range.0 > 1 && room(it) > 0;
+    let share = |it: &SourcePorts| it.ports as f64 / room(it).max(1) as f64;
+    let worst = sources.iter().filter(is_known).max_by(|a, b| share(a).total_cmp(&share(b)))?;
+    if share(worst) < NEARLY_ALL || most.saturating_mul(2) > worst.ports {
+        return None;
+    }
+    let mut look = Look::at(worst.ports.min(room(worst)), room(worst));
+    look.at_least = Severity::Warn;
+    // Who lets connect() choose is not touched.
+    look.at_most = Severity::Warn;
+    look.cause = Some("early_bind");
+    look.what = "local ports of an address used up";
+    look.subject = Some(format!("{}", worst.local));
+    look.behind = format!(
+        "to {} destinations: bind() before connect() finds none that is free (EADDRINUSE)",
+        count(worst.destinations)
+    );
+    "A program that binds to this address before it connects, without IP_BIND_ADDRESS_NO_PORT, needs \
+     a port that no connection from there uses, whatever the destination. connect() without bind() \
+     needs one that is free towards its own destination only."
+        .clone_into(&mut look.why);
+    "set IP_BIND_ADDRESS_NO_PORT before bind(), or leave bind() out; more addresses to bind to"
+        .clone_into(&mut look.action);
+    look.gain = "the whole range for each destination".to_owned();
+    look.evidence = format!(
+        "{} distinct local ports at {}, {} held by TIME_WAIT alone; range {} to {}",
+        count(worst.ports),
+        worst.local,
+        count(worst.time_wait),
+        worst.range.0,
+        worst.range.1
+    );
+    Some(look)
 }
 
 fn range(first: u64, last: u64, reserved: u64) -> String {

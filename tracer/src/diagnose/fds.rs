@@ -3,6 +3,7 @@
 //! Orphans hold no descriptor, so this gauge can be low while the host drowns in them.
 
 use super::check::{Check, describe};
+use super::held::held_by;
 use super::look::{Look, room};
 use super::watch::Watch;
 use crate::event::Owner;
@@ -45,7 +46,14 @@ impl Check for Fds {
             let denied = count(processes.denied as u64);
             look.evidence.push_str(&format!(", {denied} not: no right to look"));
         }
-        advise(&mut look, facts, worst);
+        match held_by(watch, pid) {
+            Some((check, number)) if number.saturating_mul(2) > worst.open => {
+                look.follows = Some(check);
+                look.behind = format!("{} of them are of connections that are over", count(number));
+                "more descriptors only put it off: see there".clone_into(&mut look.action);
+            }
+            _ => advise(&mut look, facts, worst),
+        }
         Ok(look)
     }
 }

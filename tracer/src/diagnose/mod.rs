@@ -23,6 +23,7 @@ mod ephemeral_ports;
 mod fds;
 mod file_max;
 mod finding;
+mod held;
 pub mod judge;
 mod look;
 mod lost;

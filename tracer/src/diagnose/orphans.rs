@@ -83,43 +83,73 @@ fn name_service(look: &mut Look, watch: &Watch) {
     }
 }
 
-/// Why most of them stand, where that is known.
+/// Orphans by what they wait for, and how long the oldest of the largest part has.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    all: u64,
+    closed_window: u64,
+    unanswered: u64,
+    in_flight: u64,
+    oldest_ms: u64,
+}
+
+/// `None` where it was not observed, or where there are none.
+fn parts(facts: &Facts) -> Option<Parts> {
+    let sockets = facts.sockets.as_ref().ok()?;
+    if let Ok(causes) = &sockets.causes
+        && causes.orphans.all.count() > 0
+    {
+        let all = &causes.orphans.all;
+        let parts = [all.closed_window, all.unanswered, all.in_flight];
+        let most = parts.into_iter().max_by_key(|part| part.count).unwrap_or_default();
+        return Some(Parts {
+            all: all.count(),
+            closed_window: all.closed_window.count,
+            unanswered: all.unanswered.count,
+            in_flight: all.in_flight.count,
+            oldest_ms: most.oldest_ms,
+        });
+    }
+    let (waits, all @ 1..) = (sockets.orphans.waits?, sockets.orphans.count) else { return None };
+    let (closed_window, unanswered) = (waits.probing, waits.retransmitting);
+    let in_flight = all.saturating_sub(closed_window).saturating_sub(unanswered);
+    Some(Parts { all, closed_window, unanswered, in_flight, oldest_ms: 0 })
+}
+
+/// Why most of them stand.
 fn cause(facts: &Facts) -> Option<&'static str> {
-    let orphans = &facts.sockets.as_ref().ok()?.orphans;
-    if orphans.count == 0 {
-        return None;
-    }
-    let Some(waits) = orphans.waits else { return Some("unknown") };
-    let most = |part: u64| part.saturating_mul(2) > orphans.count;
-    let rest = orphans.count.saturating_sub(waits.probing).saturating_sub(waits.retransmitting);
-    match () {
-        () if most(waits.probing) => Some("closed_window"),
-        () if most(waits.retransmitting) => Some("unanswered"),
-        () if most(rest) => Some("in_flight"),
-        () => Some("unknown"),
-    }
+    let Some(parts) = parts(facts) else {
+        let count = facts.sockets.as_ref().map_or(0, |sockets| sockets.orphans.count);
+        return (count > 0).then_some("unknown");
+    };
+    let most = |part: u64| part.saturating_mul(2) > parts.all;
+    Some(match () {
+        () if most(parts.closed_window) => "closed_window",
+        () if most(parts.unanswered) => "unanswered",
+        () if most(parts.in_flight) => "in_flight",
+        () => "unknown",
+    })
 }
 
 /// What most of them wait for, in a few words; empty where that is not known.
 fn waits(facts: &Facts) -> String {
-    let Ok(sockets) = &facts.sockets else { return String::new() };
-    let (Some(waits), count @ 1..) = (sockets.orphans.waits, sockets.orphans.count) else {
-        return String::new();
+    let Some(parts) = parts(facts) else { return String::new() };
+    let (part, what) = match cause(facts) {
+        Some("closed_window") => (parts.closed_window, "behind a closed window"),
+        Some("unanswered") => (parts.unanswered, "unanswered"),
+        Some("in_flight") => (parts.in_flight, "in flight"),
+        _ => return String::new(),
     };
-    if waits.probing.saturating_mul(2) > count {
-        format!("{} behind a closed window", percent(waits.probing, count))
-    } else if waits.retransmitting.saturating_mul(2) > count {
-        format!("{} unanswered", percent(waits.retransmitting, count))
-    } else {
-        String::new()
-    }
+    let age = match parts.oldest_ms {
+        0..1_000 => String::new(),
+        ms => format!(" (the oldest for {})", duration(ms as f64 / 1000.0)),
+    };
+    format!("{} {what}{age}", percent(part, parts.all))
 }
 
 /// Whether most orphans wait for a peer that answers but does not read.
 fn mostly_probing(facts: &Facts) -> bool {
-    facts.sockets.as_ref().is_ok_and(|sockets| {
-        sockets.orphans.waits.is_some_and(|waits| waits.probing > sockets.orphans.count / 2)
-    })
+    cause(facts) == Some("closed_window")
 }
 
 fn why(facts: &Facts, now: u64, limit: u64, killed: u64) -> String {

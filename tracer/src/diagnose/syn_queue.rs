@@ -23,8 +23,19 @@ impl Check for SynQueue {
         let listeners = facts.listeners.as_ref().map_err(Clone::clone)?;
         let sockets = facts.sockets.as_ref().map_err(Clone::clone)?;
         let half_open = sockets.half_open.as_ref().map_err(Clone::clone)?;
-        let waiting =
-            |listener: &Listener| half_open.get(&listener.local.port()).copied().unwrap_or(0);
+        // Of several listeners at one address (SO_REUSEPORT) each has its share.
+        let shared = |listener: &Listener| {
+            let rows = &sockets.causes.as_ref().ok()?.half_opens;
+            let row = rows.iter().find(|row| row.local == Some(listener.local))?;
+            Some(row.requests.div_ceil(u64::from(row.listeners.max(1))))
+        };
+        let alike = |listener: &Listener| {
+            listeners.iter().filter(|other| other.local == listener.local).count().max(1) as u64
+        };
+        let waiting = |listener: &Listener| {
+            let by_port = || half_open.get(&listener.local.port()).copied().unwrap_or(0);
+            shared(listener).unwrap_or_else(|| by_port().div_ceil(alike(listener)))
+        };
         let cookies = facts.number("net.ipv4.tcp_syncookies");
         let share = |listener: &Listener| {
             waiting(listener) as f64 / limit(facts, listener, cookies).max(1) as f64

@@ -9,7 +9,7 @@ use super::counted::of_service;
 use super::look::{Happened, Look};
 use super::severity::Severity;
 use super::watch::Watch;
-use crate::event::Fidelity;
+use crate::event::{Fidelity, Owner};
 use crate::facts::{Facts, Known, Unknown};
 use crate::format::{bytes, count, duration, percent};
 use crate::gauges::{MemLimits, Pages};
@@ -43,6 +43,7 @@ impl Check for TcpMem {
         } else if Pages(used) > limits.pressure {
             look.at_least = Severity::Warn;
         }
+        name_holders(&mut look, facts);
         if killed.for_memory > 0 {
             killing(&mut look, watch, &killed, killed.for_memory, " for want of TCP memory");
         } else if Pages(used) > limits.high {
@@ -59,6 +60,39 @@ impl Check for TcpMem {
 
 fn used(facts: &Facts) -> Option<u64> {
     Some(facts.gauges.as_ref().ok()?.sockets.mem?.0)
+}
+
+/// Holders named.
+const HOLDERS: usize = 3;
+
+/// Whose sockets hold most of it.
+fn name_holders(look: &mut Look, facts: &Facts) {
+    let Ok(sockets) = &facts.sockets else { return };
+    let Ok(causes) = &sockets.causes else { return };
+    let memory = &causes.memory;
+    let named: Vec<String> = memory
+        .services
+        .iter()
+        .filter(|(_, _, held)| held.charged > 0)
+        .take(HOLDERS)
+        .map(|(service, owner, held)| {
+            let owner = owner.as_ref().map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
+            format!("{} {}", of_service(service.port, owner.as_ref()), bytes(held.charged))
+        })
+        .collect();
+    if named.is_empty() {
+        return;
+    }
+    if let Some((service, owner, held)) = memory.services.first()
+        && held.charged.saturating_mul(2) > memory.all.charged
+    {
+        look.port = Some(service.port);
+        look.owner = owner.as_ref().map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
+    }
+    if !look.behind.is_empty() {
+        look.behind.push_str("; ");
+    }
+    look.behind.push_str(&format!("held by {}", named.join(", ")));
 }
 
 /// Orphans killed while we watched, for want of memory and for their number.

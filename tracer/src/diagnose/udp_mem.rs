@@ -7,8 +7,12 @@
 //! dropped so is counted in no counter of /proc there, only at the socket.
 
 use super::check::{Check, describe, hidden};
+use super::counted::of_service;
 use super::look::Look;
+use super::severity::Severity;
 use super::watch::Watch;
+use crate::event::Owner;
+use crate::facts::causes::UdpSocket;
 use crate::facts::{Facts, Known};
 use crate::format::{bytes, count, percent};
 use crate::gauges::Pages;
@@ -33,6 +37,20 @@ impl Check for UdpMem {
             look.refusing();
             look.before =
                 format!("kernel dropped {} UDP datagrams for want of memory", count(refused));
+        }
+        let drops = socket_drops(watch);
+        if let Some((socket, number)) = &drops {
+            look.at_least = look.at_least.max(Severity::Warn);
+            look.refuses = true;
+            look.port = Some(socket.local.port());
+            look.owner =
+                socket.owner.as_ref().map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
+            let whose = of_service(socket.local.port(), look.owner.as_ref());
+            let datagrams = format!("kernel dropped {} UDP datagrams of {whose}", count(*number));
+            if look.before.is_empty() {
+                look.before = datagrams;
+            }
+            look.what = "UDP datagrams dropped";
         }
         look.why = if refused > 0 {
             format!("{} datagrams were dropped for it while we watched.", count(refused))
@@ -67,6 +85,28 @@ impl Check for UdpMem {
         }
         Ok(look)
     }
+}
+
+/// The UDP socket that dropped most while we watched, and how many.
+fn socket_drops(watch: &Watch) -> Option<(UdpSocket, u64)> {
+    let sockets = watch.last().udp_sockets.as_ref().ok()?;
+    let drops = |it: &UdpSocket| {
+        let same = |facts: &Facts| {
+            let sockets = facts.udp_sockets.as_ref().ok()?;
+            let is_it = |other: &&UdpSocket| other.netns == it.netns && other.local == it.local;
+            Some(sockets.iter().find(is_it).map_or(0, |it| it.drops))
+        };
+        watch.increase(same).unwrap_or(0)
+    };
+    let owner = |it: &UdpSocket| it.owner.clone();
+    let wanted = |it: &&UdpSocket| {
+        let owner = owner(it);
+        watch
+            .filter
+            .passes_listening(it.local, owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str())))
+    };
+    let dropping = sockets.iter().filter(wanted).map(|it| (it.clone(), drops(it)));
+    dropping.filter(|(_, drops)| *drops > 0).max_by_key(|(_, drops)| *drops)
 }
 
 fn pages(facts: &Facts) -> Option<u64> {

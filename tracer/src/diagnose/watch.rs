@@ -10,6 +10,9 @@ use crate::filter::Filter;
 /// can rest on.
 pub const WINDOW_S: f64 = 30.0;
 
+/// A shorter watch, milliseconds, says nothing of what lasts.
+const LEAST_WATCHED_MS: u64 = 1_600;
+
 /// Samples of one host, oldest first; at least one.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -196,6 +199,31 @@ impl Watch {
     pub(super) fn memory_growth(&self) -> Trend {
         let pages = |facts: &Facts| Some(facts.gauges.as_ref().ok()?.sockets.mem?.0);
         self.counted.as_ref().map_or_else(|| self.trend(pages), |counted| counted.memory)
+    }
+
+    /// Of something that only thorough observations show: one sample of each of those, as (seconds,
+    /// value), oldest first.
+    pub(super) fn thorough(&self, value: impl Fn(&Facts) -> Option<u64>) -> Vec<(f64, f64)> {
+        let mut samples: Vec<(f64, f64)> = Vec::new();
+        let mut last = None;
+        let Some(first) = self.samples().find_map(|facts| facts.detail_at) else {
+            return samples;
+        };
+        for facts in self.samples() {
+            let (Some(at), Some(value)) = (facts.detail_at, value(facts)) else { continue };
+            if last.replace(at) != Some(at) {
+                samples.push((at.seconds_since(first), value as f64));
+            }
+        }
+        samples
+    }
+
+    /// What counts as long for something that is only seen to last: `usual` milliseconds, or, where
+    /// the watch is shorter than that, most of it.
+    pub(super) fn long_ms(&self, usual: u64) -> u64 {
+        let watched = (self.seconds() * 800.0) as u64;
+        // From one or two observations nothing can be said of what lasts.
+        if watched < LEAST_WATCHED_MS { usual } else { usual.min(watched) }
     }
 
     /// Growth of something over the watch.

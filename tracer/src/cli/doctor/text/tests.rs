@@ -10,7 +10,8 @@ use crate::facts::Unknown;
 use crate::time::Wall;
 
 fn report(watch: &Watch) -> Report {
-    examine(watch, About { time: Wall(1_795_365_730_000_000_000), host: "web-17".into() })
+    let about = About { time: Wall(1_795_365_730_000_000_000), host: "web-17".into() };
+    examine(watch, about).with_files()
 }
 
 fn style(width: usize, ascii: bool) -> Style {
@@ -142,8 +143,9 @@ fn every_check_in_a_critical_state() {
         assert_eq!((first.id, first.state), (id, State::Crit));
         let style = style(100, true);
         let mut page = Page { out: String::new(), style: &style };
+        page.wrapped("", "", &report.sentence);
         page.details(1, first);
-        let _ = write!(shown, "\n{}{}", report.sentence, page.out);
+        let _ = write!(shown, "\n{}", page.out);
     }
     fits(&shown, 100);
     insta::assert_snapshot!(shown);
