@@ -15,7 +15,7 @@ const STAYS_S: f64 = 10.0;
 /// … and is worth a warning from here on, for then it is no delay of any kind.
 const LONG_S: f64 = 60.0;
 /// Fewer than these are not worth a word.
-pub(super) const LEAST: u64 = 16;
+pub(super) const LEAST: u64 = 32;
 
 impl Check for Drift {
     describe!("drift", "drift", "difference", "sockets", Host);
