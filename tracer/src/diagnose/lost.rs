@@ -17,13 +17,13 @@ impl Check for Lost {
             return Err(Unknown::because("nobody counts sockets here"));
         };
         let lost = &counted.lost;
-        let mut look = Look::default();
         // Runs that were skipped are made up for later; sockets without a record stay missing.
-        look.at_least = match (lost.untracked, lost.missed) {
+        let at_least = match (lost.untracked, lost.missed) {
             (1.., _) => Severity::Warn,
             (0, 1..) if watch.loses => Severity::Note,
             _ => Severity::Ok,
         };
+        let mut look = Look { at_least, ..Look::default() };
         look.before = format!(
             "numbers may be off: {} sockets untracked, {} runs missed",
             count(lost.untracked),

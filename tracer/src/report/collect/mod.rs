@@ -157,10 +157,10 @@ impl Collector {
         self.times.moment(now.time);
         self.marks.moment(now, before.as_deref());
         self.episodes.moment(now, before.as_ref());
-        if let Some(before) = &before {
-            if now.tcp_mem.state >= MemState::Pressure {
-                self.pressure_s += seconds(before.time, now.time);
-            }
+        if let Some(before) = &before
+            && now.tcp_mem.state >= MemState::Pressure
+        {
+            self.pressure_s += seconds(before.time, now.time);
         }
         if now.orphans.drift.unsigned_abs() > self.drift.0.unsigned_abs() {
             self.drift = (now.orphans.drift, now.time);
