@@ -213,7 +213,7 @@ fn mistakes_are_as_reviewed_and_leave_nothing_behind() {
         mistake(&["report", &own, "--force", "-o", &own]),
         mistake(&["report", STORY, "--from", "22:13:20", "--to", "22:13:00"]),
         mistake(&["report", STORY, "--from", "23:00"]),
-        mistake(&["report", STORY, "--to", "!9"]),
+        mistake(&["report", STORY, "--to", "!99"]),
         mistake(&["report", STORY, "--addr", "10.0.0.0/8", "-o", &out]),
     ]
     .concat();

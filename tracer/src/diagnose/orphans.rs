@@ -44,10 +44,11 @@ impl Check for Orphans {
         look.cause = cause(facts);
         look.what = "orphan limit near";
         name_service(&mut look, watch);
+        if now.saturating_mul(2) > limit && now > 0 {
+            look.at_least = Severity::Warn;
+        }
         if killed.for_number > 0 {
             tcp_mem::killing(&mut look, watch, &killed, killed.for_number, "");
-        } else if now.saturating_mul(2) > limit && now > 0 {
-            look.at_least = Severity::Warn;
         }
         look.behind = [look.behind, waits(facts)]
             .into_iter()

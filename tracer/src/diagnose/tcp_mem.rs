@@ -169,7 +169,8 @@ pub(super) fn killing(look: &mut Look, watch: &Watch, all: &Killings, killed: u6
     if all.last_s <= STILL_KILLS_S {
         look.refusing();
     } else {
-        look.at_least = Severity::Warn;
+        // It may be over: what is near a limit still is worth more by itself.
+        look.at_least = look.at_least.max(Severity::Note);
         look.before.push_str(&format!(", the last {} ago", duration(all.last_s)));
     }
     let limit = watch.last().gauges.as_ref().ok().and_then(|it| it.limits.max_orphans);

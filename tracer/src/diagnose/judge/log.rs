@@ -82,7 +82,9 @@ impl Log {
             }
         }
         for over in onsets.take_over(time) {
-            if over.marked < Severity::Warn || over.key.check == "tcp_mem" {
+            // Pressure has marks of its own, and a setting that changed stays so.
+            let has_none = ["tcp_mem", "setting_changed"].contains(&over.key.check);
+            if over.marked < Severity::Warn || has_none {
                 continue;
             }
             let lasted = (over.last.0.saturating_sub(over.since.0)) as f64 / 1e9;
