@@ -11,6 +11,7 @@ use super::severity::Severity;
 use super::watch::Watch;
 use crate::facts::causes::SourcePorts;
 use crate::facts::{Destination, Facts, Known, Unknown};
+use crate::filter::Filter;
 use crate::format::{count, percent};
 
 pub(super) struct EphemeralPorts;
@@ -84,7 +85,9 @@ const NEARLY_ALL: f64 = 0.95;
 /// (`most`): then bind() before connect() fails there, which needs such a port.
 fn early_bind(watch: &Watch, most: u64, reserved: u64) -> Option<Look> {
     let sockets = watch.last().sockets.as_ref().ok()?;
-    if !watch.filter.is_empty() {
+    // Which of the sockets there are asked about is not known of a source address.
+    let asked = Filter { netns: None, ..watch.filter.clone() };
+    if !asked.is_empty() {
         return None;
     }
     let sources = &sockets.causes.as_ref().ok()?.sources;

@@ -71,12 +71,15 @@ pub struct Finding {
 }
 
 /// How bad a moment is: of two moments the worse one is greater. Its worst finding counts: how severe,
-/// how much of its limit is used, whether the kernel refuses; then how near any limit is.
+/// how much of its limit is used, whether the kernel refuses, whether the cause is known; then how near
+/// any limit is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Badness {
     severity: Severity,
     used: f64,
     refuses: bool,
+    /// Of two moments as bad the one that says why tells more.
+    is_explained: bool,
     /// How many findings are as severe.
     number: usize,
     /// How near the limits of orphans and memory are, whether that is a finding or not.
@@ -95,6 +98,7 @@ impl Badness {
             severity: worst.severity,
             used,
             refuses: alike().any(|it| it.refuses),
+            is_explained: worst.cause.is_some(),
             number: alike().count(),
             near,
         }

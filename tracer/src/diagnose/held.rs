@@ -20,24 +20,30 @@ pub(super) struct ClosedFds;
 
 /// Connections pass through these states: what has stood for so long, milliseconds, is held.
 const HELD_MS: u64 = 10_000;
+/// Observations of which none may be lower than the one before, for a short watch to call sockets held
+/// that are in a state which every connection passes through …
+const PASSING: usize = 3;
+/// … and which none does: a process that is told of a reset closes at once.
+const LASTING: usize = 2;
 /// Fewer than these are not worth a word …
 const SOME: u64 = 20;
 /// … and from here on it is worth a warning, however slowly it grows.
 const MANY: u64 = 100;
 
 /// What the three checks have in common: `number` sockets of a process, the oldest of them so for
-/// `oldest_ms`, and
-/// how many there were at each thorough observation.
+/// `oldest_ms`, and how many there were at each thorough observation, of which it takes `least_samples`.
 fn held(
     watch: &Watch,
     owner: Option<&causes::Owner>,
     number: u64,
     oldest_ms: u64,
     samples: &[(f64, f64)],
+    least_samples: usize,
 ) -> Look {
     let growth = Trend::of(samples);
     // A short watch cannot know that they are old; what comes and goes falls now and then.
-    let never_fell = samples.len() >= 3 && samples.windows(2).all(|it| it[0].1 <= it[1].1);
+    let never_fell =
+        samples.len() >= least_samples && samples.windows(2).all(|it| it[0].1 <= it[1].1);
     let long_ms = if never_fell { watch.long_ms(HELD_MS) } else { HELD_MS };
     let process = owner.and_then(|(pid, _)| {
         let processes = watch.last().processes.as_ref().ok()?;
@@ -102,7 +108,7 @@ impl Check for CloseWait {
             Some(same.map_or(0, causes::CloseWait::count))
         });
         let oldest_ms = row.oldest_ms();
-        let mut look = held(watch, row.owner.as_ref(), row.count(), oldest_ms, &samples);
+        let mut look = held(watch, row.owner.as_ref(), row.count(), oldest_ms, &samples, PASSING);
         look.port = Some(row.service.port);
         look.subject = Some(subject(row.service, row.owner.as_ref()));
         let parts = [
@@ -177,7 +183,7 @@ impl Check for FinWait2 {
             Some(same.map_or(0, |row| row.part.count))
         });
         let (number, oldest_ms) = (row.part.count, row.part.oldest_ms);
-        let mut look = held(watch, row.owner.as_ref(), number, oldest_ms, &samples);
+        let mut look = held(watch, row.owner.as_ref(), number, oldest_ms, &samples, PASSING);
         look.port = Some(row.service.port);
         look.subject = Some(subject(row.service, row.owner.as_ref()));
         look.cause = Some("kept_open");
@@ -214,7 +220,7 @@ impl Check for ClosedFds {
             let rows = closed(facts).ok()?;
             Some(rows.iter().find(|it| it.owner == row.owner).map_or(0, |row| row.count))
         });
-        let mut look = held(watch, Some(&row.owner), row.count, row.oldest_ms, &samples);
+        let mut look = held(watch, Some(&row.owner), row.count, row.oldest_ms, &samples, LASTING);
         look.scope = Some(Scope::Process);
         look.subject = Some(format!("{}[{}]", row.owner.1, row.owner.0));
         look.what = "closed sockets kept";

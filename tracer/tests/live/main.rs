@@ -30,6 +30,7 @@ mod doctor_queues;
 mod doctor_trace;
 mod edges;
 mod field;
+mod findings;
 mod groups;
 mod hands;
 mod kinds;

@@ -132,7 +132,7 @@ impl Serve {
     }
 
     /// Series and values.
-    fn scrape(&self) -> BTreeMap<String, f64> {
+    pub(super) fn scrape(&self) -> BTreeMap<String, f64> {
         let began = Instant::now();
         let (status, text) = get(self.address, "/metrics");
         assert_eq!(status, 200, "{text}");
