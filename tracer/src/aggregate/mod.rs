@@ -11,6 +11,7 @@
 //!   snapshot.
 #![forbid(unsafe_code)]
 
+mod causes;
 pub mod checkpoint;
 mod history;
 pub mod json;
@@ -25,6 +26,7 @@ pub mod verdict;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use causes::Observed;
 use history::History;
 use rates::{rate, state_rates, total_rates};
 use rollup::Rollup;
@@ -218,7 +220,7 @@ impl Aggregator {
         self.history.record(time, host_orphans, pages, opened_per_s, &rollup);
 
         let orphans = self.orphans(host_orphans, &rollup);
-        let tcp_mem = self.tcp_mem(pages, &rollup);
+        let mut tcp_mem = self.tcp_mem(pages, &rollup);
         let counted = self.judged(&orphans, &rollup, previous.as_ref().map(|it| &it.rollup));
         self.judge.tick(at, time, counted);
         let verdict = verdict::verdict(self.judge.findings(), &orphans, &tcp_mem);
@@ -231,6 +233,8 @@ impl Aggregator {
                 elapsed,
             )
         });
+        let observed = Observed::of(self.judge.facts(), &self.settings.about);
+        tcp_mem.held_by = observed.held_by();
         let context = rows::Context {
             rollup: &rollup,
             previous: previous.as_ref().map(|last| &last.rollup),
@@ -240,6 +244,7 @@ impl Aggregator {
             time_wait: &self.time_wait,
             history: &self.history,
             fidelity: &self.settings.fidelity,
+            observed,
         };
         let ports = rows::ports(&context);
         let processes = rows::processes(&context);
@@ -281,6 +286,7 @@ impl Aggregator {
                 detail: self.totals.lost.detail.saturating_add(self.gap_events),
                 ..self.totals.lost
             },
+            sockets_age_s: observed.age_s(at),
             fidelity: self.settings.fidelity.clone(),
             unseen: self.settings.unseen.clone(),
             own_cost,
@@ -388,6 +394,7 @@ impl Aggregator {
             growth_per_s: trend.per_s,
             growth_seen_s: trend.seen_s,
             limit_in_s: trend.seconds_until(pages, high),
+            held_by: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tracer_common::counters::{Counter, GroupCounters};
 
+use super::causes::Observed;
 use super::history::History;
 use super::rollup::{self, ProcessKey, ProcessSum, Rollup, ServiceSum};
 use super::snapshot::{
@@ -29,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) time_wait: &'a BTreeMap<Service, u64>,
     pub(super) history: &'a History,
     pub(super) fidelity: &'a FidelityTable,
+    pub(super) observed: Observed<'a>,
 }
 
 /// A counter of a signal that only a hook gives; `None` where there is none.
@@ -63,6 +65,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         processes: Vec::new(),
         counters: BTreeMap::new(),
         lost: Lost::default(),
+        sockets_age_s: None,
         fidelity: settings.fidelity.clone(),
         unseen: settings.unseen.clone(),
         own_cost: OwnCost::default(),
@@ -147,6 +150,10 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         orphans: counters.population(Counter::Orphans),
         orphans_by_state: rollup::orphan_states(counters),
         orphan_bytes: seen.map_or(0, |seen| seen.orphan_bytes),
+        orphans_by_cause: context.observed.orphans(service),
+        close_wait_by_cause: context.observed.close_wait(service),
+        bytes: context.observed.bytes(service),
+        workload: None,
         growth_per_s: context
             .history
             .service_series(&service)
@@ -207,8 +214,12 @@ pub(super) fn processes(context: &Context<'_>) -> Vec<ProcessRow> {
 
 fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> ProcessRow {
     let counters = &sum.counters;
+    let pid = sum.owner.as_ref().map(|owner| owner.pid);
     ProcessRow {
-        pid: sum.owner.as_ref().map(|owner| owner.pid),
+        bytes: context.observed.bytes_of(pid),
+        closed_fds: context.observed.closed_fds_of(pid),
+        workload: None,
+        pid,
         comm: sum.owner.as_ref().map(|owner| owner.comm.clone()),
         cgroup: sum.cgroup.clone(),
         alive: sum.alive,

@@ -8,6 +8,7 @@
 //! A number whose signal is absent ([`Snapshot::fidelity`]) is 0 here and means nothing.
 
 mod bad_end;
+mod causes;
 mod counts;
 mod limits;
 mod rows;
@@ -21,6 +22,7 @@ pub use crate::diagnose::{Anomaly, Badness, Finding, Severity, Verdict};
 pub use crate::event::{Direction, Fidelity, FidelityTable, Lost, OwnCost, OwnProcess, Owner};
 use crate::time::Wall;
 pub use bad_end::BadEnd;
+pub use causes::{CloseWaitByCause, Holder, OrphansByCause};
 pub use counts::{
     Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, StateRates, States, TotalRates, Totals,
 };
@@ -71,6 +73,9 @@ pub struct Snapshot {
     pub counters: BTreeMap<&'static str, u64>,
     /// What was lost since tracing began.
     pub lost: Lost,
+    /// How old the observation of single sockets is, seconds: `bytes`, `held_by`, `closed_fds` and what is
+    /// counted by cause. `null` without one.
+    pub sockets_age_s: Option<f64>,
     /// How far each signal can be trusted.
     pub fidelity: FidelityTable,
     /// What can't be seen at all, a sentence each; empty where [`Self::fidelity`] says it all.

@@ -139,6 +139,12 @@ impl Judge {
         self.time = time;
     }
 
+    /// What was known at the last tick; `None` before the first.
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
+        self.watch.as_ref().map(Watch::last)
+    }
+
     /// What is wrong at the last tick, worst first.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OrphanStates;
+use super::{Holder, OrphanStates};
 
 /// Orphans of the host and of the filter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -31,7 +31,7 @@ pub struct Orphans {
 }
 
 /// The kernel's memory for TCP; all in pages of [`Self::page_bytes`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TcpMem {
     /// Pages charged now.
     pub pages: u64,
@@ -57,6 +57,9 @@ pub struct TcpMem {
     pub growth_seen_s: f64,
     /// Seconds until [`Self::high`] at this growth; `null` without a credible trend.
     pub limit_in_s: Option<f64>,
+    /// The services that hold most of it, most first, at most three; `null` where not observed
+    /// ([`super::Snapshot::sockets_age_s`]).
+    pub held_by: Option<Vec<Holder>>,
 }
 
 /// Where tcp_mem stands.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    Direction, Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, Owner, States, Totals,
+    CloseWaitByCause, Direction, Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates,
+    OrphansByCause, Owner, States, Totals,
 };
 
 /// A service's listeners.
@@ -45,6 +46,14 @@ pub struct PortRow {
     pub orphans_by_state: OrphanStates,
     /// Memory the orphans hold, bytes.
     pub orphan_bytes: u64,
+    /// Orphans by what they wait for; `null` where not observed ([`super::Snapshot::sockets_age_s`]).
+    pub orphans_by_cause: Option<OrphansByCause>,
+    /// Sockets in CLOSE_WAIT by what is left undone; `null` where not observed.
+    pub close_wait_by_cause: Option<CloseWaitByCause>,
+    /// Memory of all its sockets, orphans too, bytes; `null` where not observed.
+    pub bytes: Option<u64>,
+    /// The container, pod or unit it belongs to; `null` for now.
+    pub workload: Option<String>,
     /// Growth of orphans a second; `null` while the last samples are too few or no line.
     pub growth_per_s: Option<f64>,
     /// Opened a second, over the last interval.
@@ -117,6 +126,12 @@ pub struct ProcessRow {
     pub sockets: u64,
     /// Orphans it left.
     pub orphans: u64,
+    /// Memory of its sockets, bytes; `null` where not observed ([`super::Snapshot::sockets_age_s`]).
+    pub bytes: Option<u64>,
+    /// TCP sockets in CLOSE whose descriptor it keeps; `null` where not observed.
+    pub closed_fds: Option<u64>,
+    /// The container, pod or unit it belongs to; `null` for now.
+    pub workload: Option<String>,
     /// Growth of its orphans a second; `null` while the last samples are too few or no line.
     pub growth_per_s: Option<f64>,
     /// Sockets by state now (full sockets only).
