@@ -58,12 +58,25 @@ fn memory(snapshot: &Snapshot, looks: &Looks) -> Gauge {
         share: share(memory.pages, memory.high),
         ticks: ticks(memory),
         notes: vec![
-            format!("{now} of {high} high ({percent}){soon}, {held} in orphans"),
+            match holder(memory, looks) {
+                Some(holder) => format!("{now} of {high} high ({percent}){soon}, {holder}"),
+                None => format!("{now} of {high} high ({percent}){soon}, {held} in orphans"),
+            },
             format!("{now} of {high} high ({percent}){soon}"),
             format!("{now} of {high} ({percent})"),
             percent,
         ],
     }
+}
+
+/// Who holds most of it, where that is much of a memory that is in use.
+fn holder(memory: &TcpMem, looks: &Looks) -> Option<String> {
+    let most = memory.held_by.as_ref()?.first()?;
+    let used = memory.pages.saturating_mul(memory.page_bytes);
+    let is_much = memory.pages.saturating_mul(10) >= memory.high && most.bytes >= used / 4;
+    let who = most.owner.as_ref().map(|owner| format!(" {}", owner.comm)).unwrap_or_default();
+    let who = looks.symbols.clean(&who);
+    is_much.then(|| format!("{} at :{}{who}", format::bytes(most.bytes), most.port))
 }
 
 /// The state as the screen says it: loud where it matters.

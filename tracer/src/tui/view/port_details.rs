@@ -1,9 +1,10 @@
 //! Panels of a service's page that only some kernels, or some services, have something for: its
-//! listeners, why it sent resets, how its minisockets ended, what killed its orphans.
+//! listeners, what its sockets wait for, why it sent resets, how its minisockets ended, what killed its
+//! orphans.
 
 use super::page::Panel;
 use super::port::Writer;
-use crate::aggregate::snapshot::{Listen, Minisockets, PortRow};
+use crate::aggregate::snapshot::{Fidelity, Listen, Minisockets, PortRow};
 use crate::format;
 
 /// Reasons for resets named.
@@ -14,7 +15,40 @@ pub(crate) fn panels(write: &Writer<'_>, row: &PortRow) -> Vec<Panel> {
     let listen = row.listen.as_ref().map(|listen| listener(write, listen));
     let minisockets = row.minisockets.as_ref().filter(|now| now.begun + now.standing > 0);
     let minisockets = minisockets.map(|now| ended(write, now));
-    [listen, reasons(write, row), killed(write, row), minisockets].into_iter().flatten().collect()
+    let waits = [orphans(write, row), close_wait(write, row)];
+    let rest = [reasons(write, row), killed(write, row), minisockets];
+    [listen].into_iter().chain(waits).chain(rest).flatten().collect()
+}
+
+/// What orphans wait for.
+fn orphans(write: &Writer<'_>, row: &PortRow) -> Option<Panel> {
+    let by = row.orphans_by_cause?;
+    let parts = [
+        ("closed window", by.closed_window),
+        ("unanswered", by.unanswered),
+        ("in flight", by.in_flight),
+    ];
+    counted(write, "what orphans wait for", &parts)
+}
+
+/// What is left undone of the sockets in CLOSE_WAIT.
+fn close_wait(write: &Writer<'_>, row: &PortRow) -> Option<Panel> {
+    let by = row.close_wait_by_cause?;
+    let parts = [
+        ("never accepted", by.never_accepted),
+        ("data unread", by.unread_data),
+        ("end unread", by.eof_unread),
+        ("all read, not closed", by.not_closed),
+    ];
+    counted(write, "why in CLOSE-WAIT", &parts)
+}
+
+/// Observed from time to time, so marked as sampled.
+fn counted(write: &Writer<'_>, title: &'static str, parts: &[(&str, u64)]) -> Option<Panel> {
+    let total: u64 = parts.iter().map(|(_, count)| *count).sum();
+    let number = |count| write.cells.mark(Fidelity::Sampled, &format::count(count));
+    let line = |(name, count): &(&str, u64)| write.shared(name, &number(*count), *count, total);
+    (total > 0).then(|| Panel { title, lines: parts.iter().map(line).collect() })
 }
 
 fn listener(write: &Writer<'_>, listen: &Listen) -> Panel {
@@ -85,7 +119,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::aggregate::snapshot::OrphanEndDetails;
+    use crate::aggregate::snapshot::{CloseWaitByCause, OrphanEndDetails, OrphansByCause};
     use crate::tui::tests::fixture::crisis;
     use crate::tui::tests::looks;
 
@@ -105,6 +139,10 @@ mod tests {
         let mut row = crisis().ports.remove(0);
         assert_eq!(text(&row), "");
         row.listen = Some(Listen { queued: 3, backlog: 128, overflows: None, drops: 4_711 });
+        row.orphans_by_cause =
+            Some(OrphansByCause { closed_window: 30, unanswered: 9, in_flight: 1 });
+        row.close_wait_by_cause =
+            Some(CloseWaitByCause { never_accepted: 2, not_closed: 6, ..Default::default() });
         row.reset_reasons = BTreeMap::from([("TCP_STATE", 3), ("TCP_ABORT_ON_CLOSE", 1)]);
         row.orphan_end_details = OrphanEndDetails { killed_limit: 9, ..Default::default() };
         row.minisockets =

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::header::process_name;
 use super::page::{Contents, Panel, panel_width};
 use super::port::{Writer, gone};
-use crate::aggregate::snapshot::ProcessRow;
+use crate::aggregate::snapshot::{Fidelity, ProcessRow};
 use crate::format;
 use crate::tui::columns::processes;
 use crate::tui::model::{Model, ProcessKey};
@@ -56,12 +56,17 @@ fn who(write: &Writer<'_>, row: &ProcessRow) -> Panel {
 
 fn sockets(write: &Writer<'_>, row: &ProcessRow) -> Panel {
     let growth = format!("{}/s", format::growth(row.growth_per_s));
-    Panel {
-        title: "sockets",
-        lines: vec![
-            write.fact("held", &write.cells.count("state", row.sockets)),
-            write.fact("orphans it left", &write.cells.orphans(row.orphans)),
-            write.fact("their growth", &write.cells.orphan_text(&growth)),
-        ],
-    }
+    let sampled = |text: &str| write.cells.mark(Fidelity::Sampled, text);
+    let memory = row.bytes.filter(|bytes| *bytes > 0);
+    let memory = memory.map(|bytes| write.fact("their memory", &sampled(&format::bytes(bytes))));
+    let closed = row.closed_fds.filter(|count| *count > 0);
+    let closed = closed.map(|count| write.fact("closed, fd kept", &sampled(&format::count(count))));
+    let mut lines = vec![write.fact("held", &write.cells.count("state", row.sockets))];
+    lines.extend(memory);
+    lines.extend(closed);
+    lines.extend([
+        write.fact("orphans it left", &write.cells.orphans(row.orphans)),
+        write.fact("their growth", &write.cells.orphan_text(&growth)),
+    ]);
+    Panel { title: "sockets", lines }
 }
