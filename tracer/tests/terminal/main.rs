@@ -222,7 +222,7 @@ fn a_row_is_copied_to_a_terminal_of_its_own() {
 
 #[test]
 fn a_dumb_terminal_gets_lines_and_is_told() {
-    let Some(terminal) = terminal("dumb", (120, 40)) else { return };
+    let Some(terminal) = terminal("dumb", (250, 50)) else { return };
     for term in ["TERM=dumb", "-u TERM"] {
         terminal.start(&format!("{term} TZ=UTC"), &format!("replay {STORY} --at +15s"));
         assert_eq!(terminal.ended(), "0");
