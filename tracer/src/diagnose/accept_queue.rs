@@ -12,6 +12,7 @@ use super::severity::Severity;
 use super::watch::Watch;
 use crate::event::Owner;
 use crate::facts::{Facts, Known, Listener};
+use crate::filter::Filter;
 use crate::format::{count, duration};
 
 pub(super) struct AcceptQueue;
@@ -135,7 +136,8 @@ fn nobody(watch: &Watch) -> Look {
 fn overflows(look: &mut Look, watch: &Watch, dropped: u64) {
     const OVERFLOWS: &str = "ListenOverflows";
     let overflows = watch.increase_of(OVERFLOWS);
-    if overflows > 0 && dropped == 0 {
+    let asks_all = Filter { netns: None, ..watch.filter.clone() }.is_empty();
+    if overflows > 0 && dropped == 0 && asks_all {
         // None of the listeners we know is the one.
         look.at_least = look.at_least.max(Severity::Warn);
         look.refuses = true;
@@ -144,7 +146,7 @@ fn overflows(look: &mut Look, watch: &Watch, dropped: u64) {
             format!("kernel dropped {} handshakes at a full accept queue", count(overflows));
     }
     let total = watch.counter(OVERFLOWS).unwrap_or(0);
-    if overflows > 0 || dropped > 0 {
+    if (overflows > 0 && asks_all) || dropped > 0 {
         let whose = match (look.port, dropped) {
             (Some(port), 1..) => format!(" at {}", of_service(port, look.owner.as_ref())),
             _ => String::new(),

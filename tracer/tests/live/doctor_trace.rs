@@ -63,7 +63,13 @@ fn the_same_of_a_moment_as_then() {
         }
     }
     assert_eq!(check(&then, "orphans")["now"], 300);
-    assert_eq!(check(&then, "orphans")["set"], check(&live, "orphans")["set"]);
+    // The trace knows that the limit was lowered while it was recorded: the first remedy is to undo that.
+    let set = |report: &Value| check(report, "orphans")["set"][0].clone();
+    for field in ["sysctl", "from"] {
+        assert_eq!(set(&then)[field], set(&live)[field], "{field}");
+    }
+    let number = |set: &Value| set["to"].as_str().and_then(|to| to.parse::<u64>().ok());
+    assert!(number(&set(&then)) > number(&set(&live)), "{then}");
     // What is known live is known of the trace.
     for finding in live["checks"].as_array_mut().expect("checks") {
         let of_then = check(&then, finding["id"].as_str().expect("an id"));

@@ -157,7 +157,26 @@ fn four_listeners_at_once() {
 /// everybody who came is counted.
 #[test]
 fn skipped_runs_do_not_unbalance_the_books() {
+    /// An interrupt can fall into a program and its twin at once, a few times in a hundred runs of this:
+    /// that is told, and not what is tried here.
+    const ATTEMPTS: u32 = 3;
     let _turn = turn();
+    for attempt in 1..=ATTEMPTS {
+        let (unseen, missed) = skipped_runs();
+        println!("missed runs: {missed}, sockets unseen: {unseen}");
+        // From 7.x a program can be preempted, and on an emulated CPU it is, for as long as whole
+        // connections take: nobody sees those, and that is told.
+        assert!(unseen <= missed, "{unseen} sockets were not seen, and {missed} runs missed");
+        if unseen == 0 || emulated().is_some() {
+            return;
+        }
+        println!("attempt {attempt} of {ATTEMPTS}: not exact, and said so");
+    }
+    panic!("never exact");
+}
+
+/// A storm of many threads: the sockets that were not seen, and the runs that were told as missed.
+fn skipped_runs() -> (u64, u64) {
     let connections = large(CONNECTIONS);
     let namespace = Namespace::new();
     let top = Top::start(&["--netns", &namespace.name()]);
@@ -180,15 +199,7 @@ fn skipped_runs_do_not_unbalance_the_books() {
         }
     }
     assert_eq!(number(&last, "/orphans/tracked"), 0, "{last}");
-    let missed = number(&last, "/lost/missed");
-    println!("missed runs: {missed}, sockets unseen: {unseen}");
-    if emulated().is_some() {
-        // From 7.x a program can be preempted, and on a CPU as slow as this one it is, for as long
-        // as whole connections take: nobody sees those, and that is told.
-        assert!(unseen <= missed, "{unseen}: {last}");
-    } else {
-        assert_eq!(unseen, 0, "{last}");
-    }
+    (unseen, number(&last, "/lost/missed"))
 }
 
 #[test]
