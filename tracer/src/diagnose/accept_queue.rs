@@ -95,12 +95,16 @@ fn cause(watch: &Watch, it: &Listener, dropped: u64, was_full: usize) -> Option<
         return None;
     }
     let waits = it.oldest_wait_ms.is_some_and(|oldest| oldest >= watch.long_ms(NOBODY_ACCEPTS_MS));
+    let full = |facts: &Facts| of(facts, it.inode).is_some_and(is_full);
+    // One that has not been seen with room since may never have any again: too early to tell why.
+    let has_recovered = !is_full(it) || watch.steps().any(|(then, now)| full(then) && !full(now));
+    let mostly_full = was_full.saturating_mul(2) > watch.looks();
     match &it.holder {
         Some(holder) if holder.holders > 0 && holder.stopped >= holder.holders => Some("stopped"),
         _ if waits && it.queue > 0 => Some("not_accepting"),
         // Full now and then: bursts. Full most of the time: it never catches up.
-        _ if dropped > 0 && was_full.saturating_mul(2) <= watch.looks() => Some("too_short"),
-        _ if dropped > 0 => Some("too_slow"),
+        _ if dropped > 0 && mostly_full => Some("too_slow"),
+        _ if dropped > 0 && has_recovered => Some("too_short"),
         _ => None,
     }
 }

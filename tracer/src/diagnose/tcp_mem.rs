@@ -77,18 +77,23 @@ fn name_holders(look: &mut Look, facts: &Facts) {
         .take(HOLDERS)
         .map(|(service, owner, held)| {
             let owner = owner.as_ref().map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
-            format!("{} {}", of_service(service.port, owner.as_ref()), bytes(held.charged))
+            let way = if service.accepted { "" } else { "to " };
+            format!("{way}{} {}", of_service(service.port, owner.as_ref()), bytes(held.charged))
         })
         .collect();
     if named.is_empty() {
         return;
     }
-    if let Some((service, owner, held)) = memory.services.first()
-        && held.charged.saturating_mul(2) > memory.all.charged
-    {
-        look.port = Some(service.port);
-        look.owner = owner.as_ref().map(|(pid, comm)| Owner { pid: *pid, comm: comm.clone() });
-    }
+    // Both ends of a connection may be here: they are of one port.
+    let most = |held: u64| held.saturating_mul(2) > memory.all.charged;
+    let of_port = |port: u16| {
+        let of_it = memory.services.iter().filter(|(service, _, _)| service.port == port);
+        of_it.map(|(_, _, held)| held.charged).sum::<u64>()
+    };
+    let port = memory.services.first().map(|(service, _, _)| service.port);
+    look.port = port.filter(|port| most(of_port(*port)));
+    let owner = memory.processes.first().filter(|(_, held)| most(held.charged));
+    look.owner = owner.map(|((pid, comm), _)| Owner { pid: *pid, comm: comm.clone() });
     if !look.behind.is_empty() {
         look.behind.push_str("; ");
     }

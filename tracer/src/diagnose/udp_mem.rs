@@ -52,8 +52,17 @@ impl Check for UdpMem {
             }
             look.what = "UDP datagrams dropped";
         }
+        // With little of it in use, what dropped them was the socket's own limit.
+        let is_memory_short = refused > 0 || udp.mem.0.saturating_mul(2) >= low;
+        let of_buffer = drops.filter(|_| !is_memory_short);
         look.why = if refused > 0 {
             format!("{} datagrams were dropped for it while we watched.", count(refused))
+        } else if let Some((socket, _)) = &of_buffer {
+            let limit = bytes(socket.limit.into());
+            look.behind = format!("its receive buffer of {limit} was full");
+            "The receive buffer of the socket was full: its process reads more slowly than datagrams \
+             come. There is enough memory for UDP."
+                .to_owned()
         } else {
             "Beyond the first number of udp_mem a socket gets no more than udp_rmem_min: datagrams are \
              dropped. UDP has no pressure, so the other two numbers do nothing."
@@ -72,6 +81,14 @@ impl Check for UdpMem {
         }
         look.action =
             "read faster, or with more sockets (SO_REUSEPORT); find the queue: ss -uamp".to_owned();
+        if of_buffer.is_some() {
+            let most = facts.number("net.core.rmem_max");
+            let most = most.map_or(String::new(), |most| {
+                format!(" (net.core.rmem_max allows {})", bytes(most.saturating_mul(2)))
+            });
+            look.action.push_str(&format!("; a larger SO_RCVBUF{most} for bursts"));
+            return Ok(look);
+        }
         let Ok(memory) = facts.memory else { return Ok(look) };
         let to = low.saturating_mul(2).max(udp.mem.0.saturating_mul(2)).min(memory.0 / 4 / page.0);
         if to > low && low > 0 {

@@ -10,7 +10,7 @@ use super::collect::Rest;
 use super::model::{Environment, TraceFile};
 use super::redact::Redactor;
 use super::{Begin, Collector, Report, html, json, markdown};
-use crate::aggregate::snapshot::{MemState, Severity, Snapshot};
+use crate::aggregate::snapshot::{MemState, OrphansByCause, PortRow, Severity, Snapshot};
 use crate::event::{Direction, Event, EventKind, Service};
 use crate::filter::Filter;
 use crate::time::{Monotonic, Wall};
@@ -191,6 +191,38 @@ fn many_samples_become_few_points_that_keep_the_extremes() {
     assert!(points.windows(2).all(joined), "no time is left out between two points");
     let all: f64 = points.iter().map(|it| it.seconds).sum();
     assert!((all - 9_999.0).abs() < 1e-6, "{all}");
+}
+
+/// Every five seconds somebody looks; what was not observed is no 0.
+#[test]
+fn orphans_are_charted_by_cause_where_it_was_observed() {
+    let with = |observed: Option<u64>| {
+        report(20, |second, it| {
+            it.sockets_age_s = Some(0.0);
+            let mut row = fixture::crisis().ports.remove(0);
+            row.orphans = 200;
+            row.orphans_by_cause = observed.filter(|_| second >= 5).map(|count| OrphansByCause {
+                closed_window: count,
+                unanswered: 3,
+                in_flight: 0,
+            });
+            it.ports =
+                vec![row.clone(), PortRow { port: 443, orphans: 0, orphans_by_cause: None, ..row }];
+        })
+    };
+    let seen = with(Some(197));
+    let points = &seen.series.points;
+    assert_eq!(points[4].orphans_by_cause, None);
+    let all = OrphansByCause { closed_window: 197, unanswered: 3, in_flight: 0 };
+    assert_eq!(points[5].orphans_by_cause, Some(all));
+    let page = |report: &Report| html::render(report, &TimeZone::UTC);
+    let (text, unseen) = (markdown::render(&seen, &TimeZone::UTC), with(None));
+    let (seen, unseen) = (page(&seen), page(&unseen));
+    for name in ["closed window", "unanswered"] {
+        assert!(seen.contains(name) && text.contains(name), "{name}");
+    }
+    assert!(seen.contains("causes-chart") && !text.contains("in flight"));
+    assert!(!unseen.contains("causes-chart"));
 }
 
 #[test]

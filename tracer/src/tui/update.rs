@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::columns::Column;
 use super::message::{Effect, Message};
 use super::model::{
-    DEFAULT_ZOOM, Focus, GotoPrompt, Marked, Model, Overlay, Page, PortKey, ProcessKey, TableState,
-    ZOOMS,
+    DEFAULT_ZOOM, Focus, GotoPrompt, Marked, Model, Overlay, Page, PortKey, ProcessKey, ZOOMS,
 };
 use super::view;
 use super::{columns, copy, mouse};
@@ -318,14 +318,23 @@ fn toggle(model: &mut Model, overlay: Overlay) {
 }
 
 fn sort(model: &mut Model, by: isize) {
-    fn turn<K>(state: &mut TableState<K>, columns: usize, by: isize) {
-        let at = state.sort.cast_signed() + by;
-        state.sort = at.rem_euclid(columns.cast_signed()).cast_unsigned();
-        state.inverted = false;
+    /// The next column, either way, that has anything to show.
+    fn turned<R>(sort: usize, columns: &[Column<R>], rows: &[&R], by: isize) -> usize {
+        let count = columns.len().cast_signed();
+        let steps = (1..=count).map(|step| (sort.cast_signed() + by * step).rem_euclid(count));
+        let mut steps = steps.map(isize::cast_unsigned);
+        steps.find(|at| columns[*at].is_wanted(rows)).unwrap_or(sort)
     }
     match model.focus {
-        Focus::Ports => turn(&mut model.ports, columns::ports::COLUMNS.len(), by),
-        Focus::Processes => turn(&mut model.processes, columns::processes::COLUMNS.len(), by),
+        Focus::Ports => {
+            let sort = turned(model.ports.sort, columns::ports::COLUMNS, &model.port_rows(), by);
+            (model.ports.sort, model.ports.inverted) = (sort, false);
+        }
+        Focus::Processes => {
+            let rows = model.process_rows();
+            let sort = turned(model.processes.sort, columns::processes::COLUMNS, &rows, by);
+            (model.processes.sort, model.processes.inverted) = (sort, false);
+        }
     }
 }
 

@@ -86,12 +86,13 @@ fn syn(from: Ipv4Addr, to: SocketAddrV4, source_port: u16) -> Vec<u8> {
     ip
 }
 
-#[test]
-fn a_syn_queue_that_silent_clients_fill() {
-    let _turn = turn();
-    let namespace = Namespace::new();
-    let to = SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, 1), PORT);
-    // A cable with nobody at its other end.
+/// Where the clients are, who never answer.
+const SILENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 7);
+/// Where they connect to.
+const CALLED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, 1), PORT);
+
+/// Leads a cable with nobody at its other end into a namespace; or says why that can't be.
+fn silent_clients(namespace: &Namespace) -> bool {
     let script = "ip link add sf0 type veth peer name sf1 && ip addr add 10.99.0.1/24 dev sf0 && \
                   ip link set sf0 up && ip link set sf1 up && \
                   ip neigh add 10.99.0.7 lladdr 02:00:00:00:00:07 dev sf0";
@@ -100,9 +101,9 @@ fn a_syn_queue_that_silent_clients_fill() {
     let made = output(namespace.enter(&shell));
     if !made.status.success() {
         skip("syn_queue", &String::from_utf8_lossy(&made.stderr));
-        return;
+        return false;
     }
-    let listener = namespace.inside(|| {
+    namespace.inside(|| {
         for (name, value) in [
             ("net.ipv4.conf.all.rp_filter", "0"),
             ("net.ipv4.conf.lo.rp_filter", "0"),
@@ -112,20 +113,66 @@ fn a_syn_queue_that_silent_clients_fill() {
         ] {
             write(name, value);
         }
+    });
+    true
+}
+
+/// SYNs of silent clients, one from each of these ports.
+fn send_syns(namespace: &Namespace, ports: std::ops::Range<u16>) {
+    namespace.inside(|| {
+        let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).expect("raw");
+        for port in ports {
+            let packet = syn(SILENT, CALLED, port);
+            raw.send_to(&packet, &SockAddr::from(CALLED)).expect("send");
+        }
+    });
+}
+
+/// Half open on four listeners that share a port: each has its own queue, and a quarter of them.
+#[test]
+fn half_open_connections_of_four_listeners_are_each_ones_own() {
+    let _turn = turn();
+    let namespace = Namespace::new();
+    if !silent_clients(&namespace) {
+        return;
+    }
+    let listeners: Vec<Socket> = namespace.inside(|| {
+        let listen = |_| {
+            let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            listener.set_reuse_port(true).expect("an option");
+            listener.bind(&CALLED.into()).expect("bind");
+            listener.listen(128).expect("listen");
+            listener
+        };
+        (0..4).map(listen).collect()
+    });
+    let mut top = Top::start(&["--netns", &namespace.name()]);
+    send_syns(&namespace, 20_000..20_120);
+    let snapshot = top.until("120 half open", |it| it["states"]["syn_recv"].as_u64() == Some(120));
+    let found = snapshot["findings"].as_array().expect("findings");
+    assert!(found.iter().all(|it| it["check"] != "syn_queue"), "{found:?}");
+    let look = report(Some(&namespace), &["--watch", "0"]);
+    assert_state(&look, "syn_queue", "ok");
+    let row = check(&look, "syn_queue");
+    assert_eq!((number(row, "/now"), number(row, "/limit")), (30, 128), "{row}");
+    top.stop();
+    drop(listeners);
+}
+
+#[test]
+fn a_syn_queue_that_silent_clients_fill() {
+    let _turn = turn();
+    let namespace = Namespace::new();
+    if !silent_clients(&namespace) {
+        return;
+    }
+    let listener = namespace.inside(|| {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        listener.bind(&to.into()).expect("bind");
+        listener.bind(&CALLED.into()).expect("bind");
         listener.listen(16).expect("listen");
         listener
     });
-    let send = |ports: std::ops::Range<u16>| {
-        namespace.inside(|| {
-            let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).expect("raw");
-            for port in ports {
-                let packet = syn(Ipv4Addr::new(10, 99, 0, 7), to, port);
-                raw.send_to(&packet, &SockAddr::from(to)).expect("send");
-            }
-        });
-    };
+    let send = |ports: std::ops::Range<u16>| send_syns(&namespace, ports);
     let look = |arguments: &[&str]| report(Some(&namespace), arguments);
     assert_state(&look(&["--watch", "0"]), "syn_queue", "ok");
     send(20_000..20_014);

@@ -9,12 +9,14 @@ use super::matrix::Kernel;
 use crate::test::live::Programs;
 
 const LIMITS: &str = "reads the host's limits, the same on every kernel";
+/// These run where they are named: `cargo xtask vm -- findings`.
+const SLOW: &str = "takes minutes under emulation; run when named";
 const SAME: &str = "the same on every kernel";
 const SINGLY: &str = "singly on this machine's kernel; in guests one of each kind at a time";
 /// Files of `tracer/tests/live` and single tests that are left out, and why.
 const NOT_IN_A_GUEST: [(&str, &str); 23] = [
     ("field", SAME),
-    ("findings", "takes minutes under emulation"),
+    ("findings", SLOW),
     ("readme", "needs tmux"),
     ("terminal", "needs tmux"),
     ("record", "files and Python, the same on every kernel"),
@@ -125,10 +127,10 @@ impl Scenario {
 pub(super) fn scenarios(programs: &Programs, filter: &[String]) -> Vec<Scenario> {
     let passes =
         |test: &str| filter.is_empty() || filter.iter().any(|word| test.contains(word.as_str()));
-    let guests = || {
-        let tests = programs.scenarios.iter();
-        tests.filter(|test| passes(test) && left_out(test).is_none())
+    let runs = |test: &&String| {
+        passes(test) && left_out(test).is_none_or(|why| why == SLOW && !filter.is_empty())
     };
+    let guests = || programs.scenarios.iter().filter(runs);
     let scenario = |test: &String, rung| Scenario { test: test.clone(), rung };
     let mut all: Vec<Scenario> = guests().map(|test| scenario(test, None)).collect();
     for rung in RUNGS {

@@ -1,6 +1,8 @@
 //! What the sockets of a row wait for, and the memory they hold: observed from time to time, by
 //! sock_diag and in `/proc/PID/fd`.
 
+use std::ops::AddAssign;
+
 use serde::Serialize;
 
 use super::{Direction, Owner};
@@ -14,6 +16,14 @@ pub struct OrphansByCause {
     pub unanswered: u64,
     /// Neither: sent, and not overdue.
     pub in_flight: u64,
+}
+
+impl AddAssign for OrphansByCause {
+    fn add_assign(&mut self, more: Self) {
+        self.closed_window += more.closed_window;
+        self.unanswered += more.unanswered;
+        self.in_flight += more.in_flight;
+    }
 }
 
 /// Sockets in CLOSE_WAIT by what the application has left undone.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::aggregate::snapshot::Snapshot;
+use crate::aggregate::snapshot::{OrphansByCause, Snapshot};
 use crate::facts::Facts;
 use crate::filter::Filter;
 use crate::report::model::{AcceptQueue, Point, Series};
@@ -81,6 +81,7 @@ fn sample(now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wall) -> Point {
         orphans: now.orphans.host,
         orphans_min: now.orphans.host,
         tracked: now.orphans.tracked,
+        orphans_by_cause: by_cause(now),
         limit: now.orphans.limit,
         states: now.states,
         opened_per_s: rates.opened,
@@ -96,6 +97,20 @@ fn sample(now: &Snapshot, before: Option<&Arc<Snapshot>>, from: Wall) -> Point {
         listen_overflows_per_s: counted("ListenOverflows"),
         listen_drops_per_s: counted("ListenDrops"),
     }
+}
+
+/// The orphans of all services by cause, where each service that has any was observed.
+fn by_cause(now: &Snapshot) -> Option<OrphansByCause> {
+    now.sockets_age_s?;
+    let mut sum = OrphansByCause::default();
+    for row in &now.ports {
+        match row.orphans_by_cause {
+            Some(of_row) => sum += of_row,
+            None if row.orphans > 0 => return None,
+            None => {}
+        }
+    }
+    Some(sum)
 }
 
 /// Another sample into a point. What belongs to one moment stays that of the moment with most
@@ -120,5 +135,6 @@ pub(crate) fn merge(point: &mut Point, sample: &Point) {
         listen_drops_per_s: point.listen_drops_per_s.max(sample.listen_drops_per_s),
         ..if sample.orphans > point.orphans { *sample } else { *point }
     };
-    *point = merged;
+    let seen = merged.orphans_by_cause.or(point.orphans_by_cause).or(sample.orphans_by_cause);
+    *point = Point { orphans_by_cause: seen, ..merged };
 }

@@ -1,9 +1,11 @@
 //! The charts, each with the table of what it shows.
 
 mod accept_queue;
+mod causes;
 mod memory;
 mod orphans;
 mod rates;
+mod stacked;
 mod states;
 
 use maud::{Markup, html};
@@ -59,6 +61,7 @@ impl Page<'_> {
             }
             div class="charts" {
                 (self.orphans())
+                (self.causes())
                 (self.states())
                 (self.rates())
                 (self.memory())

@@ -315,8 +315,11 @@ pub(super) fn legend(items: &[(&str, bool, String)]) -> Markup {
 /// The patterns of areas, for the whole page: told apart also without colour.
 pub(super) fn patterns() -> Markup {
     /// Name, and a drawing on 8 by 8.
-    const PATTERNS: [(&str, &str); 12] = [
+    const PATTERNS: [(&str, &str); 15] = [
         ("orphans", "M-1 9L9 -1M-1 1L1 -1M7 9L9 7"),
+        ("closed_window", "M-1 9L9 -1M-1 1L1 -1M7 9L9 7"),
+        ("unanswered", "M0 2H8M0 6H8"),
+        ("in_flight", "M1 2h2M5 6h2"),
         ("fin_wait1", "M-1 9L9 -1M-1 1L1 -1M7 9L9 7"),
         ("last_ack", "M0 2H8M0 6H8"),
         ("closing", "M0 4H8M4 0V8"),

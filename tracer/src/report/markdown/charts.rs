@@ -6,6 +6,7 @@ use super::super::model::Point;
 use super::super::words;
 use super::Page;
 use super::inline::blocks;
+use crate::aggregate::snapshot::OrphansByCause;
 use crate::format::{count, percent, short};
 
 /// Rows of a chart's table.
@@ -13,23 +14,34 @@ const ROWS: usize = 12;
 /// Characters of a chart drawn as a line of blocks.
 const BLOCKS: usize = 60;
 
+/// A line of blocks: its name, and what it shows of a point.
+type Bar = (&'static str, fn(&Point) -> f64);
+
 impl Page<'_> {
     pub(super) fn charts(&mut self) {
         self.section("Over time");
         let points = words::merged(&self.report.series.points, BLOCKS);
         let bar = |value: fn(&Point) -> f64| blocks(points.iter().map(value));
         line!(self, "```text");
-        for (name, value) in [
-            ("orphans", (|point| point.orphans as f64) as fn(&Point) -> f64),
-            ("FIN_WAIT1", |point| point.states.fin_wait1 as f64),
-            ("opened/s", |point| point.opened_per_s),
-            ("closed/s", |point| point.closed_per_s),
-            ("killed/s", |point| point.killed_per_s),
-            ("tcp_mem", |point| point.tcp_mem_pages as f64),
-            ("dropped/s", |point| point.listen_drops_per_s),
-        ] {
+        let mut bars: Vec<Bar> = vec![("orphans", |it| it.orphans as f64)];
+        let causes: [Bar; 3] = [
+            ("closed window", |it| by_cause(it).closed_window as f64),
+            ("unanswered", |it| by_cause(it).unanswered as f64),
+            ("in flight", |it| by_cause(it).in_flight as f64),
+        ];
+        bars.extend(causes.iter().filter(|(_, value)| points.iter().any(|it| value(it) > 0.0)));
+        let rest: [Bar; 6] = [
+            ("FIN_WAIT1", |it| it.states.fin_wait1 as f64),
+            ("opened/s", |it| it.opened_per_s),
+            ("closed/s", |it| it.closed_per_s),
+            ("killed/s", |it| it.killed_per_s),
+            ("tcp_mem", |it| it.tcp_mem_pages as f64),
+            ("dropped/s", |it| it.listen_drops_per_s),
+        ];
+        bars.extend(rest);
+        for (name, value) in bars {
             let most = points.iter().map(value).fold(0.0, f64::max);
-            line!(self, "{name:<10}{}  at most {}", bar(value), short(most));
+            line!(self, "{name:<14}{}  at most {}", bar(value), short(most));
         }
         line!(self, "```\n");
         self.table(&[
@@ -76,4 +88,9 @@ impl Page<'_> {
             }
         }
     }
+}
+
+/// All 0 where it was not observed.
+fn by_cause(point: &Point) -> OrphansByCause {
+    point.orphans_by_cause.unwrap_or_default()
 }

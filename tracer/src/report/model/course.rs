@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::aggregate::snapshot::{MemState, Severity, States};
+use crate::aggregate::snapshot::{MemState, OrphansByCause, Severity, States};
 use crate::time::Wall;
 
 /// What happened, in order.
@@ -61,6 +61,8 @@ pub struct Point {
     pub orphans_min: u64,
     /// Orphans that the filter and the port let through, at [`Self::time`].
     pub tracked: u64,
+    /// Those of the services shown by what they wait for, as last observed; `null` where it was not.
+    pub orphans_by_cause: Option<OrphansByCause>,
     /// The limit of the host's orphans, at [`Self::time`].
     pub limit: u64,
     /// Sockets by state, at [`Self::time`].

@@ -32,6 +32,8 @@ pub(crate) enum Value<R> {
     Count(&'static str, fn(&R) -> u64),
     /// How often something happened, as trustworthy as the signal's counts.
     Total(&'static str, fn(&R) -> u64),
+    /// The same, of what ought not to happen: the column is there once it has.
+    Harm(&'static str, fn(&R) -> u64),
     Orphans(fn(&R) -> u64),
     /// Of orphans, bytes.
     Memory(fn(&R) -> u64),
@@ -48,7 +50,9 @@ impl<R> Column<R> {
         match &self.value {
             Value::Text { text, .. } => text(row, cells),
             Value::Count(signal, value) => cells.count(signal, value(row)),
-            Value::Total(signal, value) => cells.total(signal, value(row)),
+            Value::Total(signal, value) | Value::Harm(signal, value) => {
+                cells.total(signal, value(row))
+            }
             Value::Orphans(value) => cells.orphans(value(row)),
             Value::Memory(value) => cells.orphan_text(&format::bytes(value(row))),
             Value::Growth(value) => cells.orphan_text(&format::growth(value(row))),
@@ -63,6 +67,7 @@ impl<R> Column<R> {
             Value::Text { order, .. } => order(a, b),
             Value::Count(_, value)
             | Value::Total(_, value)
+            | Value::Harm(_, value)
             | Value::Orphans(value)
             | Value::Memory(value) => value(a).cmp(&value(b)),
             // What is not known stands behind all that is.
@@ -71,6 +76,14 @@ impl<R> Column<R> {
                 order(a).total_cmp(&order(b))
             }
             Value::Rate(_, value) | Value::Millis(value) => value(a).total_cmp(&value(b)),
+        }
+    }
+
+    /// Whether there is anything to show.
+    pub(crate) fn is_wanted(&self, rows: &[&R]) -> bool {
+        match &self.value {
+            Value::Harm(_, value) => rows.iter().any(|row| value(row) > 0),
+            _ => true,
         }
     }
 

@@ -38,6 +38,12 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
     state("CLOSING", "CLSNG", 14, |row| row.states.closing),
     Column { name: "ORPHANS", short: "ORPHANS", rank: 0, value: Value::Orphans(|row| row.orphans) },
     Column { name: "+/s", short: "+/s", rank: 2, value: Value::Growth(|row| row.growth_per_s) },
+    Column {
+        name: "KILLED",
+        short: "KILLED",
+        rank: 2,
+        value: Value::Harm("orphan_end", |row| row.orphan_ends.killed),
+    },
     Column { name: "MEMORY", short: "MEM", rank: 10, value: Value::Memory(|row| row.orphan_bytes) },
     rate("NEW/s", "NEW/s", 5, "state", |row| row.opened_per_s),
     rate("CLOSE/s", "CLS/s", 11, "state", |row| row.closed_per_s),

@@ -41,6 +41,23 @@ fn sorting_goes_through_the_columns_and_back() {
     assert_ne!(ports(&model), [22, 443, 5432, 9100, 9981]);
 }
 
+/// A column of zeros would say nothing.
+#[test]
+fn killed_orphans_have_a_column_once_there_are_any() {
+    let mut model = begin();
+    let has_column = |model: &Model| picture(model).lines().any(|it| it.contains("KILLED"));
+    assert!(!has_column(&model), "{}", picture(&model));
+    let mut next = fixture::later(1);
+    next.ports[0].orphan_ends.killed = 1_204;
+    let port = next.ports[0].port;
+    tell(&mut model, [arrived(next)]);
+    assert!(has_column(&model), "{}", picture(&model));
+    // From ORPHANS over its growth to it.
+    tell(&mut model, (0..2).map(|_| Message::SortNext));
+    assert_eq!(ports(&model)[0], port);
+    assert!(picture(&model).contains("1,204"), "{}", picture(&model));
+}
+
 #[test]
 fn the_selection_is_a_service_not_a_place() {
     let mut model = begin();

@@ -213,7 +213,14 @@ impl<'a> Writer<'a> {
         ];
         let total = all.iter().map(|(_, number, _)| *number).fold(0, u64::saturating_add);
         let line = |(state, number, signal): &(TcpState, u64, &str)| {
-            let text = self.cells.count(signal, *number);
+            let text = match state {
+                // Most are request sockets, which no hook sees: sock_diag is asked from time to time.
+                TcpState::SynRecv => {
+                    let trust = self.cells.trust(signal).max(Fidelity::Sampled);
+                    self.cells.mark(trust, &format::count(*number))
+                }
+                _ => self.cells.count(signal, *number),
+            };
             self.shared(state.ss_name(), &text, *number, total)
         };
         // The half-open ones are there for microseconds: a line only when they are.

@@ -51,9 +51,12 @@ impl<R> Table<'_, R> {
         };
         // The sorted column carries the arrow in its head.
         let arrow = |at: usize| usize::from(at == self.sort);
+        // What rows are sorted by has to be seen.
+        let wanted = |at: usize| at == self.sort || self.columns[at].is_wanted(self.rows);
         let sized = |long: bool| -> Vec<(usize, usize)> {
             let columns = self.columns.iter().zip(&widest).enumerate();
             columns
+                .filter(|(at, _)| wanted(*at))
                 .map(|(at, (column, widest))| {
                     let name = if long { column.name } else { column.short };
                     (at, (*widest).max(width(name) + arrow(at)))
@@ -75,7 +78,6 @@ impl<R> Table<'_, R> {
         // A column less is better than a crowd, so what is left keeps its distance.
         while shown.len() > 1 && !fits(&shown, 1) {
             let weakest = (0..shown.len())
-                // What rows are sorted by has to be seen.
                 .filter(|at| shown[*at].0 != self.sort)
                 .max_by_key(|at| self.columns[shown[*at].0].rank)
                 .unwrap_or(0);
@@ -86,7 +88,9 @@ impl<R> Table<'_, R> {
     }
 
     fn laid(&self, shown: Vec<(usize, usize)>, long_names: bool, gap: usize) -> Laid {
-        let is_hidden = |at: &usize| shown.iter().all(|(column, _)| column != at);
+        let is_hidden = |at: &usize| {
+            self.columns[*at].is_wanted(self.rows) && shown.iter().all(|(column, _)| column != at)
+        };
         let hidden =
             (0..self.columns.len()).filter(is_hidden).map(|at| self.columns[at].short).collect();
         Laid { shown, long_names, hidden, gap }
