@@ -27,6 +27,12 @@ pub struct Offsets {
     pub write_seq: u32,
     /// `tcp_sock.linger2`, int.
     pub linger2: u32,
+    /// `tcp_sock.snd_wnd`, u32.
+    pub snd_wnd: u32,
+    /// `inet_connection_sock.icsk_retransmits`, u8.
+    pub icsk_retransmits: u32,
+    /// `inet_connection_sock.icsk_probes_out`, u8.
+    pub icsk_probes_out: u32,
     /// `task_struct.flags`, u32.
     pub task_flags: u32,
     /// `task_struct.group_leader`, pointer.
@@ -138,6 +144,8 @@ pub struct Config {
     pub offsets: Offsets,
     /// `DETAIL_…`.
     pub detail: u32,
+    /// Zero.
+    pub pad: u32,
     /// What is let through.
     pub filter: Filter,
     /// Whether a hook on `close()` is attached (a rung above "derived").
@@ -157,9 +165,9 @@ pub struct Config {
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 84);
+    assert!(size_of::<Offsets>() == 96);
     assert!(size_of::<Filter>() == 152);
-    assert!(size_of::<Config>() == 84 + 4 + 152 + 24);
+    assert!(size_of::<Config>() == 96 + 8 + 152 + 24);
 };
 
 // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding.

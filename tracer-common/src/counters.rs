@@ -129,6 +129,52 @@ impl OrphanEnd {
     }
 }
 
+/// What an orphan waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum OrphanCause {
+    /// The peer's window is closed.
+    ClosedWindow = 1,
+    /// What was sent again was not answered.
+    Unanswered = 2,
+    /// The acknowledgement of what was sent, which was not overdue.
+    InFlight = 3,
+}
+
+impl OrphanCause {
+    /// All causes, by number from 1 on.
+    pub const ALL: [Self; 3] = [Self::ClosedWindow, Self::Unanswered, Self::InFlight];
+
+    /// The cause with this number; `None` for 0, which says that there is none.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1..=3 => Some(Self::ALL[number as usize - 1]),
+            _ => None,
+        }
+    }
+
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedWindow => "closed_window",
+            Self::Unanswered => "unanswered",
+            Self::InFlight => "in_flight",
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::ClosedWindow => "closed window",
+            Self::Unanswered => "unanswered",
+            Self::InFlight => "in flight",
+        }
+    }
+}
+
 /// What more is known of an orphan's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]

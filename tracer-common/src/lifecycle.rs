@@ -1,6 +1,6 @@
 //! What a change of state means: pure decisions, made by the BPF programs and tested here.
 
-use crate::counters::{EndDetail, OrphanEnd};
+use crate::counters::{EndDetail, OrphanCause, OrphanEnd};
 use crate::state::TcpState;
 
 /// `SOCK_DEAD`, bit 0 of `sk_flags`: the mark of an orphan (`include/net/sock.h`).
@@ -131,6 +131,23 @@ pub const fn classify_end(end: EndOfOrphan) -> OrphanEnd {
     }
 }
 
+/// What an orphan waited for that ended before all it had sent was acknowledged.
+///
+/// `window`: what the peer said it has room for (`snd_wnd`). `probes`: unanswered probes of a closed
+/// window (`icsk_probes_out`). `retransmits`: unanswered retransmissions in a row (`icsk_retransmits`).
+/// None of them is cleared on the way to `inet_csk_destroy_sock` (`tcp_done`, `tcp_write_queue_purge`,
+/// net/ipv4/tcp.c), and an acknowledgement clears the last two (`tcp_ack`, net/ipv4/tcp_input.c).
+#[must_use]
+pub const fn orphan_cause(window: u32, probes: u8, retransmits: u8) -> OrphanCause {
+    if window == 0 || probes > 0 {
+        OrphanCause::ClosedWindow
+    } else if retransmits > 0 {
+        OrphanCause::Unanswered
+    } else {
+        OrphanCause::InFlight
+    }
+}
+
 /// What more is known of an end that [`classify_end`] has told. `for_memory`: of a killed one,
 /// whether it was for memory; `None` where that is not known.
 ///
@@ -165,6 +182,22 @@ pub const fn begins_time_wait(old: TcpState, new: TcpState, sk_err: u32, reset_i
 mod tests {
     use super::*;
     use TcpState::*;
+
+    #[test]
+    fn what_an_orphan_waited_for() {
+        use OrphanCause::*;
+        for (window, probes, retransmits, expected) in [
+            (0, 0, 0, ClosedWindow),
+            // It answers each probe, or none.
+            (0, 3, 0, ClosedWindow),
+            (100, 3, 0, ClosedWindow),
+            (0, 0, 4, ClosedWindow),
+            (65_536, 0, 4, Unanswered),
+            (65_536, 0, 0, InFlight),
+        ] {
+            assert_eq!(orphan_cause(window, probes, retransmits), expected);
+        }
+    }
 
     const CLEAN: EndOfOrphan = EndOfOrphan {
         last: LastAck,

@@ -73,10 +73,10 @@ pub(crate) fn emit(
     new: u8,
     reason: u8,
 ) {
-    emit_detailed(event_time, kind, sock, id, record, old, new, reason, 0);
+    emit_detailed(event_time, kind, sock, id, record, old, new, reason, 0, 0);
 }
 
-/// [`emit`], with what only some events have.
+/// [`emit`], with what only the end of an orphan has.
 #[inline(always)]
 #[expect(
     clippy::too_many_arguments,
@@ -92,6 +92,7 @@ pub(crate) fn emit_detailed(
     new: u8,
     reason: u8,
     detail: u8,
+    cause: u8,
 ) {
     let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
         lose(Loss::Detail);
@@ -111,7 +112,8 @@ pub(crate) fn emit_detailed(
         (*event).new = new;
         (*event).reason = reason;
         (*event).detail = detail;
-        (*event).pad = [0; 2];
+        (*event).cause = cause;
+        (*event).pad = 0;
         (*event).tgid = 0;
         (*event).netns = record.netns;
         sock.describe(event);
@@ -139,7 +141,8 @@ pub(crate) fn emit_mini_end(mini: Mini, id: u64, record: &MiniRecord, end: MiniE
         (*event).new = record.substate;
         (*event).reason = end as u8;
         (*event).detail = 0;
-        (*event).pad = [0; 2];
+        (*event).cause = 0;
+        (*event).pad = 0;
         (*event).tgid = record.tgid;
         mini.describe(event);
     }

@@ -8,6 +8,7 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_socket_cookie};
 use tracer_common::abi::EventRecord;
 use tracer_common::config::{MISSING, sock_common as at};
+use tracer_common::lifecycle::orphan_cause;
 
 use crate::config::config;
 
@@ -160,6 +161,18 @@ impl Sock {
         }
         let una: u32 = self.probe(config!(offsets.snd_una));
         una == self.probe(config!(offsets.write_seq))
+    }
+
+    /// What it waits for, an [`tracer_common::counters::OrphanCause`]; 0 where that is not known.
+    #[inline(always)]
+    pub(crate) fn orphan_cause(self) -> u8 {
+        let window = config!(offsets.snd_wnd);
+        let probes = config!(offsets.icsk_probes_out);
+        let retransmits = config!(offsets.icsk_retransmits);
+        if window == MISSING || probes == MISSING || retransmits == MISSING {
+            return 0;
+        }
+        orphan_cause(self.probe(window), self.probe(probes), self.probe(retransmits)) as u8
     }
 
     /// `tcp_sock.linger2` is negative.

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tracer_common::counters::{EndDetail, GroupCounters, MiniCounters, MiniEnd, OrphanEnd};
+use tracer_common::counters::{
+    EndDetail, GroupCounters, MiniCounters, MiniEnd, OrphanCause, OrphanEnd,
+};
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
@@ -210,6 +212,8 @@ pub enum EventKind {
         reason: OrphanEnd,
         /// What more is known of it.
         detail: EndDetail,
+        /// What it waited for; `None` where all was acknowledged, or that is not known.
+        cause: Option<OrphanCause>,
     },
     /// A minisocket took its place.
     TimeWaitBegin {

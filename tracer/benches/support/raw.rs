@@ -78,6 +78,7 @@ fn event_kind([kind, one, other]: [u8; 3]) -> EventKind {
         4 => EventKind::OrphanEnd {
             reason: OrphanEnd::from_number(one).unwrap_or(OrphanEnd::Other),
             detail: EndDetail::None,
+            cause: None,
         },
         5 => EventKind::TimeWaitBegin { substate: None },
         6 => EventKind::ResetIn,

@@ -277,7 +277,7 @@ fn orphan_begin(state: TcpState) -> EventKind {
 }
 
 fn orphan_end(reason: OrphanEnd) -> EventKind {
-    EventKind::OrphanEnd { reason, detail: EndDetail::None }
+    EventKind::OrphanEnd { reason, detail: EndDetail::None, cause: None }
 }
 
 /// `SplitMix64`: good enough for traffic, and no crate.

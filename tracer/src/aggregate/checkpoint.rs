@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use tracer_common::counters::{GroupCounters, OrphanEnd};
+use tracer_common::counters::{GroupCounters, OrphanCause, OrphanEnd};
 
 use super::history::{History, SavedHistory};
 use super::rollup::Rollup;
@@ -21,7 +21,7 @@ use crate::gauges::Gauges;
 use crate::time::{Monotonic, Wall};
 
 /// Goes up with every change of what is in the bytes or of what the fold makes of it.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Most rows of a kind that a state can have.
 const MOST_ROWS: usize = 16_384;
@@ -63,6 +63,8 @@ struct SavedBadEnd {
     port: u16,
     peer: SocketAddr,
     reason: u8,
+    /// 0: none.
+    cause: u8,
     owner: Option<SavedOwner>,
 }
 
@@ -163,6 +165,10 @@ fn bad_end_out(end: &BadEnd) -> SavedBadEnd {
         port: end.port,
         peer: end.peer,
         reason: OrphanEnd::ALL.into_iter().find(known).unwrap_or(OrphanEnd::Other) as u8,
+        cause: OrphanCause::ALL
+            .into_iter()
+            .find(|cause| Some(cause.name()) == end.cause)
+            .map_or(0, |cause| cause as u8),
         owner: end.owner.as_ref().map(owner_out),
     }
 }
@@ -173,6 +179,7 @@ fn bad_end_in(saved: SavedBadEnd) -> Option<BadEnd> {
         port: saved.port,
         peer: saved.peer,
         reason: OrphanEnd::from_number(saved.reason)?.name(),
+        cause: OrphanCause::from_number(saved.cause).map(OrphanCause::name),
         owner: saved.owner.map(owner_in),
     })
 }

@@ -34,7 +34,7 @@ use snapshot::{
     BadEnd, Fidelity, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
     StateRates, States, TcpMem, TotalRates, TwBuckets,
 };
-use tracer_common::counters::{Counter, OrphanEnd};
+use tracer_common::counters::{Counter, OrphanCause, OrphanEnd};
 
 use crate::diagnose::trend::Trend;
 use crate::diagnose::{Judge, Report};
@@ -182,7 +182,7 @@ impl Aggregator {
     /// Takes one event in. Of single events only the orphans that ended badly are kept: they name
     /// the peer.
     pub fn event(&mut self, event: &Event) {
-        let EventKind::OrphanEnd { reason, .. } = event.kind else { return };
+        let EventKind::OrphanEnd { reason, cause, .. } = event.kind else { return };
         if matches!(reason, OrphanEnd::Acked | OrphanEnd::TimeWait) {
             return;
         }
@@ -194,6 +194,7 @@ impl Aggregator {
             port: event.local.1,
             peer: event.peer.into(),
             reason: reason.name(),
+            cause: cause.map(OrphanCause::name),
             owner: event.owner.as_deref().cloned(),
         });
     }

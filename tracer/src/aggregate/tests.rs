@@ -360,7 +360,7 @@ fn orphans_that_ended_badly_are_named_and_bounded() {
     let end = |reason, peer_port| {
         Input::Event(Event {
             at: Monotonic(5),
-            kind: EventKind::OrphanEnd { reason, detail: EndDetail::None },
+            kind: EventKind::OrphanEnd { reason, detail: EndDetail::None, cause: None },
             socket: 1,
             local: ([127, 0, 0, 1].into(), 9981),
             peer: ([10, 0, 0, 7].into(), peer_port),

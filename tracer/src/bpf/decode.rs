@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, TryGetError};
 use tracer_common::abi::{EventKind as RawKind, EventRecord};
-use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanCause, OrphanEnd};
 use tracer_common::state::TcpState;
 
 use super::known::ResetReasons;
@@ -37,10 +37,11 @@ fn fields(mut bytes: &[u8]) -> Result<EventRecord, TryGetError> {
         reason: bytes.try_get_u8()?,
         family: bytes.try_get_u8()?,
         detail: bytes.try_get_u8()?,
+        cause: bytes.try_get_u8()?,
+        pad: bytes.try_get_u8()?,
         ..EventRecord::default()
     };
-    let EventRecord { pad, tgid, local, peer, .. } = &mut record;
-    bytes.try_copy_to_slice(pad)?;
+    let EventRecord { tgid, local, peer, .. } = &mut record;
     *tgid = bytes.try_get_u32_ne()?;
     bytes.try_copy_to_slice(local)?;
     bytes.try_copy_to_slice(peer)?;
@@ -59,6 +60,7 @@ pub fn event(raw: &EventRecord, owner: Option<&Arc<Owner>>, names: &ResetReasons
         RawKind::OrphanEnd => EventKind::OrphanEnd {
             reason: OrphanEnd::from_number(raw.reason)?,
             detail: EndDetail::from_number(raw.detail)?,
+            cause: OrphanCause::from_number(raw.cause),
         },
         RawKind::TimeWaitBegin => EventKind::TimeWaitBegin { substate: state(raw.new) },
         RawKind::TimeWaitEnd => EventKind::TimeWaitEnd {
@@ -138,13 +140,14 @@ mod tests {
         bytes[std::mem::offset_of!(EventRecord, reason)] = 4;
         bytes[std::mem::offset_of!(EventRecord, family)] = 6;
         bytes[std::mem::offset_of!(EventRecord, detail)] = 3;
+        bytes[std::mem::offset_of!(EventRecord, cause)] = 2;
         bytes[std::mem::offset_of!(EventRecord, tgid)] = 5;
         bytes[std::mem::offset_of!(EventRecord, local)] = 1;
         bytes[std::mem::offset_of!(EventRecord, peer) + 15] = 2;
         let read = record(&bytes).unwrap();
         assert_eq!((read.cookie, read.peer_port, read.reason, read.family), (9, 7, 4, 6));
         assert_eq!((read.local[0], read.peer[15]), (1, 2));
-        assert_eq!((read.detail, read.tgid), (3, 5));
+        assert_eq!((read.detail, read.cause, read.tgid), (3, 2, 5));
         assert_eq!(record(&bytes[1..]), None, "too short");
     }
 }

@@ -65,6 +65,9 @@ const NO_ERROR: &[Cost] =
     &[worse(Signal::EndReason, Fidelity::Derived, "timeouts: they read as killed")];
 const NO_LINGER2: &[Cost] =
     &[worse(Signal::EndReason, Fidelity::Derived, "a negative TCP_LINGER2: it reads as time_wait")];
+const NO_CAUSE: &[Cost] =
+    &[worse(Signal::EndReason, Fidelity::Exact, "what an orphan waited for when it ended")];
+const ICSK: &str = "inet_connection_sock";
 const NO_PROTO: &[Cost] = &[
     no_hook(Signal::MemPressure),
     Cost {
@@ -85,6 +88,9 @@ const NEEDED: &[Needed] = &[
     needed("tcp_sock", "snd_una", 4, |o, at| o.snd_una = at, NO_ACKED),
     needed("tcp_sock", "write_seq", 4, |o, at| o.write_seq = at, NO_ACKED),
     needed("tcp_sock", "linger2", 4, |o, at| o.linger2 = at, NO_LINGER2),
+    needed("tcp_sock", "snd_wnd", 4, |o, at| o.snd_wnd = at, NO_CAUSE),
+    needed(ICSK, "icsk_retransmits", 1, |o, at| o.icsk_retransmits = at, NO_CAUSE),
+    needed(ICSK, "icsk_probes_out", 1, |o, at| o.icsk_probes_out = at, NO_CAUSE),
     needed("task_struct", "flags", 4, |o, at| o.task_flags = at, NO_OWNER),
     needed("task_struct", "group_leader", 8, |o, at| o.task_group_leader = at, NO_OWNER),
     needed("task_struct", "start_boottime", 8, |o, at| o.task_start_boottime = at, NO_OWNER),

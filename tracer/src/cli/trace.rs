@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use tracer_common::config::DETAIL_ALL;
+use tracer_common::counters::OrphanCause;
 
 use super::engine::TracingArgs;
 use super::filter::FilterArgs;
@@ -166,10 +167,13 @@ fn text(event: &Event, time: Wall, zone: &TimeZone) -> String {
         EventKind::State { old, new } => format!("{old} -> {new}"),
         EventKind::Close => "close()".to_owned(),
         EventKind::OrphanBegin { state } => format!("orphan begins in {state}"),
-        EventKind::OrphanEnd { reason, detail } => match detail.name() {
-            Some(detail) => format!("orphan ends: {} ({detail})", reason.name()),
-            None => format!("orphan ends: {}", reason.name()),
-        },
+        EventKind::OrphanEnd { reason, detail, cause } => {
+            let more = [detail.name(), cause.map(OrphanCause::words)];
+            match more.into_iter().flatten().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => format!("orphan ends: {}", reason.name()),
+                more => format!("orphan ends: {} ({more})", reason.name()),
+            }
+        }
         EventKind::TimeWaitBegin { substate: Some(substate) } => {
             format!("minisocket takes over in {substate}")
         }

@@ -103,7 +103,8 @@ fn cause(watch: &Watch, it: &Listener, dropped: u64, was_full: usize) -> Option<
         Some(holder) if holder.holders > 0 && holder.stopped >= holder.holders => Some("stopped"),
         _ if waits && it.queue > 0 => Some("not_accepting"),
         // Full now and then: bursts. Full most of the time: it never catches up.
-        _ if dropped > 0 && mostly_full => Some("too_slow"),
+        // It does accept, as far as it was looked at.
+        Some(_) if dropped > 0 && mostly_full && it.oldest_wait_ms.is_some() => Some("too_slow"),
         _ if dropped > 0 && has_recovered => Some("too_short"),
         _ => None,
     }

@@ -51,15 +51,27 @@ impl Check for UdpMem {
                 look.before = datagrams;
             }
             look.what = "UDP datagrams dropped";
+        } else if full > 0 && watch.filter.is_empty() {
+            // Whose they were sock_diag would tell, which a kernel may lack for UDP.
+            look.at_least = look.at_least.max(Severity::Warn);
+            look.refuses = true;
+            if look.before.is_empty() {
+                look.before =
+                    format!("kernel dropped {} UDP datagrams at full receive buffers", count(full));
+            }
+            look.what = "UDP datagrams dropped";
         }
         // With little of it in use, what dropped them was the socket's own limit.
         let is_memory_short = refused > 0 || udp.mem.0.saturating_mul(2) >= low;
         let of_buffer = drops.filter(|_| !is_memory_short);
+        let by_buffers = !is_memory_short && (full > 0 || of_buffer.is_some());
         look.why = if refused > 0 {
             format!("{} datagrams were dropped for it while we watched.", count(refused))
-        } else if let Some((socket, _)) = &of_buffer {
-            let limit = bytes(socket.limit.into());
-            look.behind = format!("its receive buffer of {limit} was full");
+        } else if by_buffers {
+            if let Some((socket, _)) = &of_buffer {
+                let limit = bytes(socket.limit.into());
+                look.behind = format!("its receive buffer of {limit} was full");
+            }
             "The receive buffer of the socket was full: its process reads more slowly than datagrams \
              come. There is enough memory for UDP."
                 .to_owned()
@@ -81,7 +93,7 @@ impl Check for UdpMem {
         }
         look.action =
             "read faster, or with more sockets (SO_REUSEPORT); find the queue: ss -uamp".to_owned();
-        if of_buffer.is_some() {
+        if by_buffers {
             let most = facts.number("net.core.rmem_max");
             let most = most.map_or(String::new(), |most| {
                 format!(" (net.core.rmem_max allows {})", bytes(most.saturating_mul(2)))

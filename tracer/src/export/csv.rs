@@ -80,8 +80,7 @@ impl<W: Write> Writer for Csv<W> {
             write!(line, "{port}")?;
         }
         // No workload.
-        line.push(b',');
-        line.push(b'\n');
+        writeln!(line, ",,{}", row.cause.unwrap_or_default())?;
         self.out.write_all(line)
     }
 

@@ -38,6 +38,9 @@ struct EventJson<'a> {
     /// What more is known of `reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    /// What an orphan that ended waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -97,6 +100,7 @@ impl Lines {
             age_ms: row.age_ns.map(|age| age as f64 / 1e6),
             reason: row.reason,
             detail: row.detail,
+            cause: row.cause,
         };
         line(&mut self.line, &object)
     }
@@ -162,6 +166,7 @@ struct RowJson<'a> {
     direction: Option<&'static str>,
     service_port: Option<u16>,
     workload: Option<&'a str>,
+    cause: Option<&'static str>,
 }
 
 /// Writes the columns as lines.
@@ -217,6 +222,7 @@ impl<W: Write> Writer for Jsonl<W> {
             direction: row.direction,
             service_port: row.service_port,
             workload: None,
+            cause: row.cause,
         };
         self.out.write_all(line(&mut self.line, &object)?)
     }

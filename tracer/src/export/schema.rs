@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use tracer_common::counters::OrphanCause;
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
@@ -31,7 +32,7 @@ pub struct Column {
 }
 
 /// How many columns there are.
-pub const WIDTH: usize = 22;
+pub const WIDTH: usize = 23;
 
 const TEXT: &str = "BYTE_ARRAY (STRING)";
 
@@ -111,6 +112,12 @@ pub const COLUMNS: [Column; WIDTH] = [
         "the listening side's port: `local_port` of `in`, `peer_port` of `out`; null with `direction`",
     ),
     maybe("workload", TEXT, "null: not recorded yet"),
+    maybe(
+        "cause",
+        TEXT,
+        "of `orphan_end`: what it waited for, where not all was acknowledged: `closed_window`, \
+         `unanswered`, `in_flight`; null where that is not known",
+    ),
 ];
 
 const fn always(name: &'static str, parquet: &'static str, what: &'static str) -> Column {
@@ -169,6 +176,8 @@ pub struct Row<'a> {
     pub reason: Option<&'static str>,
     /// What more is known of that.
     pub detail: Option<&'static str>,
+    /// What an orphan that ended waited for.
+    pub cause: Option<&'static str>,
     /// Nanoseconds since it was first seen.
     pub age_ns: Option<u64>,
     /// Which side of its connection it is on: `in` or `out`.
@@ -204,9 +213,11 @@ impl<'a> Row<'a> {
                 ("pressure", None, None, Some(pressure_name(Some(began))))
             }
         };
-        let detail = match event.kind {
-            EventKind::OrphanEnd { detail, .. } => detail.name(),
-            _ => None,
+        let (detail, cause) = match event.kind {
+            EventKind::OrphanEnd { detail, cause, .. } => {
+                (detail.name(), cause.map(OrphanCause::name))
+            }
+            _ => (None, None),
         };
         Self {
             event,
@@ -219,6 +230,7 @@ impl<'a> Row<'a> {
             new,
             reason,
             detail,
+            cause,
             age_ns: event.born.map(|born| event.at.0.saturating_sub(born.0)),
             direction: side.map(|side| match side {
                 Direction::In => "in",

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanCause, OrphanEnd};
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
@@ -52,8 +52,13 @@ fn an_event_is_the_contracts_object() {
     assert_eq!(value.get("reason"), None, "fields that don't apply are left out");
     let value = |kind| json(&event(kind));
     let reason = OrphanEnd::Killed;
-    let end = value(EventKind::OrphanEnd { reason, detail: EndDetail::Memory });
+    let end = value(EventKind::OrphanEnd {
+        reason,
+        detail: EndDetail::Memory,
+        cause: Some(OrphanCause::ClosedWindow),
+    });
     assert_eq!((&end["reason"], &end["detail"]), (&"killed".into(), &"memory".into()));
+    assert_eq!(end["cause"], "closed_window");
     let reset = value(EventKind::ResetOut { reason: ResetReason::named("TCP_STATE") });
     assert_eq!(reset["reason"], "TCP_STATE");
     let (reason, substate) = (MiniEnd::Reused, TcpState::TimeWait);
@@ -94,7 +99,7 @@ fn csv(events: &[Event]) -> String {
 #[test]
 fn a_line_of_csv_has_all_columns() {
     let reason = OrphanEnd::Other;
-    let mut bare = event(EventKind::OrphanEnd { reason, detail: EndDetail::Linger2 });
+    let mut bare = event(EventKind::OrphanEnd { reason, detail: EndDetail::Linger2, cause: None });
     (bare.owner, bare.born) = (None, None);
     let change = event(EventKind::State { old: TcpState::Close, new: TcpState::Listen });
     let text = csv(&[change, bare]);
@@ -104,9 +109,9 @@ fn a_line_of_csv_has_all_columns() {
     let socket = "77,4,127.0.0.1,9981,127.0.0.1,40000";
     assert_eq!(
         lines[1],
-        format!(r#"{machine},state,{socket},CLOSE,LISTEN,,7,"\x1b]0;evil\x07",1,1500000,,,,"#)
+        format!(r#"{machine},state,{socket},CLOSE,LISTEN,,7,"\x1b]0;evil\x07",1,1500000,,,,,"#)
     );
-    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,other,,,1,,linger2,,,"));
+    assert_eq!(lines[2], format!("{machine},orphan_end,{socket},,,other,,,1,,linger2,,,,"));
     assert_eq!(lines.len(), 3);
 }
 

@@ -97,7 +97,11 @@ impl Drop for Scratch {
 pub(super) fn event(number: u64) -> Event {
     Event {
         at: Monotonic(6_000_000_000 + number * 1000),
-        kind: EventKind::OrphanEnd { reason: OrphanEnd::Acked, detail: EndDetail::None },
+        kind: EventKind::OrphanEnd {
+            reason: OrphanEnd::Acked,
+            detail: EndDetail::None,
+            cause: None,
+        },
         socket: number,
         local: (IpAddr::from([127, 0, 0, 1]), 9981),
         peer: (IpAddr::from([10, 4, 11, 7]), 40_000),

@@ -291,7 +291,7 @@ fn peers_are_bounded_and_the_rest_is_counted() {
     let mut collector = Collector::new(begin(1));
     let event = |number: u32, reason| Event {
         at: Monotonic(1),
-        kind: EventKind::OrphanEnd { reason, detail: EndDetail::None },
+        kind: EventKind::OrphanEnd { reason, detail: EndDetail::None, cause: None },
         socket: 1,
         local: ([127, 0, 0, 1].into(), 9981),
         peer: (std::net::Ipv4Addr::from(number << 8).into(), 40_000),

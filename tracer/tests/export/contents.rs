@@ -74,7 +74,7 @@ print(json.dumps({
                     'new': 'varchar', 'reason': 'varchar', 'owner_pid': 'integer',
                     'owner_comm': 'varchar', 'netns': 'bigint', 'age_ns': 'bigint',
                     'detail': 'varchar', 'direction': 'varchar', 'service_port': 'usmallint',
-                    'workload': 'varchar'})
+                    'workload': 'varchar', 'cause': 'varchar'})
                 where schema = 'sockflow.events/1')",
             "select (select count(*) from 'story.csv'), (select count(*) from 'story.jsonl'),
                     (select count(distinct host || boot_id) from 'story.parquet')",

@@ -145,7 +145,7 @@ pub(crate) fn orphans(count: u64, port: u16, killed: u64) -> Vec<Event> {
         let reason = if number < killed { OrphanEnd::Killed } else { OrphanEnd::TimedOut };
         events.push(at(EventKind::OrphanBegin { state: TcpState::FinWait1 }, begun));
         events.push(at(
-            EventKind::OrphanEnd { reason, detail: EndDetail::None },
+            EventKind::OrphanEnd { reason, detail: EndDetail::None, cause: None },
             Monotonic(begun.0 + 5 * SECOND),
         ));
     }

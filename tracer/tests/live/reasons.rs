@@ -125,6 +125,12 @@ fn killed_for_the_limit() {
     assert_eq!(number(server, "/orphan_ends/killed"), killed, "{server}");
     let details = json!({"killed_limit": killed, "killed_memory": 0, "linger2": 0});
     assert_eq!(server["orphan_end_details"], details, "{server}");
+    // Each had waited for a peer that does not read.
+    let bad = last["bad_ends"].as_array().expect("ends");
+    assert!(bad.iter().any(|end| end["reason"] == "killed"), "{bad:?}");
+    for end in bad {
+        assert_eq!(end["cause"], "closed_window", "{end}");
+    }
 }
 
 #[test]

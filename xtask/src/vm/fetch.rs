@@ -16,7 +16,7 @@ use crate::workspace::cache;
 /// Debian's name for the newest of the kernels meant for virtual machines.
 const META: &str = "linux-image-cloud-amd64";
 /// What sock_diag needs; a module on every one of them.
-const MODULES: [&str; 2] = ["inet_diag", "tcp_diag"];
+const MODULES: [&str; 3] = ["inet_diag", "tcp_diag", "udp_diag"];
 
 /// A kernel's files.
 pub(super) struct Files {
@@ -37,7 +37,8 @@ pub(super) fn fetch(kernel: &Kernel, update: bool) -> Result<Files> {
         vmlinuz: folder.join("vmlinuz"),
         modules: MODULES.iter().map(|name| folder.join(format!("{name}.ko"))).collect(),
     };
-    if update || !files.vmlinuz.is_file() {
+    let is_whole = files.vmlinuz.is_file() && files.modules.iter().all(|module| module.is_file());
+    if update || !is_whole {
         let debian = kernel.debian.as_ref().context("not a Debian kernel")?;
         let aside = folder.with_extension(format!("{}.partial", process::id()));
         let done = unpack(kernel, debian, &aside).and_then(|()| {

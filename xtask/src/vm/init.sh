@@ -16,7 +16,7 @@ mount -t tmpfs run /run
 exec </dev/null >/dev/ttyS1 2>&1
 chmod 1777 /tmp
 ip link set lo up
-for module in /modules/inet_diag.ko /modules/tcp_diag.ko; do
+for module in /modules/inet_diag.ko /modules/tcp_diag.ko /modules/udp_diag.ko; do
     insmod $module || echo "cannot load $module"
 done
 

@@ -18,6 +18,9 @@ pub struct BadEnd {
     pub peer: SocketAddr,
     /// Why it ended: `peer_reset`, `timed_out`, `killed`, `other`.
     pub reason: &'static str,
+    /// What it waited for: `closed_window`, `unanswered`, `in_flight`; `null` where all was
+    /// acknowledged, or that is not known.
+    pub cause: Option<&'static str>,
     /// Who closed it.
     pub owner: Option<Owner>,
 }

@@ -192,6 +192,23 @@ fn datagrams_of_a_full_receive_buffer_are_not_put_down_to_memory() {
     assert!(of_buffer.text.contains(":53 dns[7]"), "{}", of_buffer.text);
     assert!(of_buffer.text.contains("its receive buffer of 208K was full"), "{}", of_buffer.text);
     assert!(of_buffer.set.is_empty() && of_buffer.action.contains("SO_RCVBUF"), "{of_buffer:?}");
+    // Without sock_diag for UDP the kernel's counter tells that, and not whose.
+    let counted = |errors: u64| {
+        move |facts: &mut Facts| {
+            facts.udp.as_mut().unwrap().rcvbuf_errors = Some(errors);
+            facts.udp_sockets = Err(Unknown::because("no udp_diag"));
+        }
+    };
+    let mut facts = healthy();
+    counted(40)(&mut facts);
+    let unowned = finding(&watched(facts, |facts, _| counted(0)(facts)), "udp_mem");
+    assert_eq!((unowned.state, unowned.subject.as_ref()), (State::Warn, None));
+    assert!(
+        unowned.text.starts_with("kernel dropped 40 UDP datagrams at full"),
+        "{}",
+        unowned.text
+    );
+    assert!(unowned.set.is_empty(), "{unowned:?}");
     let of_memory = row(575_799);
     assert!(!of_memory.text.contains("buffer"), "{}", of_memory.text);
     assert_eq!(of_memory.set[0].sysctl, "net.ipv4.udp_mem");

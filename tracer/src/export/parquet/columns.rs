@@ -47,6 +47,7 @@ pub(super) struct Columns {
     direction: Column<ByteArrayType>,
     service_port: Column<Int32Type>,
     workload: Column<ByteArrayType>,
+    cause: Column<ByteArrayType>,
 }
 
 impl Columns {
@@ -75,6 +76,7 @@ impl Columns {
         self.direction.maybe(row.direction.map(fixed));
         self.service_port.maybe(row.service_port.map(i32::from));
         self.workload.maybe(None);
+        self.cause.maybe(row.cause.map(fixed));
     }
 
     pub(super) fn all(&mut self) -> [&mut dyn Part; WIDTH] {
@@ -101,6 +103,7 @@ impl Columns {
             &mut self.direction,
             &mut self.service_port,
             &mut self.workload,
+            &mut self.cause,
         ]
     }
 }

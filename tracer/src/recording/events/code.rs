@@ -1,6 +1,6 @@
 //! An event's code: what happened, whose event it is, and whether its owner changed.
 
-use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanCause, OrphanEnd};
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
@@ -84,11 +84,17 @@ fn kind(bytes: &[u8]) -> Option<EventKind> {
         [3, of] => EventKind::OrphanBegin { state: state(of)? },
         [4, reason] => {
             let detail = EndDetail::None;
-            EventKind::OrphanEnd { reason: OrphanEnd::from_number(reason)?, detail }
+            EventKind::OrphanEnd { reason: OrphanEnd::from_number(reason)?, detail, cause: None }
         }
         [4, reason, detail] => EventKind::OrphanEnd {
             reason: OrphanEnd::from_number(reason)?,
             detail: EndDetail::from_number(detail)?,
+            cause: None,
+        },
+        [4, reason, detail, cause] => EventKind::OrphanEnd {
+            reason: OrphanEnd::from_number(reason)?,
+            detail: EndDetail::from_number(detail)?,
+            cause: Some(OrphanCause::from_number(cause)?),
         },
         [5] => EventKind::TimeWaitBegin { substate: None },
         [5, substate] => EventKind::TimeWaitBegin { substate: Some(state(substate)?) },
@@ -117,8 +123,11 @@ fn put_kind(out: &mut Vec<u8>, kind: EventKind) {
         EventKind::State { old, new } => put(&[1, old.number(), new.number()]),
         EventKind::Close => put(&[2]),
         EventKind::OrphanBegin { state } => put(&[3, state.number()]),
-        EventKind::OrphanEnd { reason, detail: EndDetail::None } => put(&[4, reason as u8]),
-        EventKind::OrphanEnd { reason, detail } => put(&[4, reason as u8, detail as u8]),
+        EventKind::OrphanEnd { reason, detail, cause: Some(cause) } => {
+            put(&[4, reason as u8, detail as u8, cause as u8]);
+        }
+        EventKind::OrphanEnd { reason, detail: EndDetail::None, .. } => put(&[4, reason as u8]),
+        EventKind::OrphanEnd { reason, detail, .. } => put(&[4, reason as u8, detail as u8]),
         EventKind::TimeWaitBegin { substate: None } => put(&[5]),
         EventKind::TimeWaitBegin { substate: Some(substate) } => put(&[5, substate.number()]),
         EventKind::ResetIn => put(&[6]),
@@ -180,11 +189,12 @@ impl Codes {
 const FLAGS: usize = (OWNER_CHANGES | PLACE) as usize + 1;
 const STATES: usize = TcpState::COUNT;
 const DETAILS: usize = EndDetail::ALL.len();
+const CAUSES: usize = 1 + OrphanCause::ALL.len();
 
 // Where each kind's places begin, one for each of its arguments; state changes come first.
 const ORPHAN_BEGIN: usize = STATES * STATES;
 const ORPHAN_END: usize = ORPHAN_BEGIN + STATES;
-const TIME_WAIT_BEGIN: usize = ORPHAN_END + OrphanEnd::ALL.len() * DETAILS;
+const TIME_WAIT_BEGIN: usize = ORPHAN_END + OrphanEnd::ALL.len() * DETAILS * CAUSES;
 const TIME_WAIT_END: usize = TIME_WAIT_BEGIN + 1 + STATES;
 const RESET_OUT: usize = TIME_WAIT_END + MiniEnd::ALL.len() * STATES;
 const PLAIN: usize = RESET_OUT + 1 + ResetReason::COUNT;
@@ -195,8 +205,9 @@ fn slot(kind: EventKind, flags: u8) -> usize {
     let kind = match kind {
         EventKind::State { old, new } => old as usize * STATES + new as usize,
         EventKind::OrphanBegin { state } => ORPHAN_BEGIN + state as usize,
-        EventKind::OrphanEnd { reason, detail } => {
-            ORPHAN_END + reason as usize * DETAILS + detail as usize
+        EventKind::OrphanEnd { reason, detail, cause } => {
+            let cause = cause.map_or(0, |cause| cause as usize);
+            ORPHAN_END + (reason as usize * DETAILS + detail as usize) * CAUSES + cause
         }
         EventKind::TimeWaitBegin { substate } => {
             TIME_WAIT_BEGIN + substate.map_or(0, |state| 1 + state as usize)
@@ -223,7 +234,13 @@ pub(super) fn every_kind() -> Vec<EventKind> {
     let mut kinds: Vec<_> = changes.collect();
     kinds.extend(states.map(|state| EventKind::OrphanBegin { state }));
     for detail in EndDetail::ALL {
-        kinds.extend(OrphanEnd::ALL.map(|reason| EventKind::OrphanEnd { reason, detail }));
+        for cause in OrphanCause::ALL.map(Some).into_iter().chain([None]) {
+            kinds.extend(OrphanEnd::ALL.map(|reason| EventKind::OrphanEnd {
+                reason,
+                detail,
+                cause,
+            }));
+        }
     }
     let substates = TcpState::ALL.map(Some).into_iter().chain([None]);
     kinds.extend(substates.map(|substate| EventKind::TimeWaitBegin { substate }));

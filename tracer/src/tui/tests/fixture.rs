@@ -446,6 +446,7 @@ fn bad_ends() -> Vec<BadEnd> {
         port: 9981,
         peer: std::net::SocketAddr::new([10, 4, 11, host].into(), 40_112),
         reason,
+        cause: (reason == "timed_out").then_some("unanswered"),
         owner: None,
     };
     vec![end(14, "peer_reset", 7), end(9, "timed_out", 91), end(2, "timed_out", 14)]

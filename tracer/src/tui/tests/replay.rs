@@ -128,7 +128,7 @@ fn timeline() -> Timeline {
 
 fn events() -> Vec<Event> {
     let state = |old, new| EventKind::State { old, new };
-    let end = |reason| EventKind::OrphanEnd { reason, detail: EndDetail::None };
+    let end = |reason| EventKind::OrphanEnd { reason, detail: EndDetail::None, cause: None };
     let kinds = [
         state(TcpState::Established, TcpState::FinWait1),
         EventKind::OrphanBegin { state: TcpState::FinWait1 },

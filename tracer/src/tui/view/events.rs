@@ -137,14 +137,15 @@ fn what(looks: &Looks, kind: EventKind) -> (String, Style) {
         }
         EventKind::Close => (String::from("close()"), theme.text),
         EventKind::OrphanBegin { state } => (format!("orphan, {}", state.ss_name()), theme.note),
-        EventKind::OrphanEnd { reason, detail } => {
+        EventKind::OrphanEnd { reason, detail, cause } => {
             let style = match reason {
                 OrphanEnd::Killed => theme.crit,
                 OrphanEnd::PeerReset | OrphanEnd::TimedOut => theme.warn,
                 _ => theme.text,
             };
             let detail = detail.name().map_or_else(String::new, |detail| format!(", {detail}"));
-            (format!("ended: {}{detail}", reason.name()), style)
+            let cause = cause.map_or_else(String::new, |it| format!(", {}", it.words()));
+            (format!("ended: {}{detail}{cause}", reason.name()), style)
         }
         EventKind::TimeWaitBegin { .. } => (String::from("becomes minisocket"), theme.text),
         EventKind::TimeWaitEnd { reason, .. } => {

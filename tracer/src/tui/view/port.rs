@@ -112,11 +112,16 @@ impl<'a> Writer<'a> {
             .take(BAD_ENDS)
             .map(|end| {
                 let clock = end.time.clock(&self.looks.zone);
-                Line::from(vec![
+                let mut spans = vec![
                     span(format!("{clock} "), self.looks.theme.dim),
                     span(format!("{:<10} ", end.reason), self.looks.theme.strong),
                     span(end.peer.to_string(), self.looks.theme.text),
-                ])
+                ];
+                if let Some(cause) = end.cause {
+                    let cause = cause.replace('_', " ");
+                    spans.push(span(format!(" {cause}"), self.looks.theme.dim));
+                }
+                Line::from(spans)
             })
             .collect();
         if lines.is_empty() {
