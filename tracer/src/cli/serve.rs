@@ -1,5 +1,6 @@
 //! `sockflow serve`: the snapshots as OpenMetrics, for Prometheus and its like.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,14 +161,27 @@ fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    let failed = || {
-        Failure::failed(format!("cannot listen on {wanted}")).hint(format!(
-            "see who does: `ss -ltnp sport = :{}`, or take another: `--listen ADDR:PORT`",
-            wanted.port()
-        ))
+    let failed = |error: &std::io::Error| {
+        let failure = Failure::failed(format!("cannot listen on {wanted}"));
+        match error.kind() {
+            ErrorKind::AddrInUse => failure.hint(format!(
+                "see who does: `ss -ltnp sport = :{}`, or take another: `--listen ADDR:PORT`",
+                wanted.port()
+            )),
+            ErrorKind::AddrNotAvailable => {
+                failure.hint("see which addresses this host has: `ip -br addr`")
+            }
+            ErrorKind::PermissionDenied => {
+                failure.hint("take a port from 1024 on, or run it as root: `--listen ADDR:PORT`")
+            }
+            _ => failure.hint("take another: `--listen ADDR:PORT`"),
+        }
     };
-    let listener = listen().with_context(failed)?;
-    let address = listener.local_addr().with_context(failed)?;
+    let bound = listen().and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|error| {
+        let failure = failed(&error);
+        anyhow::Error::from(error).context(failure)
+    })?;
     Ok((listener, address))
 }
 
@@ -215,6 +229,19 @@ fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The hint is for what went wrong.
+    #[test]
+    fn what_cannot_be_listened_on_has_a_hint_that_fits() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let in_use = held.local_addr().unwrap();
+        // Of the addresses for documentation, which no host has.
+        let elsewhere = "192.0.2.1:9982".parse().unwrap();
+        for (wanted, hint) in [(in_use, "ss -ltnp"), (elsewhere, "ip -br addr")] {
+            let text = crate::error::report(&bind(wanted).unwrap_err()).0;
+            assert!(text.contains(hint), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_need_a_port() {
