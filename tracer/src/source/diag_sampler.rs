@@ -12,12 +12,13 @@ use tracer_common::lifecycle::is_accepted;
 use tracer_common::state::TcpState;
 
 use super::namespaces;
+use super::own_cost::CpuTimer;
 use super::sock_diag::{Entry, Kind, SockDiag, StateMask};
 use crate::event::Direction;
 use crate::event::{DiagSample, DiagService, Network, Service};
 use crate::filter::Filter;
 
-/// Share of the time that dumps may take: one in this many.
+/// Share of a CPU that dumps may take: one in this many.
 const TIME_SHARE: u32 = 50;
 /// Networks of peers kept per service; further ones are not told apart.
 const MAX_PEERS: usize = 4096;
@@ -116,10 +117,10 @@ impl DiagSampler {
         minisockets: bool,
         thorough: bool,
     ) -> Option<DiagSample> {
-        let began = Instant::now();
-        if !thorough && self.not_before.is_some_and(|not_before| began < not_before) {
+        if !thorough && self.not_before.is_some_and(|not_before| Instant::now() < not_before) {
             return None;
         }
+        let timer = CpuTimer::start();
         let mut sample = DiagSample { has_time_wait: minisockets, ..DiagSample::default() };
         // SYN_RECV stands for the request sockets of the SYN queues.
         let listeners = StateMask::of(&[TcpState::Listen, TcpState::SynRecv]);
@@ -173,7 +174,7 @@ impl DiagSampler {
         }
         drops.end_sample();
         self.drops = drops;
-        self.not_before = Some(Instant::now() + began.elapsed() * TIME_SHARE);
+        self.not_before = Some(Instant::now() + timer.used() * TIME_SHARE);
         Some(sample)
     }
 

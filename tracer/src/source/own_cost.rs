@@ -33,6 +33,26 @@ impl Usage {
     }
 }
 
+/// What the current thread uses of a CPU from now on. Budgets are of that: a look that others kept from the
+/// CPU took long, but cost nobody anything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CpuTimer(Duration);
+
+impl CpuTimer {
+    pub(super) fn start() -> Self {
+        Self(thread_cpu())
+    }
+
+    /// CPU time used since; on the thread that started it.
+    pub(super) fn used(self) -> Duration {
+        thread_cpu().saturating_sub(self.0)
+    }
+}
+
+fn thread_cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
 /// Reads [`Usage`] again and again.
 #[derive(Debug)]
 pub struct UsageReader {

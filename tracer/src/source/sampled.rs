@@ -23,7 +23,7 @@ use super::cgroups::Cgroups;
 use super::diag_sampler::Drops;
 use super::gauges::{GaugeReader, Place};
 use super::live::now;
-use super::own_cost::Meter;
+use super::own_cost::{CpuTimer, Meter};
 use super::owners::{self, Holder, Search};
 use super::sock_diag::{SockDiag, StateMask};
 use super::{Source, namespaces, processes};
@@ -35,7 +35,7 @@ use crate::gauges::Gauges;
 use crate::time::Monotonic;
 use look::{Drawn, Known, Look, Part};
 
-/// Share of the time that looks may take: one in this many.
+/// Share of a CPU that looks may take: one in this many.
 const LOOK_SHARE: u32 = 10;
 /// The same for the search for owners, which is slower and keeps longer.
 const SEARCH_SHARE: u32 = 20;
@@ -151,7 +151,7 @@ impl Sampled {
 
     /// Looks at all sockets and, if it may, for their owners.
     fn look(&mut self, thorough: bool) -> Result<Looked> {
-        let began = Instant::now();
+        let timer = CpuTimer::start();
         let mut looked = Looked::default();
         let filter = Arc::clone(&self.filter);
         let watched = self.watched;
@@ -168,7 +168,7 @@ impl Sampled {
                 .and_then(|mut diag| Ok(ask(&mut diag, netns, &filter, &mut look)?));
             looked.namespaces_refused += usize::from(asked.is_err());
         }
-        self.look_not_before = Instant::now() + began.elapsed() * LOOK_SHARE;
+        self.look_not_before = Instant::now() + timer.used() * LOOK_SHARE;
         self.search(&look, thorough, &mut looked)?;
         let drawn = look.draw(&self.holders, &mut self.known, &mut self.drops);
         self.seen = Some(self.told(drawn));
@@ -208,16 +208,16 @@ impl Sampled {
 
     fn search(&mut self, look: &Look<'_>, thorough: bool, looked: &mut Looked) -> Result<()> {
         let wanted = look.inodes();
-        let began = Instant::now();
-        if wanted.is_empty() || !(thorough || began >= self.search_not_before) {
+        if wanted.is_empty() || !(thorough || Instant::now() >= self.search_not_before) {
             return Ok(());
         }
+        let timer = CpuTimer::start();
         let found = owners::find(&wanted, Search::FirstHolder)
             .context("cannot search /proc for the owners of sockets")?;
         looked.processes_denied = found.denied;
         self.holders =
             found.by_inode.into_iter().map(|(inode, holder)| (inode, Arc::new(holder))).collect();
-        self.search_not_before = Instant::now() + began.elapsed() * SEARCH_SHARE;
+        self.search_not_before = Instant::now() + timer.used() * SEARCH_SHARE;
         Ok(())
     }
 

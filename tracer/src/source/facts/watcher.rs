@@ -1,8 +1,8 @@
 //! Looks again and again, on a thread of its own: for the doctor's page of a live screen, and for
 //! a trace.
 //!
-//! What it may cost is bounded here: a look is followed by a pause of at least fifty times what it
-//! took. On a usual host a brief one takes a millisecond and comes once a second, a thorough one
+//! What it may cost is bounded here: a look is followed by a pause of at least fifty times the CPU time
+//! it took; where others keep it from the CPU, it does not look more rarely for that. On a usual host a brief one takes a millisecond and comes once a second, a thorough one
 //! some ten milliseconds and comes every five seconds; with half a million sockets it takes half a
 //! second and comes every half minute.
 
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::super::namespaces;
+use super::super::own_cost::CpuTimer;
 use super::{Depth, FactReader};
 use crate::facts::Facts;
 use crate::facts::causes::SettingChange;
@@ -23,7 +24,7 @@ use crate::facts::keeper::THOROUGH_S;
 
 /// Brief looks come no more often than that.
 const EVERY: Duration = Duration::from_secs(1);
-/// A look is followed by a pause of so many times what it took.
+/// A look is followed by a pause of so many times the CPU time it took.
 const PAUSE: u32 = 50;
 
 /// A thread that looks.
@@ -107,7 +108,7 @@ struct Looks {
     /// The last change of a setting that was told.
     changed: Option<SettingChange>,
     next_thorough: Instant,
-    /// How long the last look took, times [`PAUSE`].
+    /// What the last look took, times [`PAUSE`].
     pause: Duration,
 }
 
@@ -138,7 +139,7 @@ impl Looks {
     }
 
     fn look(&mut self, reader: &mut FactReader, seen: &Mutex<Option<Facts>>) {
-        let began = Instant::now();
+        let (began, timer) = (Instant::now(), CpuTimer::start());
         let thorough = began >= self.next_thorough;
         let mut facts = reader.sample(if thorough { Depth::Thorough } else { Depth::Brief });
         if thorough {
@@ -156,7 +157,7 @@ impl Looks {
             self.changed = Some(last.clone());
         }
         facts.thin(thorough);
-        let cost = began.elapsed() * PAUSE;
+        let cost = timer.used() * PAUSE;
         if thorough {
             self.next_thorough = began + cost.max(Duration::from_secs_f64(THOROUGH_S));
         } else {
