@@ -1,5 +1,6 @@
 //! The domain: what sources produce and the aggregator folds. Plain values, no bytes, no I/O.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tracer_common::state::TcpState;
 use crate::facts::Facts;
 use crate::gauges::Gauges;
 use crate::time::Monotonic;
+use crate::workload::Workload;
 
 /// One thing a source has to say.
 #[derive(Clone, Debug)]
@@ -93,10 +95,21 @@ pub struct Group {
     pub owner_start_ticks: u32,
     /// The owner's cgroup2 path.
     pub cgroup: Option<String>,
+    /// The owner's workload, where that path does not say it: a pod by its name, or what cgroup1 has.
+    pub workload: Option<String>,
     /// Whether the owner still runs.
     pub alive: bool,
     /// Its counters, summed over the CPUs.
     pub counters: GroupCounters,
+}
+
+impl Group {
+    /// The container, pod or systemd unit that the owner belongs to; `None` where unknown.
+    #[must_use]
+    pub fn workload(&self) -> Option<Cow<'_, str>> {
+        let seen = self.workload.as_deref().map(Cow::Borrowed);
+        seen.or_else(|| Some(Workload::of_cgroup(self.cgroup.as_deref()?)?.to_string().into()))
+    }
 }
 
 /// What sock_diag told: orphans' memory and peers, and minisockets.

@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use tracer_common::config::{self, FILTER_PORTS};
 
+use crate::workload::{self, Workload};
+
 /// What was asked for; an empty field lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -27,6 +29,9 @@ pub struct Filter {
     /// The owner's cgroup2: path, and id on this host. A trace is asked by the path alone; the id
     /// is 0 then.
     pub cgroup: Option<(String, u64)>,
+    /// The owner's container, pod or systemd unit, as it was typed. The kernel cannot test it: live,
+    /// `recording::narrow` does.
+    pub workload: Option<String>,
     /// The network namespace: as typed, and its inode number.
     pub netns: Option<(String, u32)>,
     /// 4 or 6.
@@ -103,6 +108,13 @@ impl Filter {
             && self.comm.as_ref().is_none_or(|wanted| owner.is_some_and(|(_, comm)| comm == wanted))
     }
 
+    /// Whether a cgroup2 with this path passes, as far as its workload tells.
+    #[must_use]
+    pub fn passes_workload_of(&self, path: &str) -> bool {
+        let known = || Some(Workload::of_cgroup(path)?.to_string());
+        self.workload.is_none() || self.passes_workload(known().as_deref())
+    }
+
     /// Whether a group with this owner passes.
     #[must_use]
     pub fn passes_owner(&self, pid: Option<u32>, comm: &str, cgroup: u64) -> bool {
@@ -111,11 +123,11 @@ impl Filter {
             && self.cgroup.as_ref().is_none_or(|(_, wanted)| *wanted == cgroup)
     }
 
-    /// As [`Self::passes_owner`], for an owner in a trace: its cgroup is known by path.
+    /// Whether a process in this workload passes; `None`: it is in none that is known.
     #[must_use]
-    pub fn passes_recorded_owner(&self, owner: Option<(u32, &str)>, cgroup: Option<&str>) -> bool {
-        self.passes_process(owner)
-            && self.cgroup.as_ref().is_none_or(|(wanted, _)| cgroup == Some(wanted.as_str()))
+    pub fn passes_workload(&self, known: Option<&str>) -> bool {
+        let Some(wanted) = &self.workload else { return true };
+        known.is_some_and(|known| workload::is_meant(known, wanted))
     }
 
     /// Whether sockets of a service pass, as far as its port and side tell. `port` is the listening
@@ -150,7 +162,13 @@ impl Filter {
     /// Whether it asks whose a socket is.
     #[must_use]
     pub const fn names_owner(&self) -> bool {
-        self.pid.is_some() || self.comm.is_some() || self.cgroup.is_some()
+        self.pid.is_some() || self.comm.is_some() || self.names_place()
+    }
+
+    /// Whether it asks where the owner belongs.
+    #[must_use]
+    pub const fn names_place(&self) -> bool {
+        self.cgroup.is_some() || self.workload.is_some()
     }
 
     /// The filter as the programs take it.
@@ -215,6 +233,7 @@ impl Filter {
         parts.extend(self.pid.map(|pid| format!("pid = {pid}")));
         parts.extend(self.comm.as_ref().map(|comm| format!("comm = {comm}")));
         parts.extend(self.cgroup.as_ref().map(|(path, _)| format!("cgroup = {path}")));
+        parts.extend(self.workload.as_ref().map(|name| format!("workload = {name}")));
         parts.extend(self.netns_condition());
         parts.extend(self.family_condition());
         parts

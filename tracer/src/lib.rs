@@ -25,6 +25,7 @@ pub mod place;
 pub mod sanitize;
 pub mod stdio;
 pub mod time;
+pub mod workload;
 
 // Where data comes from.
 pub mod bpf;

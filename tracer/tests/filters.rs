@@ -74,6 +74,7 @@ const OF_TOTALS: &[(&str, &[&str], u64)] = &[
     ("--comm web-server", &["5432 in 43", "8080 in 160", "8443 in 80"], 283),
     ("--cgroup /workers", &["5432 out 43", "8080 out 160", "8443 out 80"], 283),
     ("--cgroup /sys/fs/cgroup/workers", &["5432 out 43", "8080 out 160", "8443 out 80"], 283),
+    ("--workload docker:79fedb3bd23c", &[], 0),
     ("--port 8080 --comm web-server", &["8080 in 160"], 160),
     ("--port 9981", &["9981 in 260"], 260),
 ];
@@ -223,6 +224,7 @@ fn a_filter_that_matches_nothing_is_said_alike() {
         ("--pid 4000000", "pid = 4000000"),
         ("--comm nobody-here", "comm = nobody-here"),
         ("--cgroup /no/such", "cgroup = /no/such"),
+        ("--workload no-such.service", "workload = no-such.service"),
         ("--port 8080 --comm worker", "port = 8080 and comm = worker"),
     ];
     let events = [("--addr 203.0.113.0/24", "peer in 203.0.113.0/24"), ("--netns 7", "netns = 7")];

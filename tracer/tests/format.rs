@@ -44,6 +44,7 @@ fn interval(number: u64) -> Vec<Input> {
         owner: None,
         owner_start_ticks: 0,
         cgroup: None,
+        workload: None,
         alive: true,
         counters,
     };

@@ -167,6 +167,7 @@ fn totals(services: u16, age: u64) -> Totals {
             owner: Some(Owner { pid: u32::from(port), comm: format!("service{port}") }),
             owner_start_ticks: 1,
             cgroup: None,
+            workload: None,
             alive: true,
             counters,
         }

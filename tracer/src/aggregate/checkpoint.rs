@@ -244,6 +244,8 @@ fn group_in(saved: SavedGroup) -> Option<Group> {
         owner: saved.owner.map(owner_in),
         owner_start_ticks: saved.owner_start_ticks,
         cgroup: saved.cgroup,
+        // Nothing that is compared with the tick before.
+        workload: None,
         alive: saved.alive,
         counters: GroupCounters { words: saved.words.try_into().ok()? },
     })

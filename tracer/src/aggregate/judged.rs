@@ -40,6 +40,7 @@ impl Aggregator {
             orphans: Trend::of(&self.history.series(|point| point.orphans_host)),
             memory: Trend::of(&self.history.series(|point| point.tcp_mem_pages)),
             services: services.filter(|it| it.orphans > 0 || it.killed.all > 0).collect(),
+            workloads: rollup.workloads(),
             drift: orphans.drift,
             orphan_begin: self.settings.fidelity.get("orphan_begin").copied(),
             lost: self.totals.lost,

@@ -1,6 +1,7 @@
 //! Groups rolled up into services and processes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tracer_common::counters::{Counter, GroupCounters, MiniCounter, MiniEnd, OrphanEnd};
 use tracer_common::state::TcpState;
@@ -19,6 +20,29 @@ pub(super) struct ServiceSum {
     pub(super) counters: GroupCounters,
     /// Sockets (live and orphaned) and name by owner.
     owners: BTreeMap<(u32, u32), (u64, Owner)>,
+    workloads: Workloads,
+    /// Of those whose owner is not kept any more.
+    former: Workloads,
+}
+
+/// The workloads of a service's owners.
+#[derive(Clone, Debug, Default)]
+enum Workloads {
+    #[default]
+    Unseen,
+    One(Arc<str>),
+    /// Several, or one that is not known.
+    Others,
+}
+
+impl Workloads {
+    fn add(&mut self, workload: Option<&Arc<str>>) {
+        *self = match (&*self, workload) {
+            (Self::Unseen, Some(workload)) => Self::One(Arc::clone(workload)),
+            (Self::One(known), Some(workload)) if known == workload => return,
+            _ => Self::Others,
+        };
+    }
 }
 
 impl ServiceSum {
@@ -31,6 +55,16 @@ impl ServiceSum {
             .map(|(_, (_, owner))| owner.clone());
         (main, self.owners.len().saturating_sub(1))
     }
+
+    /// The workload of all its owners, if they are in one.
+    pub(super) fn workload(&self) -> Option<String> {
+        match (&self.workloads, &self.former) {
+            (Workloads::One(one), _) | (Workloads::Unseen, Workloads::One(one)) => {
+                Some((**one).to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// All groups of one process.
@@ -39,6 +73,7 @@ pub(super) struct ProcessSum {
     pub(super) counters: GroupCounters,
     pub(super) owner: Option<Owner>,
     pub(super) cgroup: Option<String>,
+    pub(super) workload: Option<Arc<str>>,
     pub(super) alive: bool,
     pub(super) ports: BTreeSet<u16>,
 }
@@ -54,7 +89,13 @@ pub(super) struct Rollup {
 impl Rollup {
     pub(super) fn of(groups: &[Group]) -> Self {
         let mut out = Self::default();
+        // Processes are many, and workloads few.
+        let mut known: BTreeMap<Where<'_>, Option<Arc<str>>> = BTreeMap::new();
         for group in groups {
+            let place = (group.cgroup.as_deref(), group.workload.as_deref());
+            let workload = known
+                .entry(place)
+                .or_insert_with(|| group.workload().map(|name| Arc::from(&*name)));
             out.all.merge(&group.counters);
             let service = out.services.entry(group.service).or_default();
             service.counters.merge(&group.counters);
@@ -63,21 +104,46 @@ impl Rollup {
                 let held = sockets(&group.counters)
                     + group.counters.population(Counter::Orphans)
                     + group.counters.in_state(TcpState::Listen);
+                // Who has nothing here any more, and belonged nobody knows where, is not asked.
+                if workload.is_some() || held > 0 {
+                    service.workloads.add(workload.as_ref());
+                }
                 // What it once had still names it when nothing is left.
                 let weight = (held << 32).saturating_add(group.counters.total(Counter::Changes));
                 let entry = service.owners.entry(key).or_insert_with(|| (0, owner.clone()));
                 entry.0 = entry.0.saturating_add(weight);
+            } else if workload.is_some() {
+                service.former.add(workload.as_ref());
             }
             let process = out.processes.entry(key).or_default();
             process.counters.merge(&group.counters);
             process.owner.clone_from(&group.owner);
-            process.cgroup.clone_from(&group.cgroup);
+            if key.is_some() {
+                process.cgroup.clone_from(&group.cgroup);
+                process.workload.clone_from(workload);
+            }
             process.alive |= group.alive;
             process.ports.insert(group.service.port);
         }
         out
     }
+
+    /// Workloads of processes by id; of those that had an id one after the other the one that runs.
+    pub(super) fn workloads(&self) -> BTreeMap<u32, String> {
+        let mut all = BTreeMap::new();
+        for is_alive in [false, true] {
+            for (key, sum) in self.processes.iter().filter(|(_, sum)| sum.alive == is_alive) {
+                if let (Some((pid, _)), Some(workload)) = (key, &sum.workload) {
+                    all.insert(*pid, (**workload).to_owned());
+                }
+            }
+        }
+        all
+    }
 }
+
+/// The path of a cgroup2, and what was read beside it.
+type Where<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Connections and half-open sockets that a process still holds: all full sockets that are not
 /// orphans, listeners included.

@@ -153,7 +153,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         orphans_by_cause: context.observed.orphans(service),
         close_wait_by_cause: context.observed.close_wait(service),
         bytes: context.observed.bytes(service),
-        workload: None,
+        workload: sum.workload(),
         growth_per_s: context
             .history
             .service_series(&service)
@@ -218,7 +218,7 @@ fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> Process
     ProcessRow {
         bytes: context.observed.bytes_of(pid),
         closed_fds: context.observed.closed_fds_of(pid),
-        workload: None,
+        workload: sum.workload.as_deref().map(str::to_owned),
         pid,
         comm: sum.owner.as_ref().map(|owner| owner.comm.clone()),
         cgroup: sum.cgroup.clone(),

@@ -64,6 +64,7 @@ fn group(pid: u32, counters: GroupCounters) -> Group {
         owner: (pid != 0).then(|| Owner { pid, comm: format!("httpdns{pid}") }),
         owner_start_ticks: 1,
         cgroup: None,
+        workload: None,
         alive: true,
         counters,
     }
@@ -110,6 +111,47 @@ fn services_and_processes_are_two_views_of_the_same_groups() {
     assert_eq!(by_pid, [(Some(8), 0, 3), (Some(7), 5, 0)], "orphans are held by nobody");
     assert_eq!(snapshot.orphans.drift, 0);
     assert_eq!(snapshot.orphans.tracked, 3);
+}
+
+#[test]
+fn a_port_has_a_workload_where_all_its_owners_are_in_one() {
+    const NGINX: &str = "/system.slice/nginx.service";
+    let held = counters(&[(ESTAB, 1)]);
+    let workloads = |groups: &[(u32, &str, Option<&str>, GroupCounters)]| {
+        let groups = groups.iter().map(|(pid, cgroup, workload, counters)| Group {
+            cgroup: Some((*cgroup).to_owned()),
+            workload: workload.map(str::to_owned),
+            ..group(*pid, *counters)
+        });
+        let mut aggregator = aggregator(false);
+        aggregator.apply(Input::Totals(totals(groups.collect())));
+        aggregator.apply(Input::Tick(Monotonic(1)));
+        let snapshot = aggregator.snapshot();
+        let mut rows: Vec<_> =
+            snapshot.processes.iter().map(|row| (row.pid, row.workload.clone())).collect();
+        rows.sort();
+        (snapshot.ports[0].workload.clone(), rows)
+    };
+    let nginx = || Some("nginx.service".to_owned());
+    let (port, rows) = workloads(&[(7, NGINX, None, held), (8, NGINX, None, held)]);
+    assert_eq!((port, rows), (nginx(), vec![(Some(7), nginx()), (Some(8), nginx())]));
+    // What was read beside the path says more.
+    let pod = Some("pod:shop/web-0");
+    let (port, rows) = workloads(&[(7, "/kubepods/podx", pod, held)]);
+    assert_eq!((port.as_deref(), rows[0].1.as_deref()), (pod, pod));
+    let other = "/system.slice/php.service";
+    assert_eq!(workloads(&[(7, NGINX, None, held), (8, other, None, held)]).0, None, "two");
+    assert_eq!(workloads(&[(7, NGINX, None, held), (8, "/x", None, held)]).0, None, "or unknown");
+    // Unless that one has nothing here any more.
+    let opened = counters(&[(Counter::Opened as usize, 1)]);
+    assert_eq!(workloads(&[(7, NGINX, None, held), (8, "/x", None, opened)]).0, nginx());
+    // Processes that are gone share a place, which is nobody's, and was of one workload.
+    let (port, rows) = workloads(&[(0, NGINX, None, held)]);
+    assert_eq!((port, rows), (nginx(), vec![(None, None)]));
+    assert_eq!(
+        workloads(&[(7, other, None, held), (0, NGINX, None, held)]).0.as_deref(),
+        Some("php.service")
+    );
 }
 
 #[test]

@@ -21,6 +21,17 @@ use super::decode;
 use super::known::ResetReasons;
 use crate::event::{Direction, Event, Owner, Service};
 
+/// Whose sockets a group has.
+#[derive(Clone, Debug, Default)]
+pub struct GroupOwner {
+    /// The process; `None` where unknown.
+    pub owner: Option<Arc<Owner>>,
+    /// When it started, clock ticks since boot.
+    pub start_ticks: u32,
+    /// Number of its cgroup2; 0 where unknown.
+    pub cgroup: u64,
+}
+
 /// How many groups there may be at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -336,10 +347,10 @@ impl Maps {
     /// `owners` names them by group index; what it lacks is looked up and added.
     pub fn drain_events(
         &mut self,
-        owners: &mut BTreeMap<u32, Option<Arc<Owner>>>,
+        owners: &mut BTreeMap<u32, GroupOwner>,
         names: &ResetReasons,
         most: usize,
-        mut sink: impl FnMut(Event),
+        mut sink: impl FnMut(Event, &GroupOwner),
     ) -> usize {
         let Self { events, group_index, .. } = self;
         let mut count = 0;
@@ -350,11 +361,11 @@ impl Maps {
             let Some(raw) = decode::record(&item) else { continue };
             if !owners.contains_key(&raw.group) {
                 learn(group_index, owners);
-                owners.entry(raw.group).or_insert(None);
+                owners.entry(raw.group).or_default();
             }
-            let owner = owners.get(&raw.group).and_then(Option::as_ref);
-            if let Some(event) = decode::event(&raw, owner, names) {
-                sink(event);
+            let Some(group) = owners.get(&raw.group) else { continue };
+            if let Some(event) = decode::event(&raw, group.owner.as_ref(), names) {
+                sink(event, group);
             }
         }
         count
@@ -366,13 +377,14 @@ fn service(key: &HistogramKey) -> Service {
 }
 
 /// Adds the owners of all groups there are; a map that cannot be read leaves them unknown.
-fn learn(
-    groups: &HashMap<MapData, GroupKey, GroupInfo>,
-    owners: &mut BTreeMap<u32, Option<Arc<Owner>>>,
-) {
+fn learn(groups: &HashMap<MapData, GroupKey, GroupInfo>, owners: &mut BTreeMap<u32, GroupOwner>) {
     for (key, info) in groups.iter().flatten() {
         let owner = (key.tgid != 0).then(|| Owner { pid: key.tgid, comm: comm_text(&info.comm) });
-        owners.entry(info.index).or_insert_with(|| owner.map(Arc::new));
+        owners.entry(info.index).or_insert_with(|| GroupOwner {
+            owner: owner.map(Arc::new),
+            start_ticks: key.start_ticks,
+            cgroup: info.cgroup,
+        });
     }
 }
 

@@ -53,11 +53,18 @@ pub struct FilterArgs {
     /// cgroup2 of the owner: path from the root of the hierarchy
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
+    /// Container, pod or systemd unit of the owner
+    ///
+    /// As the column WORKLOAD and `workload` in JSON have it: nginx.service, docker:3f4c1a9b0d2e,
+    /// pod:shop/web-0; or without what stands before the colon (3f4c1a9b0d2e, shop/web-0, web-0) or
+    /// behind the dot of a service (nginx).
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
 }
 
 /// Leaves to `--help` what is rarely asked of a trace or of the doctor, so that `-h` fits on a screen.
 pub(super) fn briefly(argument: clap::Arg) -> clap::Arg {
-    let is_rare = ["peer_port", "addr", "ipv4", "ipv6", "netns", "cgroup"]
+    let is_rare = ["peer_port", "addr", "ipv4", "ipv6", "netns", "cgroup", "workload"]
         .contains(&argument.get_id().as_str());
     if is_rare { argument.hide_short_help(true) } else { argument }
 }
@@ -165,12 +172,14 @@ impl FilterArgs {
     /// What needs no looking up.
     fn nameless(&self) -> Result<Filter> {
         self.comm.as_deref().map_or(Ok(()), check_comm)?;
+        self.workload.as_deref().map_or(Ok(()), check_workload)?;
         Ok(Filter {
             ports: self.port.clone(),
             peer_ports: self.peer_port.clone(),
             addr: self.addr,
             pid: self.pid,
             comm: self.comm.clone(),
+            workload: self.workload.clone(),
             family: family(self.ipv4, self.ipv6),
             ..Filter::default()
         })
@@ -192,6 +201,7 @@ impl FilterArgs {
         self.addr.iter().for_each(|net| option("--addr", net.to_string()));
         self.netns.iter().for_each(|netns| option("--netns", netns.clone()));
         self.cgroup.iter().for_each(|path| option("--cgroup", path.display().to_string()));
+        self.workload.iter().for_each(|name| option("--workload", format!("{name:?}")));
         words.extend(self.ipv4.then(|| "-4".to_owned()));
         words.extend(self.ipv6.then(|| "-6".to_owned()));
         words.join(" ")
@@ -269,6 +279,17 @@ fn check_comm(comm: &str) -> Result<()> {
         "--comm {comm:?} can match nothing: the kernel keeps 1 to {MAX_COMM} bytes of a name"
     ))
     .hint("see the name as the kernel has it: `cat /proc/PID/comm`")
+    .into())
+}
+
+fn check_workload(name: &str) -> Result<()> {
+    if !name.is_empty() && !name.contains(char::is_whitespace) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--workload {name:?} can match nothing: no container, pod or unit is called so"
+    ))
+    .hint("see the column WORKLOAD: `sockflow top`, then Tab")
     .into())
 }
 

@@ -24,7 +24,8 @@ pub struct ScreenArgs {
         value_name = "SET",
         default_value = "auto",
         value_enum,
-        hide_possible_values = true
+        hide_possible_values = true,
+        hide_short_help = true
     )]
     symbols: Symbols,
     /// Leave the mouse to the terminal, to select text; `m` on the screen changes it

@@ -70,11 +70,17 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = Allowed::parse)]
     allow_host: Vec<Allowed>,
     /// Time between snapshots, 100ms to 60s; a scrape gets the latest
-    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval)]
+    #[arg(long, value_name = "D", default_value = "1s", value_parser = parse_interval, hide_short_help = true)]
     interval: Duration,
     /// Services with rows of their own; the others are summed in port="other"
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = whole(1..=2000_u16), hide_short_help = true)]
     max_services: u16,
+    /// Also say which container, pod or systemd unit each service is (sockflow_service_workload_info)
+    ///
+    /// One series more for each service with rows of its own, and a new one when its containers are
+    /// replaced.
+    #[arg(long, hide_short_help = true)]
+    workload_label: bool,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
@@ -104,7 +110,7 @@ impl ServeArgs {
             stdio::note(note);
         }
         let stop = stop_on_signals()?;
-        let mut ledger = Ledger::new(self.max_services.into());
+        let mut ledger = Ledger::new(self.max_services.into()).with_workloads(self.workload_label);
         let stale_after = STALE.max(self.interval * STALE_INTERVALS);
         let Some(first) = engine.next(&stop)? else { return Ok(()) };
         if let Some(note) = Unmatched::default().note(&first) {

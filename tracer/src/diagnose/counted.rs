@@ -15,6 +15,8 @@ pub struct Counted {
     pub memory: Trend,
     /// Services with orphans, or with orphans that the kernel killed since the moment before.
     pub services: Vec<ServiceCount>,
+    /// Workloads of the processes that have sockets, by id, as far as they are known.
+    pub workloads: BTreeMap<u32, String>,
     /// Our count of the host's orphans minus the kernel's.
     pub drift: i64,
     /// How far that count can be trusted; `None` where nobody counts.

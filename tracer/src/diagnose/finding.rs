@@ -41,7 +41,7 @@ pub struct Finding {
     pub owner: Option<Owner>,
     /// Inode number of the network namespace it concerns.
     pub netns: Option<u64>,
-    /// The workload it concerns.
+    /// The container, pod or systemd unit of [`Self::owner`]; `null` where unknown.
     pub workload: Option<String>,
     /// In use, in [`Self::unit`].
     pub now: Option<u64>,

@@ -80,8 +80,7 @@ fn causes(facts: &Facts) -> Known<&Causes> {
 
 fn wants(watch: &Watch, service: ServiceAt, owner: Option<&causes::Owner>) -> bool {
     let owner = owner.map(|(pid, comm)| (*pid, comm.as_str()));
-    watch.filter.passes_service(service.port, service.accepted)
-        && watch.filter.passes_process(owner)
+    watch.filter.passes_service(service.port, service.accepted) && watch.wants_owner(owner)
 }
 
 fn age(oldest_ms: u64) -> String {
@@ -211,7 +210,7 @@ impl Check for ClosedFds {
         let rows = closed(watch.last())?;
         let wanted = |row: &&ClosedFdsOf| {
             let ports_asked = !watch.filter.ports.is_empty();
-            !ports_asked && watch.filter.passes_process(Some((row.owner.0, &row.owner.1)))
+            !ports_asked && watch.wants_owner(Some((row.owner.0, &row.owner.1)))
         };
         let Some(row) = rows.iter().filter(wanted).max_by_key(|row| row.count) else {
             return Ok(Look { now: Some(0), ..Look::default() });

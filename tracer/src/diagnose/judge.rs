@@ -99,7 +99,7 @@ impl Judge {
     }
 
     /// An interval ends: what is wrong now.
-    pub fn tick(&mut self, at: Monotonic, time: Wall, counted: Counted) {
+    pub fn tick(&mut self, at: Monotonic, time: Wall, mut counted: Counted) {
         let facts = self.observer.tick(at);
         if let Some(watch) = &self.watch {
             changes(watch.last(), &facts, time, &mut self.changes);
@@ -122,6 +122,7 @@ impl Judge {
         self.killed.0 = base;
         kills.total = base.unwrap_or(0).saturating_add(self.killed.1);
         let watch = push(&mut self.watch, facts, &self.filter);
+        watch.workloads = std::mem::take(&mut counted.workloads);
         watch.counted = Some(counted);
         watch.kills = kills;
         watch.loses = loses;
@@ -129,7 +130,7 @@ impl Judge {
         watch.changes = self.changes.iter().cloned().collect();
 
         let assessment = Assessment::of(watch);
-        let mut findings = assessment.findings(time);
+        let mut findings = assessment.findings(watch, time);
         for finding in &mut findings {
             finding.since = self.onsets.since(finding, time);
         }

@@ -238,6 +238,7 @@ impl Look {
             port: self.port,
             owner: self.owner.clone(),
             netns: None,
+            // Set from what is known of the owner.
             workload: None,
             now: self.now,
             limit: self.limit,

@@ -108,8 +108,14 @@ impl Assessment {
     }
 
     /// What is wrong, worst first, as if it had begun now.
-    pub(super) fn findings(&self, time: Wall) -> Vec<Finding> {
-        self.looks().filter_map(|(check, look)| look.finding(check, time)).collect()
+    pub(super) fn findings(&self, watch: &Watch, time: Wall) -> Vec<Finding> {
+        let finding = |(check, look): (&'static dyn Check, &Look)| {
+            let mut finding = look.finding(check, time)?;
+            let workload = finding.owner.as_ref().and_then(|owner| watch.workload_of(owner.pid));
+            finding.workload = workload.map(str::to_owned);
+            Some(finding)
+        };
+        self.looks().filter_map(finding).collect()
     }
 
     pub(super) fn looks(&self) -> impl Iterator<Item = (&'static dyn Check, &Look)> {
@@ -129,7 +135,7 @@ impl Assessment {
 #[must_use]
 pub fn examine(watch: &Watch, about: About) -> Report {
     let assessment = Assessment::of(watch);
-    let findings = assessment.findings(about.time);
+    let findings = assessment.findings(watch, about.time);
     report(watch, assessment, findings, about)
 }
 

@@ -130,9 +130,7 @@ fn socket_drops(watch: &Watch) -> Option<(UdpSocket, u64)> {
     let owner = |it: &UdpSocket| it.owner.clone();
     let wanted = |it: &&UdpSocket| {
         let owner = owner(it);
-        watch
-            .filter
-            .passes_listening(it.local, owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str())))
+        watch.wants_listening(it.local, owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str())))
     };
     let dropping = sockets.iter().filter(wanted).map(|it| (it.clone(), drops(it)));
     dropping.filter(|(_, drops)| *drops > 0).max_by_key(|(_, drops)| *drops)

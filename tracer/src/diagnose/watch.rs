@@ -1,5 +1,8 @@
 //! Facts over a few seconds: the last ones are what is, the ones before tell where it goes.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::counted::{Counted, Kills};
 use super::setting_changed::Change;
 use super::trend::Trend;
@@ -22,6 +25,8 @@ pub struct Watch {
     pub(super) filter: Filter,
     /// What hooks counted by now; `None` where nobody counts.
     pub(super) counted: Option<Counted>,
+    /// Workloads of processes by id, as far as they are known.
+    pub(super) workloads: BTreeMap<u32, String>,
     /// Orphans killed lately, as far as hooks counted them.
     pub(super) kills: Kills,
     /// Settings that changed, oldest first.
@@ -41,6 +46,7 @@ impl Watch {
             last,
             filter: Filter::default(),
             counted: None,
+            workloads: BTreeMap::new(),
             kills: Kills::default(),
             changes: Vec::new(),
             loses: false,
@@ -67,18 +73,44 @@ impl Watch {
 
     /// Only about the listeners, destinations, processes and cgroups that the filter lets through.
     /// Each of them is asked what it knows: a listener its port, family and owner; a destination its
-    /// port, address and family, and of connections to a service the service's port; a process its id
-    /// and name; a cgroup its path. Limits of the host and of a namespace are everybody's.
+    /// port, address and family, and of connections to a service the service's port; a process its id,
+    /// name and workload; a cgroup its path. Limits of the host and of a namespace are everybody's.
     #[must_use]
     pub fn about(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
     }
 
+    /// With the workloads of processes, by id.
+    #[must_use]
+    pub fn with_workloads(mut self, workloads: BTreeMap<u32, String>) -> Self {
+        self.workloads = workloads;
+        self
+    }
+
+    /// The workload of a process; `None` where it is not known.
+    pub(super) fn workload_of(&self, pid: u32) -> Option<&str> {
+        self.workloads.get(&pid).map(String::as_str)
+    }
+
+    /// Whether sockets of this process are asked about.
+    pub(super) fn wants_owner(&self, owner: Option<(u32, &str)>) -> bool {
+        self.filter.passes_process(owner) && self.wants_workload_of(owner)
+    }
+
+    fn wants_workload_of(&self, owner: Option<(u32, &str)>) -> bool {
+        self.filter.passes_workload(owner.and_then(|(pid, _)| self.workload_of(pid)))
+    }
+
+    /// Whether what listens there is asked about.
+    pub(super) fn wants_listening(&self, local: SocketAddr, owner: Option<(u32, &str)>) -> bool {
+        self.filter.passes_listening(local, owner) && self.wants_workload_of(owner)
+    }
+
     /// Whether a listener is asked about.
     pub(super) fn wants_listener(&self, listener: &Listener) -> bool {
         let owner = listener.owner.as_ref().map(|(pid, comm)| (*pid, comm.as_str()));
-        self.filter.passes_listening(listener.local, owner)
+        self.wants_listening(listener.local, owner)
     }
 
     /// Whether a destination is asked about.
@@ -93,21 +125,25 @@ impl Watch {
 
     /// Whether a process is asked about.
     pub(super) fn wants_process(&self, process: &ProcessFds) -> bool {
-        self.filter.passes_process(Some((process.pid, &process.comm)))
+        self.wants_owner(Some((process.pid, &process.comm)))
     }
 
     /// Whether a cgroup is asked about.
     pub(super) fn wants_cgroup(&self, cgroup: &CgroupMemory) -> bool {
         self.filter.cgroup.as_ref().is_none_or(|(wanted, _)| *wanted == cgroup.path)
+            && self.filter.passes_workload_of(&cgroup.path)
     }
 
     /// Whether something of the newest sample is let through by the filter; `None` where nothing
     /// there could tell.
     #[must_use]
     pub fn matches(&self) -> Option<bool> {
-        let Filter { ports, peer_ports, addr, pid, comm, cgroup, family, .. } = &self.filter;
+        let Filter { ports, peer_ports, addr, pid, comm, cgroup, workload, family, .. } =
+            &self.filter;
         let by_port = !ports.is_empty() || family.is_some();
-        let by_owner = pid.is_some() || comm.is_some();
+        // Where nobody said whose workloads processes are, they cannot tell.
+        let by_workload = workload.is_some() && !self.workloads.is_empty();
+        let by_owner = pid.is_some() || comm.is_some() || by_workload;
         let by_peer = by_port || !peer_ports.is_empty() || addr.is_some();
         let last = &self.last;
         let mut answers: Vec<bool> = Vec::new();
@@ -122,7 +158,7 @@ impl Watch {
         if let (true, Ok(processes)) = (by_owner, &last.processes) {
             answers.push(processes.worst.iter().any(|it| self.wants_process(it)));
         }
-        if let (Some(_), Ok(cgroups)) = (cgroup, &last.cgroups) {
+        if let (true, Ok(cgroups)) = (cgroup.is_some() || workload.is_some(), &last.cgroups) {
             answers.push(cgroups.iter().any(|it| self.wants_cgroup(it)));
         }
         answers.into_iter().reduce(|any, one| any || one)

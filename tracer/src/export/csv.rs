@@ -9,8 +9,8 @@ use std::io::{self, Write};
 
 use super::schema::{COLUMNS, Row};
 use super::stamp::Stamp;
-use super::{About, Account, Writer};
-use crate::event::{Direction, Event};
+use super::{About, Account, Context, Writer};
+use crate::event::Event;
 use crate::sanitize::sanitize;
 use crate::time::ClockAnchor;
 
@@ -45,8 +45,8 @@ impl<W: Write> Csv<W> {
 }
 
 impl<W: Write> Writer for Csv<W> {
-    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()> {
-        let row = Row::of(event, side, self.anchor);
+    fn event(&mut self, event: &Event, context: Context<'_>) -> io::Result<()> {
+        let row = Row::of(event, context, self.anchor);
         let line = &mut self.line;
         line.clear();
         write!(
@@ -79,8 +79,8 @@ impl<W: Write> Writer for Csv<W> {
         if let Some(port) = row.service_port {
             write!(line, "{port}")?;
         }
-        // No workload.
-        writeln!(line, ",,{}", row.cause.unwrap_or_default())?;
+        let workload = row.workload.map(field).unwrap_or_default();
+        writeln!(line, ",{workload},{}", row.cause.unwrap_or_default())?;
         self.out.write_all(line)
     }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::schema::{self, Row};
 use super::stamp::Stamp;
-use super::{About, Account, Writer};
-use crate::event::{Direction, Event, EventKind, Owner};
+use super::{About, Account, Context, Writer};
+use crate::event::{Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic};
 
 const SCHEMA: &str = "sockflow.event/1";
@@ -83,7 +83,7 @@ impl Lines {
         if let EventKind::Pressure { began } = event.kind {
             return self.pressure(event.at, Some(began));
         }
-        let row = Row::of(event, None, self.anchor);
+        let row = Row::of(event, Context::default(), self.anchor);
         let object = EventJson {
             schema: SCHEMA,
             time: self.stamp.millis(row.time),
@@ -195,8 +195,8 @@ impl<W: Write> Jsonl<W> {
 }
 
 impl<W: Write> Writer for Jsonl<W> {
-    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()> {
-        let row = Row::of(event, side, self.anchor);
+    fn event(&mut self, event: &Event, context: Context<'_>) -> io::Result<()> {
+        let row = Row::of(event, context, self.anchor);
         let owner = event.owner.as_deref();
         let object = RowJson {
             schema: schema::SCHEMA,
@@ -221,7 +221,7 @@ impl<W: Write> Writer for Jsonl<W> {
             detail: row.detail,
             direction: row.direction,
             service_port: row.service_port,
-            workload: None,
+            workload: row.workload,
             cause: row.cause,
         };
         self.out.write_all(line(&mut self.line, &object)?)

@@ -5,7 +5,8 @@
 //! number of events.
 //!
 //! * [`schema`]: THE table of columns, and the words of an event;
-//! * [`sides`]: which side of its connection a socket is on, and of which service;
+//! * [`sides`]: which side of its connection a socket is on, and of which service; [`workloads`]: where
+//!   its owner belongs;
 //! * [`jsonl`]: JSON lines, and `sockflow.event/1`, which `trace --json` prints;
 //! * [`csv`]; [`parquet`], whose file says in its metadata what [`About`] and [`Account`] hold;
 //! * `stamp`: many moments as text, quickly.
@@ -19,6 +20,7 @@ pub mod sides;
 mod stamp;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod workloads;
 
 use std::io;
 
@@ -83,14 +85,23 @@ pub struct Hole {
     pub why: &'static str,
 }
 
+/// What is known of an event's socket beside the event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// Which side of its connection it is on.
+    pub side: Option<Direction>,
+    /// Its owner's container, pod or systemd unit.
+    pub workload: Option<&'a str>,
+}
+
 /// Makes a file of events.
 pub trait Writer {
-    /// Takes the next event, whose socket is on that side of its connection.
+    /// Takes the next event, of whose socket so much is known.
     ///
     /// # Errors
     ///
     /// The output cannot be written.
-    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()>;
+    fn event(&mut self, event: &Event, context: Context<'_>) -> io::Result<()>;
 
     /// Writes what is left. Without it a Parquet file has no footer and cannot be read.
     ///

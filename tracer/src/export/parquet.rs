@@ -21,8 +21,8 @@ use serde::Serialize;
 use columns::{Columns, Texts};
 
 use super::schema::{Row, SCHEMA, message};
-use super::{About, Account, Writer};
-use crate::event::{Direction, Event};
+use super::{About, Account, Context, Writer};
+use crate::event::Event;
 
 /// Rows a group: what engines read in parallel and skip by their time.
 const GROUP: usize = 1 << 20;
@@ -101,8 +101,8 @@ impl<W: Write + Send> Parquet<W> {
 }
 
 impl<W: Write + Send> Writer for Parquet<W> {
-    fn event(&mut self, event: &Event, side: Option<Direction>) -> io::Result<()> {
-        let row = Row::of(event, side, self.about.anchor);
+    fn event(&mut self, event: &Event, context: Context<'_>) -> io::Result<()> {
+        let row = Row::of(event, context, self.about.anchor);
         self.columns.push(&row, &mut self.texts);
         self.batch += 1;
         if self.batch == BATCH {

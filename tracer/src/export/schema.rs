@@ -10,6 +10,7 @@ use tracer_common::counters::OrphanCause;
 use tracer_common::reset::ResetReason;
 use tracer_common::state::TcpState;
 
+use super::Context;
 use super::jsonl::pressure_name;
 use super::sides::service_port;
 use crate::event::{Direction, Event, EventKind};
@@ -111,7 +112,12 @@ pub const COLUMNS: [Column; WIDTH] = [
         "INT32 (INTEGER(16,false))",
         "the listening side's port: `local_port` of `in`, `peer_port` of `out`; null with `direction`",
     ),
-    maybe("workload", TEXT, "null: not recorded yet"),
+    maybe(
+        "workload",
+        TEXT,
+        "the owner's container, pod or systemd unit: `docker:3f4c1a9b0d2e`, `pod:shop/web-0`, \
+         `nginx.service`; null where it is not known, or changed while the owner lived",
+    ),
     maybe(
         "cause",
         TEXT,
@@ -184,12 +190,15 @@ pub struct Row<'a> {
     pub direction: Option<&'static str>,
     /// The listening side's port.
     pub service_port: Option<u16>,
+    /// The owner's container, pod or systemd unit. Anybody who may make cgroups can choose it.
+    pub workload: Option<&'a str>,
 }
 
 impl<'a> Row<'a> {
-    /// The row of an event, whose socket is on that side of its connection.
+    /// The row of an event, of whose socket so much is known.
     #[must_use]
-    pub fn of(event: &'a Event, side: Option<Direction>, anchor: ClockAnchor) -> Self {
+    pub fn of(event: &'a Event, context: Context<'a>, anchor: ClockAnchor) -> Self {
+        let Context { side, workload } = context;
         let (kind, old, new, reason) = match event.kind {
             EventKind::State { old, new } => {
                 ("state", Some(old.kernel_name()), Some(new.kernel_name()), None)
@@ -237,6 +246,7 @@ impl<'a> Row<'a> {
                 Direction::Out => "out",
             }),
             service_port: service_port(event, side),
+            workload,
         }
     }
 }

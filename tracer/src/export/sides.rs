@@ -142,6 +142,7 @@ mod tests {
             owner: Some(Owner { pid: *pid, comm: "x".into() }),
             owner_start_ticks: 0,
             cgroup: None,
+            workload: None,
             alive: true,
             counters: GroupCounters::default(),
         };

@@ -11,7 +11,7 @@ use tracer_common::state::TcpState;
 use super::csv::{Csv, field};
 use super::jsonl::{Jsonl, Lines};
 use super::schema::{COLUMNS, message};
-use super::{About, Account, Writer};
+use super::{About, Account, Context, Writer};
 use crate::event::{Direction, Event, EventKind, Owner};
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -91,7 +91,7 @@ fn csv(events: &[Event]) -> String {
     let about =
         About { anchor: anchor(), host: "web,17".into(), boot_id: "b".into(), ..About::default() };
     let mut writer = Box::new(Csv::new(&mut text, &about).unwrap());
-    events.iter().for_each(|event| writer.event(event, None).unwrap());
+    events.iter().for_each(|event| writer.event(event, Context::default()).unwrap());
     writer.finish(&Account::default()).unwrap();
     String::from_utf8(text).unwrap()
 }
@@ -149,8 +149,10 @@ fn a_json_line_has_the_columns_of_the_table() {
     let mut text = Vec::new();
     let mut writer = Box::new(Jsonl::new(&mut text, &about));
     let change = EventKind::State { old: TcpState::FinWait1, new: TcpState::FinWait2 };
-    writer.event(&event(change), Some(Direction::In)).unwrap();
-    writer.event(&event(EventKind::Pressure { began: true }), None).unwrap();
+    let known = Context { side: Some(Direction::In), workload: Some("docker:79fedb3bd23c") };
+    writer.event(&event(change), known).unwrap();
+    let none = Context::default();
+    writer.event(&event(EventKind::Pressure { began: true }), none).unwrap();
     writer.finish(&Account::default()).unwrap();
     let text = String::from_utf8(text).unwrap();
     let names = COLUMNS.map(|column| column.name);
@@ -166,7 +168,7 @@ fn a_json_line_has_the_columns_of_the_table() {
     assert_eq!(value["time"], "2026-11-22T16:42:10.002000000Z");
     assert_eq!((&value["direction"], &value["service_port"]), (&"in".into(), &9981.into()));
     assert_eq!((&value["host"], &value["age_ns"]), (&"web-17".into(), &1_500_000.into()));
-    assert_eq!(value["workload"], Value::Null);
+    assert_eq!(value["workload"], "docker:79fedb3bd23c");
 }
 
 #[test]

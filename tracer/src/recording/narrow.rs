@@ -3,7 +3,8 @@
 //! Events are tested one by one. Totals are kept by service and process, so whole groups stay or
 //! go; the orphans of those that go are counted outside the filter, because `drift` is the host's.
 //! What [`Filter::beyond_totals`] names cannot be tested of groups and must not be asked of them.
-//! Nothing is looked up on this host.
+//! Nothing is looked up on this host. A live run applies the filter in the kernel; for the conditions
+//! that the kernel cannot test, [`Remaining`] does here what is done to a trace.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::{Checkpoint, Gap, Sink, Trace, Want};
 use crate::event::{DiagSample, Direction, Event, Group, Input, Service, Totals};
 use crate::filter::{Filter, SocketIdentity};
 
-/// Owners of one cgroup that are told apart.
+/// Owners of one cgroup or workload that are told apart.
 const MOST_MEMBERS: usize = 1 << 20;
 
 /// A filter for one trace. The default lets everything through.
@@ -25,8 +26,8 @@ pub struct Narrowing {
     members: Arc<Members>,
 }
 
-/// Who was in the cgroup that the filter names: events name their owner, and only totals name the
-/// owner's cgroup.
+/// Who was in the cgroup and workload that the filter names: events name their owner, and only totals
+/// name the owner's cgroup and workload.
 #[derive(Debug, Default)]
 struct Members {
     inside: HashSet<(u32, String)>,
@@ -35,15 +36,16 @@ struct Members {
 }
 
 impl Narrowing {
-    /// `filter` for events and totals of `trace`. Where it names a cgroup, reads all totals once.
+    /// `filter` for events and totals of `trace`. Where it names a cgroup or a workload, reads all
+    /// totals once.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn new(filter: Filter, trace: &Trace) -> Result<Self> {
         let mut members = Members::default();
-        if let Some((path, _)) = &filter.cgroup {
-            let mut seeking = Seeking { path, members: &mut members };
+        if filter.names_place() {
+            let mut seeking = Seeking { filter: &filter, members: &mut members };
             let mut cursor = trace.start();
             while trace.read(&mut cursor, Want::NoEvents, &mut seeking)? {}
         }
@@ -70,17 +72,22 @@ impl Narrowing {
         let moved = inside.intersection(outside).count();
         if moved > 0 {
             doubts.push(format!(
-                "processes that moved between cgroups: {moved}; their events are let through \
-                 wherever they were at the time"
+                "processes that moved between {}s: {moved}; their events are let through \
+                 wherever they were at the time",
+                self.place()
             ));
         }
         if *uncounted > 0 {
             doubts.push(format!(
-                "the cgroup had more than {MOST_MEMBERS} processes; events of the others are left \
-                 out"
+                "the {} had more than {MOST_MEMBERS} processes; events of the others are left out",
+                self.place()
             ));
         }
         doubts
+    }
+
+    const fn place(&self) -> &'static str {
+        if self.filter.cgroup.is_some() { "cgroup" } else { "workload" }
     }
 
     /// Whether an event is let through.
@@ -100,12 +107,14 @@ impl Narrowing {
             return false;
         }
         let owner = event.owner.as_deref();
-        let cgroup = self.filter.cgroup.as_ref().and_then(|(path, _)| {
+        if !self.filter.passes_process(owner.map(|owner| (owner.pid, owner.comm.as_str()))) {
+            return false;
+        }
+        let is_member = || {
             let known = owner.map(|owner| (owner.pid, owner.comm.clone()));
-            known.filter(|known| self.members.inside.contains(known)).map(|_| path.as_str())
-        });
-        let owner = owner.map(|owner| (owner.pid, owner.comm.as_str()));
-        self.filter.passes_recorded_owner(owner, cgroup)
+            known.is_some_and(|known| self.members.inside.contains(&known))
+        };
+        !self.filter.names_place() || is_member()
     }
 
     /// Whether sockets of a service are let through, their owner aside.
@@ -117,13 +126,69 @@ impl Narrowing {
     fn passes_group(&self, group: &Group) -> bool {
         let owner = group.owner.as_ref().map(|owner| (owner.pid, owner.comm.as_str()));
         self.passes_service(group.service)
-            && self.filter.passes_recorded_owner(owner, group.cgroup.as_deref())
+            && self.filter.passes_process(owner)
+            && passes_place(&self.filter, group)
     }
 }
 
-/// Finds who was in a cgroup.
+/// Whether a group passes, as far as its cgroup and workload tell.
+fn passes_place(filter: &Filter, group: &Group) -> bool {
+    filter.cgroup.as_ref().is_none_or(|(wanted, _)| group.cgroup.as_ref() == Some(wanted))
+        && (filter.workload.is_none() || filter.passes_workload(group.workload().as_deref()))
+}
+
+/// What of a filter the kernel side cannot test, for the inputs of a live run.
+#[derive(Debug)]
+pub struct Remaining {
+    by: Narrowing,
+    /// See [`Narrowed::new`].
+    services: BTreeSet<Service>,
+}
+
+impl Remaining {
+    /// `None` where the kernel side tests all of it.
+    #[must_use]
+    pub fn of(filter: &Filter) -> Option<Self> {
+        let workload = Some(filter.workload.clone()?);
+        let filter = Filter { workload, ..Filter::default() };
+        let by = Narrowing { filter, ..Narrowing::default() };
+        Some(Self { by, services: BTreeSet::new() })
+    }
+
+    /// Whether a group passes.
+    #[must_use]
+    pub fn passes_group(&self, group: &Group) -> bool {
+        self.by.passes_group(group)
+    }
+
+    /// Whether sockets of a process in this workload pass.
+    #[must_use]
+    pub fn passes_workload(&self, workload: Option<&str>) -> bool {
+        self.by.filter.passes_workload(workload)
+    }
+
+    /// An interval's inputs, without what does not pass.
+    pub fn inputs(&mut self, inputs: Vec<Input>) -> Vec<Input> {
+        let mut passed = Passed(Vec::with_capacity(inputs.len()));
+        let mut narrowed = Narrowed::new(&self.by, &mut self.services, &mut passed);
+        inputs.into_iter().for_each(|input| narrowed.input(input));
+        passed.0
+    }
+}
+
+struct Passed(Vec<Input>);
+
+impl Sink for Passed {
+    fn event(&mut self, _: u64, _: &Event) {}
+
+    fn input(&mut self, input: Input) {
+        self.0.push(input);
+    }
+}
+
+/// Finds who was in a cgroup and workload.
 struct Seeking<'a> {
-    path: &'a str,
+    filter: &'a Filter,
     members: &'a mut Members,
 }
 
@@ -133,8 +198,8 @@ impl Sink for Seeking<'_> {
     fn input(&mut self, input: Input) {
         let Input::Totals(totals) = input else { return };
         for group in totals.groups {
+            let inside = passes_place(self.filter, &group);
             let Some(owner) = group.owner else { continue };
-            let inside = group.cgroup.as_deref() == Some(self.path);
             let Members { inside: within, outside, uncounted } = &mut *self.members;
             let of = if inside { within } else { outside };
             if of.len() < MOST_MEMBERS {
@@ -234,6 +299,7 @@ mod tests {
             owner: Some(Owner { pid, comm: format!("of-{pid}") }),
             owner_start_ticks: 1,
             cgroup: Some(cgroup.to_owned()),
+            workload: None,
             alive: true,
             counters,
         }
@@ -244,7 +310,7 @@ mod tests {
             group(80, Direction::In, 7, "/web", 1),
             group(80, Direction::In, 8, "/other", 2),
             group(443, Direction::Out, 7, "/web", 4),
-            group(5432, Direction::In, 9, "/db", 8),
+            group(5432, Direction::In, 9, "/system.slice/db.service", 8),
         ];
         let services = groups.iter().map(|group| group.service);
         let minisockets =
@@ -296,6 +362,9 @@ mod tests {
             (Filter { pid: Some(7), ..Filter::default() }, 5, vec![80, 443]),
             (Filter { comm: Some("of-9".into()), ..Filter::default() }, 8, vec![5432]),
             (Filter { cgroup: Some(("/other".into(), 0)), ..Filter::default() }, 2, vec![80]),
+            (Filter { workload: Some("db.service".into()), ..Filter::default() }, 8, vec![5432]),
+            (Filter { workload: Some("db".into()), ..Filter::default() }, 8, vec![5432]),
+            (Filter { workload: Some("web".into()), ..Filter::default() }, 0, vec![]),
             (Filter { ports: vec![443], ..Filter::default() }, 0, vec![]),
             (Filter { ports: vec![80], pid: Some(9), ..Filter::default() }, 0, vec![]),
         ] {
@@ -330,13 +399,13 @@ mod tests {
     #[test]
     fn an_events_cgroup_is_its_owners() {
         let (mut members, owner) = (Members::default(), Owner { pid: 7, comm: "of-7".into() });
-        let mut seeking = Seeking { path: "/web", members: &mut members };
+        let filter = Filter { cgroup: Some(("/web".into(), 0)), ..Filter::default() };
+        let mut seeking = Seeking { filter: &filter, members: &mut members };
         seeking.input(Input::Totals(totals()));
         let mut moved = totals();
         moved.groups[0].cgroup = Some("/elsewhere".into());
         seeking.input(Input::Totals(moved));
-        let filter = Filter { cgroup: Some(("/web".into(), 0)), ..Filter::default() };
-        let by = Narrowing { filter, members: Arc::new(members) };
+        let by = Narrowing { filter: filter.clone(), members: Arc::new(members) };
         let mut event = event(0);
         assert!(!by.passes(&event), "nobody's");
         event.owner = Some(Arc::new(owner));
@@ -344,5 +413,28 @@ mod tests {
         event.owner = Some(Arc::new(Owner { pid: 9, comm: "of-9".into() }));
         assert!(!by.passes(&event));
         assert!(by.doubts()[0].starts_with("processes that moved between cgroups: 1"));
+    }
+
+    #[test]
+    fn a_live_run_is_narrowed_to_a_workload_as_a_trace_is() {
+        assert!(Remaining::of(&Filter { pid: Some(7), ..Filter::default() }).is_none());
+        // The kernel has applied all else, which groups need not be able to answer.
+        let filter = Filter {
+            ports: vec![5432],
+            peer_ports: vec![40_000],
+            workload: Some("db".into()),
+            ..Filter::default()
+        };
+        let mut remaining = Remaining::of(&filter).unwrap();
+        let mut other = totals();
+        // Of a pod the path has the uid alone; its name was read beside it.
+        other.groups[0].workload = Some("pod:shop/db".into());
+        let inputs = remaining.inputs(vec![Input::Totals(other), Input::Gap(1)]);
+        let [Input::Totals(totals), Input::Gap(1)] = &inputs[..] else { panic!("{inputs:?}") };
+        let left: Vec<_> = totals.groups.iter().map(|group| group.service.port).collect();
+        assert_eq!((left, totals.orphans_outside), (vec![80, 5432], 2 + 4 + 16));
+        assert_eq!(ports(totals.minisockets.as_ref().unwrap()), [80, 5432]);
+        assert!(remaining.passes_workload(Some("db.service")));
+        assert!(!remaining.passes_workload(None));
     }
 }

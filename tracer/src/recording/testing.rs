@@ -121,6 +121,7 @@ pub(super) fn interval(number: u64) -> Vec<Input> {
         owner: Some(Owner { pid: 4121, comm: "httpdns".to_owned() }),
         owner_start_ticks: 77,
         cgroup: Some("/system.slice/httpdns.service".to_owned()),
+        workload: None,
         alive: true,
         counters,
     };

@@ -131,7 +131,7 @@ impl Redactor {
         environment.host.boot_id = self.word("boot", &environment.host.boot_id);
         environment.command.clear();
         for filter in [&mut environment.filter, &mut report.filter] {
-            *filter = match filter.contains("cgroup") {
+            *filter = match filter.contains("cgroup") || filter.contains("workload") {
                 // A path can be anything; what it is compared with is left out with it.
                 true => "redacted".to_owned(),
                 false => self.text(filter),
@@ -202,6 +202,8 @@ impl Redactor {
         }
         finding.text = self.text(&finding.text);
         finding.subject = finding.subject.as_ref().map(|subject| self.text(subject));
+        // It names what runs here as much as a path does.
+        finding.workload = None;
         if let Some(owner) = &mut finding.owner {
             owner.comm = self.text(&owner.comm);
         }

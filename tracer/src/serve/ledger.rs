@@ -17,8 +17,8 @@ use crate::aggregate::snapshot::{
 };
 use crate::time::Wall;
 
-/// An owner's name is taken over at most so often, seconds: any process can call itself something
-/// else every moment, and each name is a series.
+/// The name of an owner or a workload is taken over at most so often, seconds: any process can call
+/// itself something else every moment, and each name is a series.
 const NAME_HOLDS_S: i64 = 60;
 
 /// A service: port and direction.
@@ -75,6 +75,8 @@ pub struct Service {
     pub direction: Direction,
     /// Who owns it.
     pub comm: Option<String>,
+    /// The container, pod or unit of its owners, where that is asked for.
+    pub workload: Option<String>,
     /// Sockets now.
     pub states: States,
     /// Orphans now.
@@ -209,14 +211,34 @@ struct Named {
     last: Counted,
     /// What the row says.
     counted: Counted,
-    /// The owner's name, and since when.
-    comm: Option<(String, Wall)>,
+    comm: Held,
+    workload: Held,
+}
+
+/// A name that others choose, and since when it is said.
+#[derive(Debug, Default)]
+struct Held(Option<(String, Wall)>);
+
+impl Held {
+    fn take(&mut self, name: &str, time: Wall) {
+        let holds = self.0.as_ref().is_some_and(|(held, since)| {
+            held == name || time.0 - since.0 < NAME_HOLDS_S * 1_000_000_000
+        });
+        if !holds {
+            self.0 = Some((name.to_owned(), time));
+        }
+    }
+
+    fn name(&self) -> Option<String> {
+        self.0.as_ref().map(|(name, _)| name.clone())
+    }
 }
 
 /// Keeps the rows from snapshot to snapshot.
 #[derive(Debug)]
 pub struct Ledger {
     cap: usize,
+    with_workloads: bool,
     named: BTreeMap<Key, Named>,
     /// All services of the last snapshot: one that is new has no history in `other`.
     seen: BTreeSet<Key>,
@@ -233,12 +255,20 @@ impl Ledger {
     pub const fn new(cap: usize) -> Self {
         Self {
             cap,
+            with_workloads: false,
             named: BTreeMap::new(),
             seen: BTreeSet::new(),
             ever: BTreeSet::new(),
             sums: BTreeMap::new(),
             others: BTreeMap::new(),
         }
+    }
+
+    /// Says of each row which workload its owners are in, if `it` is so: at most one more series a row.
+    #[must_use]
+    pub const fn with_workloads(mut self, it: bool) -> Self {
+        self.with_workloads = it;
+        self
     }
 
     /// Takes the next snapshot in.
@@ -257,7 +287,10 @@ impl Ledger {
         for (key, named) in &mut self.named {
             if let Some(row) = present.get(key) {
                 named.take(row, snapshot.time);
-                services.push(named.service(row));
+                services.push(Service {
+                    workload: named.workload.name().filter(|_| self.with_workloads),
+                    ..named.service(row)
+                });
             }
         }
         services.extend(
@@ -320,7 +353,9 @@ impl Ledger {
             // The kernel side keeps the FIN_WAIT1 times of a service that leaves, and has them again
             // when it comes back; they are in `other` since it left.
             let last = if self.ever.contains(&key) { last.with_times_of(&now) } else { last };
-            self.named.insert(key, Named { last, counted: Counted::default(), comm: None });
+            let (comm, workload) = (Held::default(), Held::default());
+            let named = Named { last, counted: Counted::default(), comm, workload };
+            self.named.insert(key, named);
         }
     }
 
@@ -330,6 +365,7 @@ impl Ledger {
             port: "other".into(),
             direction,
             comm: None,
+            workload: None,
             states: States::default(),
             orphans: OrphanStates::default(),
             orphan_bytes: 0,
@@ -372,12 +408,10 @@ impl Named {
         self.counted = self.counted.plus(more);
         self.last = now;
         if let Some(owner) = &row.owner {
-            let holds = self.comm.as_ref().is_some_and(|(comm, since)| {
-                *comm == owner.comm || time.0 - since.0 < NAME_HOLDS_S * 1_000_000_000
-            });
-            if !holds {
-                self.comm = Some((owner.comm.clone(), time));
-            }
+            self.comm.take(&owner.comm, time);
+        }
+        if let Some(workload) = &row.workload {
+            self.workload.take(workload, time);
         }
     }
 
@@ -385,7 +419,8 @@ impl Named {
         Service {
             port: row.port.to_string(),
             direction: row.direction,
-            comm: self.comm.as_ref().map(|(comm, _)| comm.clone()),
+            comm: self.comm.name(),
+            workload: None,
             states: row.states,
             orphans: row.orphans_by_state,
             orphan_bytes: row.orphan_bytes,

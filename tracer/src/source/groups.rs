@@ -15,7 +15,8 @@ use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
 use super::processes;
-use crate::bpf::maps::{Maps, Room, comm_text, direction};
+use super::workloads::Workloads;
+use crate::bpf::maps::{GroupOwner, Maps, Room, comm_text, direction};
 use crate::bpf::standing::Base;
 use crate::event::{Direction, Group, Minisockets, Owner, Service};
 
@@ -33,7 +34,7 @@ const RETIRED_SERVICES: usize = 4096;
 pub struct Groups {
     base: Base,
     /// Owner by group index, for events.
-    pub owners: BTreeMap<u32, Option<Arc<Owner>>>,
+    pub owners: BTreeMap<u32, GroupOwner>,
     /// Changes seen, and for how many intervals there were no more.
     idle: BTreeMap<u32, (u64, u32)>,
     /// Without a name already; given back when they are still empty at the next reading.
@@ -100,7 +101,7 @@ impl Groups {
     /// # Errors
     ///
     /// A map cannot be read any more.
-    pub fn read(&mut self, maps: &mut Maps, cgroups: &mut Cgroups) -> Result<Vec<Group>> {
+    pub fn read(&mut self, maps: &mut Maps, places: &mut Places) -> Result<Vec<Group>> {
         self.give_back(maps)?;
         let known = maps.groups()?;
         let crowd = Crowd::of(maps.room, known.iter().map(|(_, info)| info.index));
@@ -108,8 +109,10 @@ impl Groups {
         let mut spare = Vec::new();
         for (key, info) in known {
             let counters = self.counters(maps, info.index)?;
-            let group = describe(&key, &info, counters, cgroups);
-            self.owners.insert(info.index, group.owner.clone().map(Arc::new));
+            let group = describe(&key, &info, counters, places);
+            let owner = group.owner.clone().map(Arc::new);
+            let (start_ticks, cgroup) = (key.start_ticks, info.cgroup);
+            self.owners.insert(info.index, GroupOwner { owner, start_ticks, cgroup });
             if crowd.is_at(info.index) && self.is_spare(info.index, &group) {
                 spare.push((key, info.index, group.clone()));
             }
@@ -184,15 +187,43 @@ impl Groups {
         if !group.alive {
             group.owner = None;
             group.owner_start_ticks = 0;
-            group.cgroup = None;
         }
         let owner = group.owner.as_ref().map(|owner| (owner.pid, group.owner_start_ticks));
         match self.retired.get_mut(&(group.service, owner)) {
-            Some(kept) => kept.counters.merge(&group.counters),
+            Some(kept) => {
+                kept.counters.merge(&group.counters);
+                // The place of several processes is in a workload only if all of them were.
+                if (&kept.cgroup, &kept.workload) != (&group.cgroup, &group.workload) {
+                    (kept.cgroup, kept.workload) = (None, None);
+                }
+            }
             None => {
                 self.retired.insert((group.service, owner), group);
             }
         }
+    }
+}
+
+/// Where processes belong: what numbers of cgroups and ids of processes stand for.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// Paths of cgroups.
+    pub cgroups: Cgroups,
+    /// What those do not say.
+    pub workloads: Workloads,
+}
+
+impl Places {
+    /// The path of the cgroup2 with this number; 0 is none's.
+    pub fn path(&mut self, cgroup: u64) -> Option<String> {
+        if cgroup == 0 { None } else { self.cgroups.path(cgroup) }
+    }
+
+    /// The workload of a group's owner.
+    pub fn workload(&mut self, of: &GroupOwner) -> Option<String> {
+        let process = (of.owner.as_ref()?.pid, of.start_ticks);
+        let cgroup = self.path(of.cgroup);
+        self.workloads.of(process, true, cgroup.as_deref())
     }
 }
 
@@ -229,7 +260,7 @@ fn describe(
     key: &GroupKey,
     info: &GroupInfo,
     counters: GroupCounters,
-    cgroups: &mut Cgroups,
+    places: &mut Places,
 ) -> Group {
     let (owner, alive) = if key.tgid == 0 {
         (None, false)
@@ -242,11 +273,15 @@ fn describe(
         let comm = running.map_or_else(|| comm_text(&info.comm), |process| process.comm);
         (Some(Owner { pid: key.tgid, comm }), alive)
     };
+    let cgroup = places.path(info.cgroup);
+    let process = (key.tgid, key.start_ticks);
+    let workload = places.workloads.beyond(process, alive, cgroup.as_deref());
     Group {
         service: Service { port: key.port, direction: direction(key.direction) },
         owner,
         owner_start_ticks: key.start_ticks,
-        cgroup: if info.cgroup == 0 { None } else { cgroups.path(info.cgroup) },
+        cgroup,
+        workload,
         alive,
         counters,
     }
@@ -259,6 +294,7 @@ fn overflow(counters: GroupCounters) -> Group {
         owner: None,
         owner_start_ticks: 0,
         cgroup: None,
+        workload: None,
         alive: false,
         counters,
     }
@@ -277,6 +313,7 @@ mod tests {
             owner: Some(Owner { pid, comm: "curl".into() }),
             owner_start_ticks: pid,
             cgroup: None,
+            workload: None,
             alive,
             counters,
         }
@@ -302,6 +339,21 @@ mod tests {
         let all: u64 =
             groups.retired.values().map(|kept| kept.counters.total(Counter::Opened)).sum();
         assert_eq!(all, 15_000, "nothing is forgotten");
+    }
+
+    #[test]
+    fn what_is_gone_keeps_its_workload_if_it_was_one() {
+        let mut groups = Groups::default();
+        let mut keep = |pid, cgroup: &str| {
+            let cgroup = Some(cgroup.to_owned());
+            groups.keep(Group { cgroup, ..group(443, Direction::Out, pid, false) });
+            let kept = groups.retired.values().next().unwrap();
+            kept.workload().map(std::borrow::Cow::into_owned)
+        };
+        assert_eq!(keep(1, "/system.slice/a.service").as_deref(), Some("a.service"));
+        assert_eq!(keep(2, "/system.slice/a.service").as_deref(), Some("a.service"));
+        assert_eq!(keep(3, "/system.slice/b.service"), None);
+        assert_eq!(keep(4, "/system.slice/b.service"), None);
     }
 
     #[test]

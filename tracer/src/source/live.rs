@@ -14,24 +14,24 @@ use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
 use super::Source;
-use super::cgroups::Cgroups;
 use super::diag_sampler::DiagSampler;
 use super::gauges::{GaugeReader, Place};
-use super::groups::Groups;
+use super::groups::{Groups, Places};
 use super::own_cost::Meter;
 use super::owners;
 use super::sock_diag::Kind;
 use crate::bpf::load::{Kernel, Options};
 use crate::bpf::log::ProgramLog;
-use crate::bpf::maps::{Maps, is_under_pressure, orphans};
+use crate::bpf::maps::{GroupOwner, Maps, is_under_pressure, orphans};
 use crate::bpf::plan::Plan;
 use crate::bpf::probes::Signal;
 use crate::bpf::reconcile::{self, Living};
 use crate::bpf::standing::{self, Base, StandingMinisocket, StandingOwner, StandingSocket};
 use crate::event::{Direction, FidelityTable, Lost};
-use crate::event::{Event, Group, Input, Totals};
+use crate::event::{Event, EventKind, Group, Input, Totals};
 use crate::filter::Filter;
 use crate::gauges::Gauges;
+use crate::recording::narrow::Remaining;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
 /// Time between two looks for sockets that went unseen.
@@ -47,7 +47,9 @@ pub struct Live {
     first_gauges: Option<Gauges>,
     diag: DiagSampler,
     meter: Meter,
-    cgroups: Cgroups,
+    places: Places,
+    /// What of the filter the programs do not apply.
+    remaining: Option<Remaining>,
     began: Monotonic,
     /// Missed runs that the table has been held against sock_diag for.
     reconciled: u64,
@@ -112,7 +114,8 @@ impl Live {
             first_gauges,
             diag,
             meter,
-            cgroups: Cgroups::new(),
+            places: Places::default(),
+            remaining: Remaining::of(filter),
             began,
             reconciled: 0,
             missed: Cell::new(0),
@@ -186,7 +189,7 @@ impl Live {
     }
 
     fn totals(&mut self) -> Result<Totals> {
-        let groups = self.groups.read(&mut self.maps, &mut self.cgroups)?;
+        let groups = self.groups.read(&mut self.maps, &mut self.places)?;
         Ok(Totals {
             groups,
             orphans_outside: orphans(&self.groups.counters(&self.maps, GROUP_OUTSIDE)?),
@@ -212,8 +215,11 @@ impl Live {
     ///
     /// A map cannot be read any more.
     pub fn has_sockets(&mut self) -> Result<bool> {
-        let groups = self.groups.read(&mut self.maps, &mut self.cgroups)?;
-        Ok(groups.iter().any(|group| group.counters != GroupCounters::default()))
+        let groups = self.groups.read(&mut self.maps, &mut self.places)?;
+        let passes = |group: &Group| {
+            self.remaining.as_ref().is_none_or(|remaining| remaining.passes_group(group))
+        };
+        Ok(groups.iter().any(|group| group.counters != GroupCounters::default() && passes(group)))
     }
 
     /// The kernel's flag for TCP memory pressure now; `None` where it does not tell.
@@ -293,14 +299,27 @@ impl Source for Live {
         }
         inputs.push(Input::OwnCost(self.meter.cost()));
         inputs.push(Input::Tick(now()));
-        Ok(inputs)
+        Ok(match &mut self.remaining {
+            Some(remaining) => remaining.inputs(inputs),
+            None => inputs,
+        })
     }
 
     fn drain(&mut self, most: usize, sink: &mut dyn FnMut(Event)) -> usize {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        self.maps.drain_events(&mut self.groups.owners, &self.kernel.reset_reasons, most, sink)
+        let Self { maps, groups, places, remaining, kernel, .. } = self;
+        let mut passes = |group: &GroupOwner| {
+            let Some(remaining) = remaining else { return true };
+            remaining.passes_workload(places.workload(group).as_deref())
+        };
+        maps.drain_events(&mut groups.owners, &kernel.reset_reasons, most, |event, group| {
+            // A beginning of memory pressure is nobody's, and the host's.
+            if matches!(event.kind, EventKind::Pressure { .. }) || passes(group) {
+                sink(event);
+            }
+        })
     }
 }
 

@@ -9,7 +9,7 @@
 //! - [`gauges`]: the kernel's own numbers in /proc
 //! - [`sock_diag`]: all TCP sockets that stand now
 //! - [`owners`]: which process holds a socket
-//! - [`cgroups`]: paths of cgroups
+//! - [`cgroups`]: paths of cgroups; [`workloads`]: what those do not say of a container or pod
 //! - [`namespaces`]: network namespaces of the host
 //! - [`processes`]: what they are called and whether they still run
 //! - [`own_cost`]: what we use ourselves; [`own_process`]: the same for process metrics
@@ -32,6 +32,7 @@ pub mod sock_diag;
 pub mod sysctls;
 #[cfg(test)]
 mod testing;
+pub mod workloads;
 
 use anyhow::Result;
 

@@ -19,9 +19,9 @@ use anyhow::{Context, Result};
 use rustix::thread::{CapabilitySet, capabilities};
 use tracer_common::state::TcpState;
 
-use super::cgroups::Cgroups;
 use super::diag_sampler::Drops;
 use super::gauges::{GaugeReader, Place};
+use super::groups::Places;
 use super::live::now;
 use super::own_cost::{CpuTimer, Meter};
 use super::owners::{self, Holder, Search};
@@ -32,6 +32,7 @@ use crate::error::Failure;
 use crate::event::{DiagSample, Event, Fidelity, FidelityTable, Group, Input, Owner, Totals};
 use crate::filter::Filter;
 use crate::gauges::Gauges;
+use crate::recording::narrow::Remaining;
 use crate::time::Monotonic;
 use look::{Drawn, Known, Look, Part};
 
@@ -53,7 +54,9 @@ pub struct Sampled {
     gauges: GaugeReader,
     first_gauges: Option<Gauges>,
     meter: Meter,
-    cgroups: Cgroups,
+    places: Places,
+    /// What of the filter is not applied to sockets one by one.
+    remaining: Option<Remaining>,
     began: Monotonic,
     /// Ports somebody listens on, or did when the connections were accepted that still stand.
     listened: HashSet<(u32, u16)>,
@@ -131,7 +134,8 @@ impl Sampled {
             gauges,
             first_gauges: None,
             meter: Meter::start().context("cannot read our own use of memory")?,
-            cgroups: Cgroups::new(),
+            places: Places::default(),
+            remaining: Remaining::of(filter),
             began: now(),
             listened: HashSet::new(),
             drops: Drops::default(),
@@ -238,11 +242,15 @@ impl Sampled {
             pid: holder.pid,
             comm: running.map_or_else(|| holder.comm.clone(), |process| process.comm),
         });
+        let start_ticks = part.holder.map_or(0, |holder| holder.start_ticks as u32);
+        let process = (owner.as_ref().map_or(0, |owner| owner.pid), start_ticks);
+        let cgroup = self.places.path(part.cgroup);
         Group {
             service: part.service,
             owner,
-            owner_start_ticks: part.holder.map_or(0, |holder| holder.start_ticks as u32),
-            cgroup: if part.cgroup == 0 { None } else { self.cgroups.path(part.cgroup) },
+            owner_start_ticks: start_ticks,
+            workload: self.places.workloads.beyond(process, alive, cgroup.as_deref()),
+            cgroup,
             alive,
             counters: part.counters,
         }
@@ -286,7 +294,10 @@ impl Source for Sampled {
         }
         inputs.push(Input::OwnCost(self.meter.cost()));
         inputs.push(Input::Tick(now()));
-        Ok(inputs)
+        Ok(match &mut self.remaining {
+            Some(remaining) => remaining.inputs(inputs),
+            None => inputs,
+        })
     }
 
     fn drain(&mut self, _: usize, _: &mut dyn FnMut(Event)) -> usize {

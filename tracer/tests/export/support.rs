@@ -113,6 +113,7 @@ pub(crate) fn record(path: &Path, host: &str, lost: u64, events: impl IntoIterat
             owner,
             owner_start_ticks: 0,
             cgroup: None,
+            workload: None,
             alive: true,
             counters: GroupCounters::default(),
         });

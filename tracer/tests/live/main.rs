@@ -51,3 +51,4 @@ mod streams;
 mod terminal;
 mod time_wait;
 mod totals;
+mod workloads;

@@ -327,6 +327,7 @@ fn hostile_trace(path: &Path) {
             owner: Some(Owner { pid: 7, comm: EVIL.to_owned() }),
             owner_start_ticks: 1,
             cgroup: Some(format!("/{EVIL}")),
+            workload: Some(EVIL.to_owned()),
             alive: true,
             counters,
         };

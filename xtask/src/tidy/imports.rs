@@ -61,11 +61,12 @@ const NOTHING: &[&str] = &[];
 /// and `cli` put the program together and may name everything.
 const TABLE: &[Row] = &[
     // Plain data: they may name each other, and nothing else.
-    row("event", &["facts", "gauges", "time"], IMPURE),
+    row("event", &["facts", "gauges", "time", "workload"], IMPURE),
     row("gauges", &["time"], IMPURE),
     row("facts", &["event", "gauges", "time"], IMPURE),
     row("time", NOTHING, &["tokio", "aya", "clap", "crossterm", "ratatui"]),
-    row("filter", NOTHING, IMPURE),
+    row("filter", &["workload"], IMPURE),
+    row("workload", NOTHING, IMPURE),
     row("sanitize", NOTHING, IMPURE),
     row("format", &["time"], IMPURE),
     row("error", &["sanitize"], SCREEN),
@@ -80,7 +81,7 @@ const TABLE: &[Row] = &[
     row("bpf", &["error", "event", "filter", "stdio", "time"], SCREEN),
     row(
         "source",
-        &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time"],
+        &["bpf", "error", "event", "facts", "filter", "gauges", "recording", "time", "workload"],
         SCREEN,
     ),
     row("recording", &["error", "event", "facts", "filter", "gauges", "place", "time"], SCREEN),

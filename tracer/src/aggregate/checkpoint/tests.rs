@@ -107,6 +107,7 @@ fn feed(fold: &mut Aggregator, second: u64, interval: &Interval) -> Arc<Snapshot
         owner: (*pid > 0).then(|| Owner { pid: *pid, comm: format!("p{pid}") }),
         owner_start_ticks: 1,
         cgroup: Some("/x".into()),
+        workload: None,
         alive: pid % 2 == 0,
         counters: GroupCounters { words: words.clone().try_into().unwrap() },
     });

@@ -52,7 +52,8 @@ pub struct PortRow {
     pub close_wait_by_cause: Option<CloseWaitByCause>,
     /// Memory of all its sockets, orphans too, bytes; `null` where not observed.
     pub bytes: Option<u64>,
-    /// The container, pod or unit it belongs to; `null` for now.
+    /// The container, pod or systemd unit of all its owners; `null` where they are in several, or not
+    /// known. Its name is somebody's choice.
     pub workload: Option<String>,
     /// Growth of orphans a second; `null` while the last samples are too few or no line.
     pub growth_per_s: Option<f64>,
@@ -130,7 +131,7 @@ pub struct ProcessRow {
     pub bytes: Option<u64>,
     /// TCP sockets in CLOSE whose descriptor it keeps; `null` where not observed.
     pub closed_fds: Option<u64>,
-    /// The container, pod or unit it belongs to; `null` for now.
+    /// The container, pod or systemd unit it belongs to; `null` where unknown.
     pub workload: Option<String>,
     /// Growth of its orphans a second; `null` while the last samples are too few or no line.
     pub growth_per_s: Option<f64>,

@@ -28,6 +28,7 @@ use crate::recording::narrow::Narrowing;
 use crate::source::facts::descriptors::Wanted;
 use crate::source::facts::{Depth, FactReader};
 use crate::source::namespaces;
+use crate::source::workloads::{self, Workloads};
 use crate::stdio;
 use crate::time::Wall;
 use crate::tui;
@@ -176,10 +177,20 @@ impl DoctorArgs {
             None => look(),
         }
         .about(filter.clone());
+        let watch = match filter.workload {
+            Some(_) => watch.with_workloads(workloads::all()?),
+            None => watch,
+        };
         if watch.matches() == Some(false) {
             stdio::note(nothing_matches(&filter.describe()));
         }
-        Ok(examine(&watch, self.about()).with_files())
+        let mut report = examine(&watch, self.about()).with_files();
+        // Whose workloads are asked for is known already.
+        let mut workloads = Workloads::default();
+        for finding in report.findings.iter_mut().filter(|it| it.workload.is_none()) {
+            finding.workload = finding.owner.as_ref().and_then(|it| workloads.of_pid(it.pid));
+        }
+        Ok(report)
     }
 
     fn about(&self) -> About {

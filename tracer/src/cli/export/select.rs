@@ -10,7 +10,8 @@ use super::super::replay::tape::FileTape;
 use crate::error::Failure;
 use crate::event::{Event, Input};
 use crate::export::sides::Sides;
-use crate::export::{Account, Hole, Writer};
+use crate::export::workloads::Workloads;
+use crate::export::{Account, Context, Hole, Writer};
 use crate::filter::Filter;
 use crate::playback::Tape as _;
 use crate::playback::goto::Goto;
@@ -140,6 +141,7 @@ pub(super) struct Selection {
     window: Window,
     narrowing: Narrowing,
     sides: Sides,
+    workloads: Workloads,
     anchor: ClockAnchor,
     rows: u64,
     lost: Lost,
@@ -152,6 +154,7 @@ impl Selection {
             window,
             narrowing,
             sides: Sides::default(),
+            workloads: Workloads::default(),
             anchor: trace.run().anchor,
             rows: 0,
             lost: Lost { is_since_the_start: trace.first_event() == 0, ..Lost::default() },
@@ -159,15 +162,17 @@ impl Selection {
         }
     }
 
-    /// Learns the services of the first sample, so that sockets that stood before it are known.
+    /// Learns the services of the first sample, so that sockets that stood before it are known, and
+    /// from all samples where owners belong: an event may come before the first sample of its owner.
     ///
     /// # Errors
     ///
     /// The trace cannot be read.
     pub(super) fn begin(&mut self, trace: &Trace) -> Result<()> {
-        let mut first = First { sides: &mut self.sides, is_there: false };
+        let Self { sides, workloads, .. } = self;
+        let mut samples = Samples { sides, workloads, is_first: true };
         let mut cursor = trace.start();
-        while !first.is_there && trace.read(&mut cursor, Want::NoEvents, &mut first)? {}
+        while trace.read(&mut cursor, Want::NoEvents, &mut samples)? {}
         Ok(())
     }
 
@@ -264,19 +269,25 @@ impl Lost {
     }
 }
 
-/// Takes the services of one sample.
-struct First<'a> {
+/// Takes the services of the first sample, and the owners of all.
+struct Samples<'a> {
     sides: &'a mut Sides,
-    is_there: bool,
+    workloads: &'a mut Workloads,
+    is_first: bool,
 }
 
-impl Sink for First<'_> {
+impl Sink for Samples<'_> {
     fn event(&mut self, _: u64, _: &Event) {}
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::Totals(totals) => self.sides.totals(&totals),
-            Input::Tick(_) => self.is_there = true,
+            Input::Totals(totals) => {
+                if self.is_first {
+                    self.sides.totals(&totals);
+                }
+                self.workloads.totals(&totals);
+            }
+            Input::Tick(_) => self.is_first = false,
             _ => {}
         }
     }
@@ -298,7 +309,9 @@ impl Sink for Taker<'_> {
         if !self.selection.lets(event) {
             return;
         }
-        match self.writer.event(event, side) {
+        let workloads = &self.selection.workloads;
+        let workload = event.owner.as_deref().and_then(|owner| workloads.of(owner));
+        match self.writer.event(event, Context { side, workload }) {
             Ok(()) => self.selection.rows += 1,
             Err(error) => self.failed = Some(error),
         }

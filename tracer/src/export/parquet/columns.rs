@@ -75,7 +75,7 @@ impl Columns {
         self.detail.maybe(row.detail.map(fixed));
         self.direction.maybe(row.direction.map(fixed));
         self.service_port.maybe(row.service_port.map(i32::from));
-        self.workload.maybe(None);
+        self.workload.maybe(row.workload.map(|name| texts.name(name)));
         self.cause.maybe(row.cause.map(fixed));
     }
 

@@ -58,6 +58,9 @@ struct GroupRecord {
     owner_start_ticks: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup: Option<String>,
+    /// Where `cgroup` does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<String>,
     alive: bool,
     counters: BTreeMap<String, Number>,
 }
@@ -148,6 +151,7 @@ impl TotalsRecord {
         let named = self.groups.iter().all(|group| {
             group.owner.as_ref().is_none_or(|owner| is_name(&owner.comm))
                 && group.cgroup.as_deref().is_none_or(is_name)
+                && group.workload.as_deref().is_none_or(is_name)
         });
         if named { Ok(()) } else { Err(LONG) }
     }
@@ -199,6 +203,7 @@ impl GroupRecord {
                 .map(|owner| OwnerRecord { pid: owner.pid, comm: owner.comm.clone() }),
             owner_start_ticks: group.owner_start_ticks,
             cgroup: group.cgroup.clone(),
+            workload: group.workload.clone(),
             alive: group.alive,
             counters: names::counters(&group.counters),
         }
@@ -210,6 +215,7 @@ impl GroupRecord {
             owner: self.owner.map(|owner| Owner { pid: owner.pid, comm: owner.comm }),
             owner_start_ticks: self.owner_start_ticks,
             cgroup: self.cgroup,
+            workload: self.workload,
             alive: self.alive,
             counters: names::words(&self.counters),
         })

@@ -36,6 +36,19 @@ pub(super) const TABLE: &[Family] = &[
                 .collect()
         },
     ),
+    info(
+        "sockflow_service_workload",
+        &["port", "direction", "workload"],
+        "The container, pod or systemd unit of a service's owners, with --workload-label; absent where \
+         they are in several, or not known. Join it by port and direction",
+        "cgroup paths, /proc/PID/cgroup, names of folders in /var/log/pods",
+        |e| {
+            let workloads = e.services.iter().filter_map(|s| Some((s, s.workload.as_ref()?)));
+            workloads
+                .flat_map(|(s, it)| one_labelled(&[s.port.as_str(), direction(s), it.as_str()]))
+                .collect()
+        },
+    ),
     gauge(
         "sockflow_service_sockets",
         &["port", "direction", "state"],

@@ -31,7 +31,7 @@ fn exposed(snapshot: Snapshot) -> Exposed {
         open_fds: Some(163),
         max_fds: Some(4_096),
     };
-    Exposed { process, ..Ledger::new(200).expose(Arc::new(snapshot)) }
+    Exposed { process, ..Ledger::new(200).with_workloads(true).expose(Arc::new(snapshot)) }
 }
 
 /// The version changes with releases, and what is looked at here does not.

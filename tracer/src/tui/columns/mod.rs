@@ -10,6 +10,10 @@ use super::symbols::Symbols;
 use crate::aggregate::snapshot::{Fidelity, FidelityTable, Owner};
 use crate::format;
 
+/// Columns of this rank and above are shown where everything else has its full name and they have
+/// something to say, and are not missed where they are not: the page of a row has them too.
+pub(crate) const SPARE: u8 = 20;
+
 /// One column of a table with rows `R`.
 pub(crate) struct Column<R> {
     pub(crate) name: &'static str,
@@ -163,4 +167,9 @@ impl Cells<'_> {
         let comm = self.symbols.clean(&owner.comm);
         self.mark(self.trust("owner"), &format!("{comm}[{}]", owner.pid))
     }
+}
+
+/// A container, pod or unit; `-` where it is not known, or not one.
+pub(crate) fn workload(name: Option<&str>, cells: &Cells<'_>) -> String {
+    cells.symbols.clean(name.unwrap_or("-")).into_owned()
 }

@@ -1,6 +1,6 @@
 //! The columns of the ports table.
 
-use super::{Cells, Column, Value};
+use super::{Cells, Column, SPARE, Value, workload};
 use crate::aggregate::snapshot::{Direction, PortRow};
 
 /// ORPHANS.
@@ -53,6 +53,16 @@ pub(crate) const COLUMNS: &[Column<PortRow>] = &[
         short: "P99",
         rank: 12,
         value: Value::Millis(|row| measured(row, row.fin_wait1_ms.p99)),
+    },
+    Column {
+        name: "WORKLOAD",
+        short: "WORKLOAD",
+        rank: SPARE,
+        value: Value::Text {
+            text: |row, cells| workload(row.workload.as_deref(), cells),
+            order: |a, b| a.workload.cmp(&b.workload),
+            left: true,
+        },
     },
 ];
 

@@ -1,6 +1,6 @@
 //! The columns of the processes table.
 
-use super::{Cells, Column, Value};
+use super::{Cells, Column, SPARE, Value, workload};
 use crate::aggregate::snapshot::ProcessRow;
 
 /// ORPHANS.
@@ -36,6 +36,16 @@ pub(crate) const COLUMNS: &[Column<ProcessRow>] = &[
         short: "PORTS",
         rank: 6,
         value: Value::Text { text: ports, order: |a, b| a.ports.cmp(&b.ports), left: true },
+    },
+    Column {
+        name: "WORKLOAD",
+        short: "WORKLOAD",
+        rank: SPARE,
+        value: Value::Text {
+            text: |row, cells| workload(row.workload.as_deref(), cells),
+            order: |a, b| a.workload.cmp(&b.workload),
+            left: true,
+        },
     },
     Column {
         name: "CGROUP",

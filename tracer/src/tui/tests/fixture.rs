@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::aggregate::snapshot::*;
 use crate::time::Wall;
+use crate::workload::Workload;
 
 /// 2026-11-22T08:42:10Z, which is 16:42:10 in the zone of the tests.
 pub(crate) const NOW: Wall = Wall(1_795_336_930_000_000_000);
@@ -19,7 +20,10 @@ fn ago(seconds: i64) -> Wall {
 pub(crate) fn crisis() -> Snapshot {
     let ports = vec![
         httpdns_port(),
-        port(443, Direction::In, Some((1877, "nginx")), [3_120, 214, 90, 2, 1], 96),
+        PortRow {
+            workload: Some("docker:3f4c1a9b0d2e".into()),
+            ..port(443, Direction::In, Some((1877, "nginx")), [3_120, 214, 90, 2, 1], 96)
+        },
         port(5432, Direction::Out, Some((4121, "httpdns")), [64, 0, 0, 0, 0], 0),
         port(9100, Direction::In, Some((980, "node_exporter")), [12, 0, 0, 0, 0], 0),
         port(22, Direction::In, Some((701, "sshd")), [4, 0, 0, 0, 0], 0),
@@ -366,7 +370,7 @@ fn processes() -> Vec<ProcessRow> {
         orphans,
         bytes: None,
         closed_fds: None,
-        workload: None,
+        workload: Workload::of_cgroup(cgroup).map(|it| it.to_string()),
         growth_per_s: Some(if orphans > 1_000 { 297.0 } else { 0.0 }),
         states: States { listen: 1, established: sockets, ..States::default() },
         totals: Totals {

@@ -147,15 +147,15 @@ impl<'a> Writer<'a> {
             Direction::In => "in: peers connect to us",
             Direction::Out => "out: we connect to it",
         };
-        Panel {
-            title: "who",
-            lines: vec![
-                self.fact("owner", &owner),
-                self.fact("direction", side),
-                self.fact("opened / closed", &format!("{opened} / {closed}")),
-                self.fact("resets", &resets),
-            ],
-        }
+        let workload = row.workload.as_deref();
+        let workload = workload.map(|name| self.fact("workload", &self.looks.symbols.clean(name)));
+        let facts = [
+            self.fact("direction", side),
+            self.fact("opened / closed", &format!("{opened} / {closed}")),
+            self.fact("resets", &resets),
+        ];
+        let lines = [self.fact("owner", &owner)].into_iter().chain(workload).chain(facts);
+        Panel { title: "who", lines: lines.collect() }
     }
 
     fn orphans(&self, row: &PortRow) -> Panel {

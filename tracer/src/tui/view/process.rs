@@ -7,7 +7,7 @@ use super::page::{Contents, Panel, panel_width};
 use super::port::{Writer, gone};
 use crate::aggregate::snapshot::{Fidelity, ProcessRow};
 use crate::format;
-use crate::tui::columns::processes;
+use crate::tui::columns::{processes, workload};
 use crate::tui::model::{Model, ProcessKey};
 
 /// Everything about the process `key`.
@@ -48,6 +48,7 @@ fn who(write: &Writer<'_>, row: &ProcessRow) -> Panel {
             write.fact("process", &processes::name(row, &write.cells)),
             write.fact("pid", &pid),
             write.fact("state", life),
+            write.fact("workload", &workload(row.workload.as_deref(), &write.cells)),
             write.fact("cgroup", &cgroup),
             write.fact("ports", &processes::ports(row, &write.cells)),
         ],

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::paint::{field, put, span};
 use crate::sanitize::width;
-use crate::tui::columns::{Cells, Column};
+use crate::tui::columns::{Cells, Column, SPARE};
 use crate::tui::model::Looks;
 
 /// What a table shows.
@@ -63,13 +63,24 @@ impl<R> Table<'_, R> {
                 })
                 .collect()
         };
-        let long = sized(true);
-        for gap in [4, 3, 2] {
-            if fits(&long, gap) {
-                return self.laid(long, true, gap);
+        let is_kept = |at: usize| self.columns[at].rank < SPARE || at == self.sort;
+        // One with nothing to say is not shown either.
+        let says = |at: usize| {
+            self.rows.iter().take(MEASURED).any(|row| self.columns[at].cell(row, cells) != "-")
+        };
+        let only = |mut columns: Vec<(usize, usize)>, wanted: &dyn Fn(usize) -> bool| {
+            columns.retain(|(at, _)| is_kept(*at) || wanted(*at));
+            columns
+        };
+        let without_spare = |columns| only(columns, &|_| false);
+        for long in [only(sized(true), &says), without_spare(sized(true))] {
+            for gap in [4, 3, 2] {
+                if fits(&long, gap) {
+                    return self.laid(long, true, gap);
+                }
             }
         }
-        let mut shown = sized(false);
+        let mut shown = without_spare(sized(false));
         for gap in [2, 1] {
             if fits(&shown, gap) {
                 return self.laid(shown, false, gap);
@@ -89,7 +100,9 @@ impl<R> Table<'_, R> {
 
     fn laid(&self, shown: Vec<(usize, usize)>, long_names: bool, gap: usize) -> Laid {
         let is_hidden = |at: &usize| {
-            self.columns[*at].is_wanted(self.rows) && shown.iter().all(|(column, _)| column != at)
+            let column = &self.columns[*at];
+            let is_missed = column.rank < SPARE && column.is_wanted(self.rows);
+            is_missed && shown.iter().all(|(column, _)| column != at)
         };
         let hidden =
             (0..self.columns.len()).filter(is_hidden).map(|at| self.columns[at].short).collect();
