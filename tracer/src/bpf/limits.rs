@@ -23,7 +23,7 @@ pub(super) fn named(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn errno(error: &anyhow::Error) -> Option<Errno> {
+pub(super) fn errno(error: &anyhow::Error) -> Option<Errno> {
     error.chain().find_map(|cause| {
         let code = cause.downcast_ref::<io::Error>()?.raw_os_error()?;
         Some(Errno::from_raw_os_error(code))

@@ -1,6 +1,5 @@
 //! Loads the checked-in object and attaches what the kernel accepts.
 
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
@@ -12,6 +11,8 @@ use tracer_common::abi::{GROUPS, SERVICE_GROUPS, shard_bits};
 use tracer_common::config::{Config, Filter};
 
 use super::assume::{ASSUMPTIONS, Accepted, Assumed};
+use super::cgroup2::Cgroup2;
+use super::forbidden::{self, Confinement, Step};
 use super::known::{Known, ResetReasons};
 use super::limits;
 use super::maps::Room;
@@ -69,6 +70,10 @@ pub struct Kernel {
     pub config: Config,
     /// How many groups there may be.
     pub room: Room,
+    /// Signals whose programs the kernel refused to this process, rather than as such.
+    denied: Vec<Signal>,
+    /// Why programs of the root of cgroup2 were not attached, where that is not the kernel's doing.
+    pub without_cgroup2: Option<String>,
 }
 
 /// For tests: rungs to take instead of the best.
@@ -93,22 +98,32 @@ impl Kernel {
     /// ([`super::offsets`]), or a required signal got no rung.
     pub fn load(options: &Options) -> Result<Self> {
         let kernel = Self::best(options)?;
-        match kernel.plan.missing() {
-            None => Ok(kernel),
-            Some((signal, reason)) => Err(anyhow!("{}: {reason}", signal.name()).context(
-                Failure::environment("this kernel refuses a program that tracing needs")
-                    .hint("see what it offers: `sockflow probes`"),
-            )),
-        }
+        let Some((signal, reason)) = kernel.plan.missing() else { return Ok(kernel) };
+        let failure = kernel.forbidden().unwrap_or_else(|| {
+            Failure::environment("this kernel refuses a program that tracing needs")
+                .hint("see what it offers: `sockflow probes`")
+        });
+        Err(anyhow!("{}: {reason}", signal.name()).context(failure))
     }
 
-    /// Attaches what the kernel accepts, tells it, and lets go.
+    /// Attaches what the kernel accepts, tells it, and lets go; with who forbids what tracing needs, if
+    /// that is so.
     ///
     /// # Errors
     ///
     /// The host lacks something, or a field is not where it can be read.
-    pub fn survey(options: &Options) -> Result<Plan> {
-        Ok(Self::best(options)?.plan)
+    pub fn survey(options: &Options) -> Result<(Plan, Option<Failure>)> {
+        let kernel = Self::best(options)?;
+        let forbidden = kernel.forbidden();
+        Ok((kernel.plan, forbidden))
+    }
+
+    /// Who forbids a program that tracing needs, rather than that the kernel has no hook for it.
+    fn forbidden(&self) -> Option<Failure> {
+        let (missing, _) = self.plan.missing()?;
+        let confinement = Confinement::read();
+        (self.denied.contains(&missing) || confinement.hides_memory())
+            .then(|| confinement.failure(Step::Programs))
     }
 
     /// On the best assumptions that hold; with nothing accepted, the last attempt tells why.
@@ -163,11 +178,15 @@ impl Kernel {
         let mut ebpf = open(options, btf, config, VerifierLogLevel::default())?;
         let room = room()?;
         super::maps::prepare(&mut ebpf, room)?;
-        let names = config.cookie_helper == 1 || name_sockets(&mut ebpf).is_ok();
+        let cgroup2 = root_of_cgroup2();
+        let without_cgroup2 = cgroup2.as_ref().err().cloned();
+        let cgroup2 = cgroup2.as_ref().map_err(String::as_str);
+        let names = config.cookie_helper == 1 || name_sockets(&mut ebpf, cgroup2).is_ok();
         let mut programs = Vec::new();
         let mut accepted = Accepted::new();
         // What a limit of this process refuses says nothing about the kernel.
         let mut exhausted = None;
+        let mut denied = Vec::new();
         let mut plan = Plan::resolve(PROBES, |rung| {
             if !is_last && !assumed.holds(&accepted, Some(rung.signal)) {
                 return Err("not tried: it takes other assumptions".to_owned());
@@ -175,8 +194,13 @@ impl Kernel {
             if let Some(reason) = only.refuses(rung).or_else(|| known.refuses(rung)) {
                 return Err(reason);
             }
-            if rung.signal == Signal::OrphanBegin && config.close_hook == 0 {
-                return Err("not tried: no hook on close() was accepted".to_owned());
+            if rung.signal == Signal::OrphanBegin
+                && config.close_hook == 0
+                && rung.program.is_some()
+            {
+                let why = "not tried: no hook on close() was accepted";
+                let of_cgroup2 = cgroup2.err().filter(|_| rung.hook == Hook::CgroupSockRelease);
+                return Err(of_cgroup2.unwrap_or(why).to_owned());
             }
             if let Hook::Argument(of, _) = rung.hook {
                 let told = config.reset_reason == 1 && accepted.contains_key(&of);
@@ -188,7 +212,10 @@ impl Kernel {
             if rung.signal == Signal::TimeWaitEnd && !accepted.contains_key(&Signal::TimeWait) {
                 return Err("not tried: no hook on minisockets was accepted".to_owned());
             }
-            attach_all(&mut ebpf, btf, rung).map_err(|error| {
+            attach_all(&mut ebpf, btf, rung, cgroup2).map_err(|error| {
+                if forbidden::is_denied(&error, Step::Programs) {
+                    denied.push(rung.signal);
+                }
                 let reason = describe(&error);
                 exhausted = exhausted.take().or_else(|| limits::exhausted(error));
                 reason
@@ -216,7 +243,15 @@ impl Kernel {
             programs,
             config: *config,
             room,
+            denied,
+            without_cgroup2,
         })
+    }
+
+    /// Whether programs of the root of cgroup2 would tell more.
+    #[must_use]
+    pub fn wants_cgroup2(&self) -> bool {
+        !self.plan.is_hooked(Signal::OrphanBegin)
     }
 
     /// Program runs that the kernel skipped so far because the program was already running on
@@ -263,7 +298,7 @@ pub(super) fn open(
         .map_max_entries("MINISOCKETS", options.max_minisockets)
         .load(OBJECT)
         .context("cannot create the BPF maps")
-        .map_err(limits::named)
+        .map_err(|error| forbidden::named(limits::named(error), Step::Maps))
 }
 
 /// The last of the shards that the groups' counters have here.
@@ -287,9 +322,9 @@ fn raise_memlock_limit() {
 }
 
 /// Attaches all of a rung's programs, or none.
-fn attach_all(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung) -> Result<()> {
+fn attach_all(ebpf: &mut Ebpf, btf: &AyaBtf, rung: &Rung, cgroup2: Root<'_>) -> Result<()> {
     for (index, (hook, program)) in rung.all_parts().enumerate() {
-        if let Err(error) = attach(ebpf, btf, hook, program) {
+        if let Err(error) = attach(ebpf, btf, hook, program, cgroup2) {
             for (_, attached) in rung.all_parts().take(index + 1) {
                 detach(ebpf, attached);
             }
@@ -314,7 +349,13 @@ fn detach(ebpf: &mut Ebpf, name: &str) {
 }
 
 /// Loads a program, then attaches it.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> Result<()> {
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    hook: Hook,
+    name: &str,
+    cgroup2: Root<'_>,
+) -> Result<()> {
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
     match hook {
         Hook::TpBtf(tracepoint) => {
@@ -341,7 +382,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> R
         Hook::CgroupSockRelease => {
             let program: &mut CgroupSock = program.try_into()?;
             program.load()?;
-            program.attach(open_cgroup2()?, ON_CGROUP)?;
+            program.attach(root(cgroup2)?, ON_CGROUP)?;
         }
         Hook::Argument(..) | Hook::From(_) | Hook::Sampler(_) => {}
     }
@@ -350,23 +391,23 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &AyaBtf, hook: Hook, name: &str) -> R
 
 /// Has each new socket get a cookie as it is made or accepted, where tracing programs cannot ask
 /// for one themselves (before 5.12). So sockets are known by what sock_diag calls them, there too.
-fn name_sockets(ebpf: &mut Ebpf) -> Result<()> {
-    NAMING.iter().try_for_each(|name| attach_naming(ebpf, name))
+fn name_sockets(ebpf: &mut Ebpf, cgroup2: Root<'_>) -> Result<()> {
+    NAMING.iter().try_for_each(|name| attach_naming(ebpf, name, cgroup2))
 }
 
 /// The programs that do that.
 pub(super) const NAMING: [&str; 2] = ["sf_name_created", "sf_name_accepted"];
 
 /// Loads one of [`NAMING`], then attaches it.
-pub(super) fn attach_naming(ebpf: &mut Ebpf, name: &str) -> Result<()> {
+pub(super) fn attach_naming(ebpf: &mut Ebpf, name: &str, cgroup2: Root<'_>) -> Result<()> {
     let program = ebpf.program_mut(name).ok_or_else(|| anyhow!("not in the object"))?;
     if let Ok(program) = <&mut CgroupSock>::try_from(&mut *program) {
         program.load()?;
-        program.attach(open_cgroup2()?, ON_CGROUP)?;
+        program.attach(root(cgroup2)?, ON_CGROUP)?;
     } else {
         let program: &mut SockOps = program.try_into()?;
         program.load()?;
-        program.attach(open_cgroup2()?, ON_CGROUP)?;
+        program.attach(root(cgroup2)?, ON_CGROUP)?;
     }
     Ok(())
 }
@@ -374,19 +415,27 @@ pub(super) fn attach_naming(ebpf: &mut Ebpf, name: &str) -> Result<()> {
 /// A link allows several programs on one cgroup by itself; asking for it is refused.
 const ON_CGROUP: CgroupAttachMode = CgroupAttachMode::Single;
 
-fn open_cgroup2() -> Result<File> {
-    let root = cgroup2_root(&std::fs::read_to_string("/proc/self/mounts")?)
-        .ok_or_else(|| anyhow!("no cgroup2 hierarchy is mounted"))?;
-    File::open(&root).with_context(|| format!("cannot open {root}"))
+/// The root of cgroup2, or why there is none.
+pub(super) type Root<'a> = Result<&'a Cgroup2, &'a str>;
+
+fn root(cgroup2: Root<'_>) -> Result<&Cgroup2> {
+    cgroup2.map_err(|reason| anyhow!("{reason}"))
 }
 
-/// Where cgroup2 is mounted, from the text of `/proc/self/mounts`.
-fn cgroup2_root(mounts: &str) -> Option<String> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then(|| path.to_owned())
-    })
+/// The root of cgroup2. Programs of another cgroup would see only what is in it, and say nothing of the
+/// rest.
+pub(super) fn root_of_cgroup2() -> Result<Cgroup2, String> {
+    match Cgroup2::find() {
+        Some(found) if found.is_root() => Ok(found),
+        Some(found) => Err(format!(
+            "cgroup2 at {} is not the root of the hierarchy: sockets of processes outside of it would \
+             not be seen; run it in the host's cgroup and PID namespaces: `nsenter -t 1 -C sockflow …`",
+            found.path().display()
+        )),
+        None => {
+            Err("no cgroup2 is mounted, and it cannot be: `mount -t cgroup2 none /mnt`".to_owned())
+        }
+    }
 }
 
 /// The verifier's verdict: it stands at the end, before the statistics.
@@ -437,13 +486,5 @@ mod tests {
                    processed 9000 insns (limit 1000000)\n";
         assert_eq!(verdict(log), "combined stack size of 3 calls is 544. Too large");
         assert_eq!(verdict(""), "");
-    }
-
-    #[test]
-    fn cgroup2_is_found_beside_the_old_hierarchies() {
-        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\n\
-                      none /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
-        assert_eq!(cgroup2_root(mounts).as_deref(), Some("/sys/fs/cgroup/unified"));
-        assert_eq!(cgroup2_root("proc /proc proc rw 0 0\n"), None);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::forbidden::Confinement;
 use crate::error::Failure;
 
 /// Capability numbers (`include/uapi/linux/capability.h`).
@@ -15,12 +16,15 @@ const CAP_BPF: u32 = 39;
 /// The command that grants what is missing.
 const GRANT: &str = "run it as root: `sudo sockflow …`";
 
-/// Checks privilege, then BTF.
+/// Checks whose privileges these are, then which, then BTF.
 ///
 /// # Errors
 ///
 /// A [`Failure`] of the environment that names what is missing and how to get it.
 pub fn check(btf: &Path) -> Result<()> {
+    if let Some(failure) = Confinement::read().user_namespace() {
+        return Err(failure.into());
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let missing = missing_capabilities(effective(&status));
     if !missing.is_empty() {

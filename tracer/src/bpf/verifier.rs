@@ -30,15 +30,17 @@ pub fn instructions(options: &Options) -> Result<Instructions> {
     let config = Kernel::best(options)?.config;
     let btf = Known::read(&options.btf)?.hooks()?;
     let mut ebpf = load::open(options, &btf, &config, VerifierLogLevel::STATS)?;
+    let cgroup2 = load::root_of_cgroup2();
+    let cgroup2 = cgroup2.as_ref().map_err(String::as_str);
     let mut walked = Instructions::new();
     for rung in PROBES {
         for (hook, name) in rung.parts() {
-            let outcome = no_descriptors(|| load::attach(&mut ebpf, &btf, hook, name))?;
+            let outcome = no_descriptors(|| load::attach(&mut ebpf, &btf, hook, name, cgroup2))?;
             walked.insert(name, outcome.err().and_then(|error| in_log_of(&error)));
         }
     }
     for name in load::NAMING {
-        let outcome = no_descriptors(|| load::attach_naming(&mut ebpf, name))?;
+        let outcome = no_descriptors(|| load::attach_naming(&mut ebpf, name, cgroup2))?;
         walked.insert(name, outcome.err().and_then(|error| in_log_of(&error)));
     }
     Ok(walked)

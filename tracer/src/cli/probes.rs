@@ -66,7 +66,7 @@ impl ProbesArgs {
             writeln!(stdio::out(), "{object}")?;
             return Ok(());
         }
-        let plan = Kernel::survey(&options)?;
+        let (plan, forbidden) = Kernel::survey(&options)?;
         let report = plan.report();
         let mut out = stdio::out();
         if self.json {
@@ -75,7 +75,8 @@ impl ProbesArgs {
         } else {
             write!(out, "{}", table(&report))?;
         }
-        Ok(())
+        // As every command that traces ends here; what the table says stays.
+        forbidden.map_or(Ok(()), |failure| Err(failure.into()))
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
 
+use crate::bpf::cgroup2::Cgroup2;
+
 /// How long an unknown number stays unknown before the tree is walked again.
 const REFRESH: Duration = Duration::from_secs(3);
 
@@ -25,6 +27,9 @@ const REMEMBERED: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Cgroups {
     mount: Option<PathBuf>,
+    /// A mount of our own lasts as long as this.
+    #[expect(dead_code, reason = "held, not read")]
+    folder: Option<Cgroup2>,
     paths: HashMap<u64, String>,
     walked: Option<Instant>,
 }
@@ -36,16 +41,16 @@ impl Default for Cgroups {
 }
 
 impl Cgroups {
-    /// Finds where cgroup2 is mounted: it may be alone at `/sys/fs/cgroup`, or beside cgroup1.
-    /// Where it is not mounted, every path is unknown.
+    /// Finds the root of cgroup2, or what of it is mounted here. Where there is none, every path is
+    /// unknown.
     #[must_use]
     pub fn new() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        Self::at(parse_mounts(&mounts))
+        let folder = Cgroup2::find();
+        Self { mount: folder.as_ref().map(Cgroup2::path), folder, ..Self::at(None) }
     }
 
     fn at(mount: Option<PathBuf>) -> Self {
-        Self { mount, paths: HashMap::new(), walked: None }
+        Self { mount, folder: None, paths: HashMap::new(), walked: None }
     }
 
     /// Where cgroup2 is mounted.
@@ -85,7 +90,7 @@ impl Cgroups {
         let mut todo = vec![PathBuf::new()];
         while let Some(below) = todo.pop() {
             // One that has gone meanwhile has no children either.
-            let Ok(folder) = open_folder(&mount.join(&below)) else {
+            let Ok(folder) = openfolder(&mount.join(&below)) else {
                 continue;
             };
             let mut entries = RawDir::new(&folder, &mut buffer);
@@ -102,33 +107,13 @@ impl Cgroups {
     }
 }
 
-fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
+fn openfolder(path: &Path) -> rustix::io::Result<OwnedFd> {
     openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// The first mount of type cgroup2 in `/proc/self/mounts`. A blank in its path is written `\040`
-/// there; such mounts are not looked for.
-fn parse_mounts(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let path = words.next()?;
-        (words.next() == Some("cgroup2")).then(|| PathBuf::from(path))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cgroup2_may_stand_alone_or_beside_cgroup1() {
-        let alone = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
-        assert_eq!(parse_mounts(alone), Some("/sys/fs/cgroup".into()));
-        let beside = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(parse_mounts(beside), Some("/sys/fs/cgroup/unified".into()));
-        assert_eq!(parse_mounts("cgroup2\n\nx y\n"), None);
-    }
 
     #[test]
     fn a_tree_is_walked_and_walked_again_only_later() {

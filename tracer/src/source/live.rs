@@ -86,6 +86,11 @@ impl Live {
         let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
         let began = now();
         let mut notes = Vec::new();
+        if let Some(why) = kernel.without_cgroup2.as_ref().filter(|_| kernel.wants_cgroup2()) {
+            notes.push(format!(
+                "closes of sockets are concluded from their changes of state: {why}"
+            ));
+        }
         let mut diag = DiagSampler::open(filter)?;
         let base = if kernel.has_cookies {
             let (sockets, minisockets) = stood_before(&mut diag, &mut notes)?;
@@ -97,8 +102,7 @@ impl Live {
         } else {
             notes.push(
                 "sockets that stood before are not counted: this kernel's programs cannot ask for \
-                 cookies (5.12), and \
-                 no cgroup2 is mounted whose programs could"
+                 cookies (5.12), and no root of cgroup2 is here whose programs could"
                     .to_owned(),
             );
             Base::default()

@@ -45,6 +45,7 @@ mod record;
 mod refusals;
 mod report;
 mod sampled;
+mod sandboxes;
 mod serve;
 mod standing;
 mod streams;
