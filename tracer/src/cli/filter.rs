@@ -338,7 +338,7 @@ fn resolve_cgroup(named: &Path) -> Result<(String, u64)> {
     let inside = named.strip_prefix(mount).unwrap_or(named);
     let inside = inside.strip_prefix("/").unwrap_or(inside);
     let id = std::fs::metadata(mount.join(inside)).map_err(|error| {
-        Failure::usage(format!("there is no cgroup {}: {error}", mount.join(inside).display()))
+        Failure::usage(format!("there is no cgroup /{}: {error}", inside.display()))
             .hint("list them: `systemd-cgls`")
     })?;
     Ok((format!("/{}", inside.display()), id.ino()))
