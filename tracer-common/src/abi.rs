@@ -279,10 +279,8 @@ pub struct EventRecord {
     pub family: u8,
     /// Of an orphan's end, a [`crate::counters::EndDetail`].
     pub detail: u8,
-    /// Of an orphan's end, a [`crate::counters::OrphanCause`], or 0.
-    pub cause: u8,
-    /// Zero.
-    pub pad: u8,
+    /// Of an orphan's end, [`crate::lifecycle::waits`], or 0.
+    pub waits: u16,
     /// Where not 0, the owner that [`Self::group`] must have to be this event's.
     pub tgid: u32,
     /// Local address: IPv4 in the first four bytes, or IPv6.

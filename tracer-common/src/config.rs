@@ -59,6 +59,16 @@ pub struct Offsets {
     pub tw_substate: u32,
 }
 
+impl Offsets {
+    /// Whether the fields of [`crate::lifecycle::waits`] are there.
+    #[must_use]
+    pub const fn has_waits(&self) -> bool {
+        self.snd_wnd != MISSING
+            && self.icsk_probes_out != MISSING
+            && self.icsk_retransmits != MISSING
+    }
+}
+
 /// An offset in [`Offsets`] of a field that this kernel lacks. The programs then go without what
 /// the field tells.
 pub const MISSING: u32 = u32::MAX;
@@ -144,8 +154,8 @@ pub struct Config {
     pub offsets: Offsets,
     /// `DETAIL_…`.
     pub detail: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Whether the fields of [`crate::lifecycle::waits`] are there.
+    pub waits: u32,
     /// What is let through.
     pub filter: Filter,
     /// Whether a hook on `close()` is attached (a rung above "derived").

@@ -131,20 +131,47 @@ pub const fn classify_end(end: EndOfOrphan) -> OrphanEnd {
     }
 }
 
-/// What an orphan waited for that ended before all it had sent was acknowledged.
+/// In [`waits`]: the peer has no room (`snd_wnd` is 0).
+const WINDOW_CLOSED: u8 = 1;
+/// In [`waits`]: a probe of its window is unanswered (`icsk_probes_out`).
+const PROBED: u8 = 2;
+/// In [`waits`]: a retransmission is unanswered (`icsk_retransmits`).
+const RETRANSMITTED: u8 = 4;
+/// In [`waits`]: the rest was read.
+const KNOWN: u8 = 8;
+
+/// What a socket waits for, as bits, without a branch: the verifier walks what follows once for each.
 ///
-/// `window`: what the peer said it has room for (`snd_wnd`). `probes`: unanswered probes of a closed
-/// window (`icsk_probes_out`). `retransmits`: unanswered retransmissions in a row (`icsk_retransmits`).
-/// None of them is cleared on the way to `inet_csk_destroy_sock` (`tcp_done`, `tcp_write_queue_purge`,
-/// net/ipv4/tcp.c), and an acknowledgement clears the last two (`tcp_ack`, net/ipv4/tcp_input.c).
+/// None of the three is cleared on the way to `inet_csk_destroy_sock` (`tcp_done`,
+/// `tcp_write_queue_purge`, net/ipv4/tcp.c); an acknowledgement clears the last two (`tcp_ack`,
+/// net/ipv4/tcp_input.c).
 #[must_use]
-pub const fn orphan_cause(window: u32, probes: u8, retransmits: u8) -> OrphanCause {
-    if window == 0 || probes > 0 {
-        OrphanCause::ClosedWindow
-    } else if retransmits > 0 {
-        OrphanCause::Unanswered
+#[inline(always)]
+pub const fn waits(window: u32, probes: u8, retransmits: u8) -> u8 {
+    /// The highest bit of a number or of its negative is set for all but 0.
+    #[inline(always)]
+    const fn not_zero(number: u32) -> u8 {
+        ((number | number.wrapping_neg()) >> 31) as u8
+    }
+    let window_closed = not_zero(window) ^ 1;
+    let (probed, retransmitted) = (not_zero(probes as u32), not_zero(retransmits as u32));
+    window_closed * WINDOW_CLOSED + probed * PROBED + retransmitted * RETRANSMITTED + KNOWN
+}
+
+/// What an orphan had waited for that ended so in state `last`; `None` where all was acknowledged, or
+/// that is not known.
+#[must_use]
+pub const fn orphan_cause(waits: u8, last: TcpState, end: OrphanEnd) -> Option<OrphanCause> {
+    let waited = matches!(last, TcpState::FinWait1 | TcpState::LastAck | TcpState::Closing)
+        && matches!(end, OrphanEnd::Killed | OrphanEnd::TimedOut | OrphanEnd::PeerReset);
+    if !waited || waits & KNOWN == 0 {
+        None
+    } else if waits & (WINDOW_CLOSED | PROBED) != 0 {
+        Some(OrphanCause::ClosedWindow)
+    } else if waits & RETRANSMITTED != 0 {
+        Some(OrphanCause::Unanswered)
     } else {
-        OrphanCause::InFlight
+        Some(OrphanCause::InFlight)
     }
 }
 
@@ -190,13 +217,18 @@ mod tests {
             (0, 0, 0, ClosedWindow),
             // It answers each probe, or none.
             (0, 3, 0, ClosedWindow),
-            (100, 3, 0, ClosedWindow),
+            (100, 255, 0, ClosedWindow),
             (0, 0, 4, ClosedWindow),
-            (65_536, 0, 4, Unanswered),
-            (65_536, 0, 0, InFlight),
+            (65_536, 0, 128, Unanswered),
+            (u32::MAX, 0, 1, Unanswered),
+            (1, 0, 0, InFlight),
         ] {
-            assert_eq!(orphan_cause(window, probes, retransmits), expected);
+            let waits = waits(window, probes, retransmits);
+            assert_eq!(orphan_cause(waits, FinWait1, OrphanEnd::Killed), Some(expected));
+            assert_eq!(orphan_cause(waits, FinWait2, OrphanEnd::TimedOut), None);
+            assert_eq!(orphan_cause(waits, LastAck, OrphanEnd::Acked), None);
         }
+        assert_eq!(orphan_cause(0, FinWait1, OrphanEnd::Killed), None, "not read");
     }
 
     const CLEAN: EndOfOrphan = EndOfOrphan {

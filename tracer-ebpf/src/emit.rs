@@ -92,7 +92,7 @@ pub(crate) fn emit_detailed(
     new: u8,
     reason: u8,
     detail: u8,
-    cause: u8,
+    waits: u16,
 ) {
     let Some(mut entry) = EVENTS.reserve::<EventRecord>(0) else {
         lose(Loss::Detail);
@@ -112,8 +112,7 @@ pub(crate) fn emit_detailed(
         (*event).new = new;
         (*event).reason = reason;
         (*event).detail = detail;
-        (*event).cause = cause;
-        (*event).pad = 0;
+        (*event).waits = waits;
         (*event).tgid = 0;
         (*event).netns = record.netns;
         sock.describe(event);
@@ -141,8 +140,7 @@ pub(crate) fn emit_mini_end(mini: Mini, id: u64, record: &MiniRecord, end: MiniE
         (*event).new = record.substate;
         (*event).reason = end as u8;
         (*event).detail = 0;
-        (*event).cause = 0;
-        (*event).pad = 0;
+        (*event).waits = 0;
         (*event).tgid = record.tgid;
         mini.describe(event);
     }

@@ -8,7 +8,7 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_socket_cookie};
 use tracer_common::abi::EventRecord;
 use tracer_common::config::{MISSING, sock_common as at};
-use tracer_common::lifecycle::orphan_cause;
+use tracer_common::lifecycle::waits;
 
 use crate::config::config;
 
@@ -163,16 +163,23 @@ impl Sock {
         una == self.probe(config!(offsets.write_seq))
     }
 
-    /// What it waits for, an [`tracer_common::counters::OrphanCause`]; 0 where that is not known.
+    /// [`tracer_common::lifecycle::waits`]; 0 where that is not known.
     #[inline(always)]
-    pub(crate) fn orphan_cause(self) -> u8 {
-        let window = config!(offsets.snd_wnd);
-        let probes = config!(offsets.icsk_probes_out);
-        let retransmits = config!(offsets.icsk_retransmits);
-        if window == MISSING || probes == MISSING || retransmits == MISSING {
+    pub(crate) fn waits(self) -> u8 {
+        if config!(waits) == 0 {
             return 0;
         }
-        orphan_cause(self.probe(window), self.probe(probes), self.probe(retransmits)) as u8
+        let (mut window, mut probes, mut retransmits) = (0_u32, 0_u8, 0_u8);
+        // Straight to where it is wanted, without a branch for each that cannot be read.
+        // SAFETY: each target is as large as what is read.
+        unsafe {
+            self.probe_into::<4>(config!(offsets.snd_wnd) as usize, (&raw mut window).cast());
+            let at = config!(offsets.icsk_probes_out) as usize;
+            self.probe_into::<1>(at, (&raw mut probes).cast());
+            let at = config!(offsets.icsk_retransmits) as usize;
+            self.probe_into::<1>(at, (&raw mut retransmits).cast());
+        }
+        waits(window, probes, retransmits)
     }
 
     /// `tcp_sock.linger2` is negative.

@@ -93,8 +93,6 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
     }
     totals.orphan_ended(end);
     if emit::orphan_end(end) && record.group != GROUP_OUTSIDE {
-        let waits = ask_acked && !what.all_acked;
-        let cause = if waits { sock.orphan_cause() } else { 0 };
         emit_detailed(
             emit::event_time(),
             EventKind::OrphanEnd,
@@ -105,7 +103,7 @@ fn destroyed(sock: Sock, id: u64, record: &mut SockRecord) {
             0,
             end as u8,
             detail as u8,
-            cause,
+            sock.waits().into(),
         );
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, TryGetError};
 use tracer_common::abi::{EventKind as RawKind, EventRecord};
-use tracer_common::counters::{EndDetail, MiniEnd, OrphanCause, OrphanEnd};
+use tracer_common::counters::{EndDetail, MiniEnd, OrphanEnd};
+use tracer_common::lifecycle::orphan_cause;
 use tracer_common::state::TcpState;
 
 use super::known::ResetReasons;
@@ -37,8 +38,7 @@ fn fields(mut bytes: &[u8]) -> Result<EventRecord, TryGetError> {
         reason: bytes.try_get_u8()?,
         family: bytes.try_get_u8()?,
         detail: bytes.try_get_u8()?,
-        cause: bytes.try_get_u8()?,
-        pad: bytes.try_get_u8()?,
+        waits: bytes.try_get_u16_ne()?,
         ..EventRecord::default()
     };
     let EventRecord { tgid, local, peer, .. } = &mut record;
@@ -57,11 +57,14 @@ pub fn event(raw: &EventRecord, owner: Option<&Arc<Owner>>, names: &ResetReasons
         RawKind::State => EventKind::State { old: state(raw.old)?, new: state(raw.new)? },
         RawKind::Close => EventKind::Close,
         RawKind::OrphanBegin => EventKind::OrphanBegin { state: state(raw.new)? },
-        RawKind::OrphanEnd => EventKind::OrphanEnd {
-            reason: OrphanEnd::from_number(raw.reason)?,
-            detail: EndDetail::from_number(raw.detail)?,
-            cause: OrphanCause::from_number(raw.cause),
-        },
+        RawKind::OrphanEnd => {
+            let reason = OrphanEnd::from_number(raw.reason)?;
+            EventKind::OrphanEnd {
+                reason,
+                detail: EndDetail::from_number(raw.detail)?,
+                cause: state(raw.old).and_then(|last| orphan_cause(raw.waits as u8, last, reason)),
+            }
+        }
         RawKind::TimeWaitBegin => EventKind::TimeWaitBegin { substate: state(raw.new) },
         RawKind::TimeWaitEnd => EventKind::TimeWaitEnd {
             substate: state(raw.new)?,
@@ -140,14 +143,14 @@ mod tests {
         bytes[std::mem::offset_of!(EventRecord, reason)] = 4;
         bytes[std::mem::offset_of!(EventRecord, family)] = 6;
         bytes[std::mem::offset_of!(EventRecord, detail)] = 3;
-        bytes[std::mem::offset_of!(EventRecord, cause)] = 2;
+        bytes[std::mem::offset_of!(EventRecord, waits)] = 2;
         bytes[std::mem::offset_of!(EventRecord, tgid)] = 5;
         bytes[std::mem::offset_of!(EventRecord, local)] = 1;
         bytes[std::mem::offset_of!(EventRecord, peer) + 15] = 2;
         let read = record(&bytes).unwrap();
         assert_eq!((read.cookie, read.peer_port, read.reason, read.family), (9, 7, 4, 6));
         assert_eq!((read.local[0], read.peer[15]), (1, 2));
-        assert_eq!((read.detail, read.cause, read.tgid), (3, 2, 5));
+        assert_eq!((read.detail, read.waits, read.tgid), (3, 2, 5));
         assert_eq!(record(&bytes[1..]), None, "too short");
     }
 }

@@ -164,7 +164,7 @@ impl Kernel {
         let config = &Config {
             offsets: known.resolved.offsets,
             detail: options.detail,
-            pad: 0,
+            waits: u32::from(known.resolved.offsets.has_waits()),
             filter: options.filter,
             close_hook: u32::from(assumed.close_hook),
             cookie_helper: u32::from(assumed.cookie_helper),
