@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 const ID: &str = "79fedb3bd23ca77c9d9ccb41909038316f713df22b54b7d942b71d3812e7c74e";
-const INNER: &str = "0ba8ac17e4e7a31fb82279503552fe94e64bab4745bf6fd2ff231e7c8ca8bed0";
+const INNER: &str = "0fa8ac17e4e7a31fb82279503552fe94e64bab4745bf6fd2ff231e7c8ca8bed0";
 const UID: &str = "2fc932ce-fdcc-454b-97bd-aadfdeb4c340";
 const UID_: &str = "2fc932ce_fdcc_454b_97bd_aadfdeb4c340";
 const STATIC: &str = "36b6d6be73b1065af369b3985edafa09";
@@ -63,7 +63,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/batch/ID", "container:79fedb3bd23c"),
     ("/ID", "container:79fedb3bd23c"),
     ("/system.slice:docker:ID", "docker:79fedb3bd23c"),
-    ("/docker/ID/docker/INNER", "docker:0ba8ac17e4e7"),
+    ("/docker/ID/docker/INNER", "docker:0fa8ac17e4e7"),
     ("/docker/ID/system.slice/nginx.service", "docker:79fedb3bd23c"),
     ("/ecs/2b4d747eae5e/ID", "container:79fedb3bd23c"),
     ("/ecstasks.slice/ecstasks-2b4d747eae5e.slice/docker-ID.scope", "docker:79fedb3bd23c"),
