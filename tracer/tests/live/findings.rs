@@ -197,6 +197,12 @@ fn said_alike<T>(
         examined(case, &inside, &screen);
     }
     exported(case, &serve, &screen);
+    // Each looks at its own times, the recorder too: the fault goes on until it has seen it.
+    let began = Instant::now();
+    while !said_of(case, &file).0.contains(&screen) {
+        assert!(began.elapsed() < PATIENCE, "never recorded: {screen:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
     end(fault);
     top.stop();
     serve.stop();
@@ -240,11 +246,15 @@ fn exported(case: &Case, serve: &Serve, screen: &Said) {
     }
 }
 
+/// What a replay of the recording says at each moment, as far as it is written, and its stderr.
+fn said_of(case: &Case, file: &Path) -> (Vec<Said>, String) {
+    let (snapshots, talk) = replay(file, &[]);
+    (snapshots.iter().filter_map(|snapshot| case.of(&snapshot["findings"])).collect(), talk)
+}
+
 /// The recording, replayed and reported.
 fn recorded(case: &Case, file: &Path, screen: &Said) {
-    let (snapshots, talk) = replay(file, &[]);
-    let said: Vec<Said> =
-        snapshots.iter().filter_map(|snapshot| case.of(&snapshot["findings"])).collect();
+    let (said, talk) = said_of(case, file);
     assert!(said.contains(screen), "{screen:?} is not in {said:?}: {talk}");
     let mut command = sockflow(&["report", "--format", "json"]);
     command.arg(file);
