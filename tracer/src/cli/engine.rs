@@ -26,8 +26,9 @@ use crate::source::facts::watcher::FactWatcher;
 use crate::source::live::{self, DRAIN_EVERY, Live};
 use crate::source::sampled::Sampled;
 
-/// Events taken from the ring at once, so that a flood of them cannot hold up a snapshot.
-const DRAIN_AT_ONCE: usize = 65_536;
+/// Events taken from the ring at once: a flood of them cannot hold up a snapshot, and a recorder that has
+/// little room begins a piece between two such lots.
+const DRAIN_AT_ONCE: usize = 4096;
 /// How long the ring is emptied for after the last sample, where events keep coming.
 const LAST_DRAIN: Duration = Duration::from_secs(1);
 
@@ -352,7 +353,9 @@ impl<S: Source> Engine<S> {
         if self.finished {
             // What the totals of the last sample count is on the ring by now.
             let began = Instant::now();
-            while self.drain(tap)? == DRAIN_AT_ONCE && began.elapsed() < LAST_DRAIN {}
+            while self.drain(tap)? == DRAIN_AT_ONCE && began.elapsed() < LAST_DRAIN {
+                tap.drained(&self.aggregator)?;
+            }
         }
         tap.sample(&inputs)?;
         for input in inputs {

@@ -16,7 +16,7 @@ use super::frame::{
 use super::payload::EndRecord;
 use super::pieces;
 use super::target::{self, MOST_OLDER, Target};
-use super::writer::{Options, Shared, Summary};
+use super::writer::{Filled, Options, Shared, Summary};
 use super::{Run, Why};
 use crate::error::{Failure, Kind as Exit};
 use crate::gauges::Gauges;
@@ -50,6 +50,16 @@ pub(super) enum Message {
     },
     /// Take the file away again.
     Discard,
+}
+
+impl Message {
+    /// Bytes that are sure to be written: samples, small as they are, may be left out on the way.
+    pub(super) const fn payload_bytes(&self) -> u64 {
+        match self {
+            Self::Frame(frame) if !matches!(frame.kind, Kind::Sample) => frame.payload.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// A frame to be written.
@@ -156,7 +166,9 @@ impl Disk {
     fn serve(&mut self, receiver: &Receiver<Message>) -> Result<Summary> {
         loop {
             let due = self.options.sync.saturating_sub(self.synced.elapsed());
-            match receiver.recv_timeout(due) {
+            let message = receiver.recv_timeout(due);
+            let payload_bytes = message.as_ref().map_or(0, Message::payload_bytes);
+            match message {
                 Ok(Message::Frame(frame)) => {
                     if frame.kind == Kind::Checkpoint {
                         self.checkpoint = Some(frame.clone());
@@ -186,11 +198,18 @@ impl Disk {
                     return Ok(self.summary());
                 }
             }
+            self.shared.lock().queued -= payload_bytes;
             if self.synced.elapsed() >= self.options.sync {
                 self.sync()?;
                 self.look_after()?;
             }
         }
+    }
+
+    /// How full the piece is, for whoever hands over frames.
+    fn filled(&self) -> Option<Filled> {
+        self.options.max_bytes?;
+        Some(Filled { taken: self.target.bytes, limit: self.piece_limit })
     }
 
     fn summary(&self) -> Summary {
@@ -237,9 +256,11 @@ impl Disk {
         self.is_preamble = false;
         self.preamble = self.target.bytes;
         self.at_sample = self.target.bytes;
+        let filled = self.filled();
         let mut told = self.shared.lock();
         told.progress.pieces += 1;
         told.is_nearly_full = false;
+        told.piece = filled;
         Ok(())
     }
 
@@ -298,13 +319,18 @@ impl Disk {
         self.events += u64::from(frame.events);
         self.last_ns = self.last_ns.max(frame.last_ns);
         let bytes = self.target.bytes;
+        let filled = self.filled();
         let mut told = self.shared.lock();
+        told.piece = filled;
         told.progress.events = self.events;
         told.progress.frames += 1;
         told.progress.bytes = bytes + self.older.iter().sum::<u64>();
         told.since_checkpoint += size;
         match frame.kind {
-            Kind::Checkpoint => told.since_checkpoint = 0,
+            Kind::Checkpoint => {
+                told.since_checkpoint = 0;
+                told.checkpoint = size;
+            }
             Kind::Sample => {
                 told.progress.intervals += 1;
                 // Another such interval, twice as long to be safe, must fit: a new piece begins

@@ -31,6 +31,8 @@ const EVENTS_A_LOOK: usize = 1024;
 /// megabyte are a quarter of a million events, about 10 ms.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 const CHECKPOINT_BYTES: u64 = 1 << 20;
+/// Frames of a bounded trace: small ones, so that little waits for the disk when a piece is full.
+const FRAMES_A_BOUND: u64 = 64;
 
 /// How to record.
 #[derive(Clone, Debug)]
@@ -82,8 +84,32 @@ pub(super) struct Told {
     pub(super) notes: Vec<String>,
     /// Bytes written since the last checkpoint.
     pub(super) since_checkpoint: u64,
-    /// The piece will be full before long.
+    /// The next interval may not fit into the piece.
     pub(super) is_nearly_full: bool,
+    /// Of a bounded trace: how full the piece is.
+    pub(super) piece: Option<Filled>,
+    /// Bytes of payloads that were handed over and are not written yet.
+    pub(super) queued: u64,
+    /// Bytes of the last checkpoint.
+    pub(super) checkpoint: u64,
+}
+
+/// How full a piece is, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filled {
+    pub(super) taken: u64,
+    pub(super) limit: u64,
+}
+
+impl Told {
+    /// Whether what is yet to come before anybody looks again may not fit into the piece. A state that
+    /// takes much of a piece itself is not worth one more.
+    fn is_full_in_the_midst(&self) -> bool {
+        self.piece.is_some_and(|piece| {
+            piece.taken + self.queued + piece.limit / 4 > piece.limit
+                && self.checkpoint < piece.limit / 8
+        })
+    }
 }
 
 /// [`Told`], on both sides.
@@ -105,6 +131,10 @@ pub struct Writer {
     thread: Option<JoinHandle<Result<Summary>>>,
     shared: Shared,
     sync: Duration,
+    /// A frame is sealed earlier when its events take so much.
+    frame_bytes: usize,
+    /// The number of pieces when one was asked for that the disk has not begun yet.
+    asked_at: Option<u32>,
     encoder: EventsEncoder,
     /// Of the events that are not sealed: since when they wait, and their times.
     waiting: Option<Waiting>,
@@ -146,6 +176,8 @@ impl Writer {
     fn begin(options: Options, stream: Option<File>, run: Run) -> Result<Self> {
         let shared = Shared::default();
         let sync = options.sync;
+        let bound = options.max_bytes.unwrap_or(u64::MAX);
+        let frame_bytes = usize::try_from(bound / FRAMES_A_BOUND).unwrap_or(usize::MAX);
         let has_baseline = run.baseline.is_some();
         let disk = Disk::create(options, stream, run, shared.clone())?;
         let (queue, receiver) = Queue::new();
@@ -158,6 +190,8 @@ impl Writer {
             thread: Some(thread),
             shared,
             sync,
+            frame_bytes: frame_bytes.min(BYTES_A_FRAME),
+            asked_at: None,
             encoder: EventsEncoder::new(),
             waiting: None,
             events: 0,
@@ -184,7 +218,7 @@ impl Writer {
         waiting.first = waiting.first.min(event.at);
         waiting.last = waiting.last.max(event.at);
         let is_full =
-            self.encoder.len() >= EVENTS_A_FRAME || self.encoder.size_hint() >= BYTES_A_FRAME;
+            self.encoder.len() >= EVENTS_A_FRAME || self.encoder.size_hint() >= self.frame_bytes;
         if is_full {
             return self.seal();
         }
@@ -235,23 +269,40 @@ impl Writer {
         if self.is_behind() {
             return Ok(());
         }
-        if self.wants_rotation || self.shared.lock().is_nearly_full {
-            let why = if self.wants_rotation { Why::Asked } else { Why::Size };
-            self.wants_rotation = false;
-            self.send(Message::Rotate(why))?;
-            // The new piece begins with a state of this very moment.
-            return self.checkpoint(&checkpoint());
+        if std::mem::take(&mut self.wants_rotation) {
+            return self.begin_piece(Why::Asked, checkpoint);
+        }
+        if self.wants_piece(|told| told.is_nearly_full) {
+            return self.begin_piece(Why::Size, checkpoint);
         }
         self.checkpoint_if_due(checkpoint)
     }
 
-    /// Keeps a checkpoint if one is due: to be called often, also within an interval, when all
-    /// events taken in have been folded. `checkpoint` gives the fold's state.
+    /// Whether a new piece is due by what the disk tells, and none was asked for.
+    fn wants_piece(&self, is_full: impl FnOnce(&Told) -> bool) -> bool {
+        let told = self.shared.lock();
+        self.asked_at != Some(told.progress.pieces) && is_full(&told)
+    }
+
+    /// The new piece begins with a state of this very moment.
+    fn begin_piece(&mut self, why: Why, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
+        self.seal()?;
+        self.asked_at = Some(self.shared.lock().progress.pieces);
+        self.send(Message::Rotate(why))?;
+        self.checkpoint(&checkpoint())
+    }
+
+    /// Keeps a checkpoint if one is due, in a piece of its own where the piece is nearly full: what is
+    /// dropped later with older pieces is then known to it. To be called often, also within an interval,
+    /// when all events taken in have been folded. `checkpoint` gives the fold's state.
     ///
     /// # Errors
     ///
     /// What went before could not be written.
     pub fn checkpoint_if_due(&mut self, checkpoint: impl FnOnce() -> Checkpoint) -> Result<()> {
+        if self.wants_piece(Told::is_full_in_the_midst) && !self.is_behind() {
+            return self.begin_piece(Why::Size, checkpoint);
+        }
         let is_due = self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY
             || self.shared.lock().since_checkpoint >= CHECKPOINT_BYTES;
         if is_due && !self.is_behind() { self.checkpoint(&checkpoint()) } else { Ok(()) }
@@ -361,6 +412,7 @@ impl Writer {
     }
 
     fn send(&mut self, message: Message) -> Result<()> {
+        self.shared.lock().queued += message.payload_bytes();
         match self.queue.as_mut().map(|queue| queue.send(message)) {
             Some(Ok(())) => Ok(()),
             Some(Err(Gone)) | None => Err(self.failure()),

@@ -286,6 +286,33 @@ fn a_burst_within_an_interval_begins_pieces_too() {
     assert_eq!(said.missing(), trace.first_event() - 10);
 }
 
+/// Whoever asks for a checkpoint when one is due has lost no event that it does not know, however much
+/// comes in an interval and however late the disk is.
+#[test]
+fn a_burst_drops_nothing_that_the_last_checkpoint_does_not_know() {
+    let scratch = Scratch::new();
+    let path = scratch.path("t.sft");
+    let limited = Options { max_bytes: Some(1 << 20), ..options(&path) };
+    let mut writer = Writer::create(limited, bare_run()).unwrap();
+    for number in 0..300_000 {
+        writer.event(&noise(number)).unwrap();
+        // As often as whoever empties the ring does.
+        if number % 4096 == 0 {
+            writer.checkpoint_if_due(|| checkpoint(number)).unwrap();
+        }
+        // Events of a disk that is behind wait where they are.
+        while writer.is_behind() {
+            writer.seal_if_due().unwrap();
+            std::thread::yield_now();
+        }
+    }
+    writer.sample(&interval(0)).unwrap();
+    let progress = writer.finish(Why::Finished).unwrap().progress;
+    assert!(progress.dropped_pieces > 0);
+    let said = read(&Trace::open(&path).unwrap());
+    assert_eq!((said.checkpoints.len(), said.missing()), (1, 0), "{:?}", said.gaps);
+}
+
 #[test]
 fn a_reader_follows_a_file_that_grows_and_rotates() {
     let scratch = Scratch::new();
