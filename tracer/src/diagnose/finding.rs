@@ -71,17 +71,19 @@ pub struct Finding {
 }
 
 /// How bad a moment is: of two moments the worse one is greater. Its worst finding counts: how severe,
-/// how much of its limit is used, whether the kernel refuses, whether the cause is known; then how near
-/// any limit is.
+/// how much of its limit is used, whether the kernel refuses, how much is known of why and whose it is;
+/// then how near any limit is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Badness {
     severity: Severity,
-    used: f64,
+    /// Tenths of the limit. Of two moments that are nearly as bad the one that says why and whose it is
+    /// tells more: that takes a look every few seconds, which the very worst may have just missed.
+    tenths: u8,
     refuses: bool,
-    /// Of two moments as bad the one that says why tells more.
-    is_explained: bool,
+    known: u8,
     /// How many findings are as severe.
     number: usize,
+    used: f64,
     /// How near the limits of orphans and memory are, whether that is a finding or not.
     near: f64,
 }
@@ -94,12 +96,15 @@ impl Badness {
         let alike = || findings.iter().filter(|it| it.severity == worst.severity);
         // Full is full: queues hold one more, and the kernel counts late.
         let used = alike().filter_map(|it| it.used).fold(0.0, f64::max).min(1.0);
+        let is_whose = worst.port.is_some() || worst.owner.is_some();
         Self {
             severity: worst.severity,
-            used,
+            // Between 0 and 10.
+            tenths: (used * 10.0) as u8,
             refuses: alike().any(|it| it.refuses),
-            is_explained: worst.cause.is_some(),
+            known: u8::from(worst.cause.is_some()) + u8::from(is_whose),
             number: alike().count(),
+            used,
             near,
         }
     }

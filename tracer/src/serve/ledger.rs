@@ -43,7 +43,7 @@ pub struct Exposed {
     pub process: OwnProcess,
 }
 
-/// A finding, as far as labels go: checks, severities and causes are few, ports are those of rows.
+/// A finding, as far as labels go: checks, severities and causes are few, ports are bounded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
     /// Which check.
@@ -52,7 +52,7 @@ pub struct Found {
     pub severity: Severity,
     /// Why; empty where that is not known.
     pub cause: &'static str,
-    /// Of which service: a port, `other` for those without a row; empty where it is none's.
+    /// Of which service: a port, `other` for those beyond the cap; empty where it is none's.
     pub port: String,
 }
 
@@ -247,6 +247,8 @@ pub struct Ledger {
     /// Over all services, and over those without a row, by side; never less than before.
     sums: BTreeMap<Direction, Counted>,
     others: BTreeMap<Direction, Counted>,
+    /// Ports without a row that a finding has named: at most as many as rows.
+    blamed: BTreeSet<u16>,
 }
 
 impl Ledger {
@@ -261,6 +263,7 @@ impl Ledger {
             ever: BTreeSet::new(),
             sums: BTreeMap::new(),
             others: BTreeMap::new(),
+            blamed: BTreeSet::new(),
         }
     }
 
@@ -300,30 +303,39 @@ impl Ledger {
         );
         self.seen = present.keys().copied().collect();
         self.ever.extend(&self.seen);
+        let findings = self.findings(&snapshot);
         Exposed {
             services,
             seen: self.seen.len(),
             folded: self.seen.len() - self.named.len(),
             sums: self.sums.values().fold(Counted::default(), |sum, side| sum.plus(*side)),
-            findings: self.findings(&snapshot),
+            findings,
             process: OwnProcess::default(),
             snapshot,
         }
     }
 
-    fn findings(&self, snapshot: &Snapshot) -> BTreeSet<Found> {
-        let has_row = |port| self.named.keys().any(|(named, _)| *named == port);
+    fn findings(&mut self, snapshot: &Snapshot) -> BTreeSet<Found> {
         let found = |finding: &Finding| Found {
             check: finding.check,
             severity: finding.severity,
             cause: finding.cause.unwrap_or(""),
-            port: match finding.port {
-                None => String::new(),
-                Some(port) if has_row(port) => port.to_string(),
-                Some(_) => "other".to_owned(),
-            },
+            port: finding.port.map_or_else(String::new, |port| self.blamed(port)),
         };
         snapshot.findings.iter().map(found).collect()
+    }
+
+    /// The label of a port that a finding names. Not all have a row (UDP services have none), and an
+    /// alert without the port is worth little.
+    fn blamed(&mut self, port: u16) -> String {
+        let has_row = self.named.keys().any(|(named, _)| *named == port);
+        if !has_row && !self.blamed.contains(&port) {
+            if self.blamed.len() >= self.cap {
+                return "other".to_owned();
+            }
+            self.blamed.insert(port);
+        }
+        port.to_string()
     }
 
     /// Gives rows to those who need one most; the snapshot's order is by weight.

@@ -222,6 +222,8 @@ fn examined(case: &Case, inside: &[&str], screen: &Said) {
     let done = output(sockflow(&[&arguments[..], inside].concat()));
     let report: Value = serde_json::from_slice(&done.stdout).expect("JSON");
     let checks = report["checks"].as_array().expect("checks");
+    let found = case.of(&report["findings"]).expect("the finding");
+    assert_eq!((found.port, found.pid), (screen.port, screen.pid), "{}", report["findings"]);
     let row = checks.iter().find(|row| row["id"] == case.check).expect("the check");
     assert_eq!(row["cause"].as_str(), case.cause, "{row}");
     // What is worth knowing is no state of its own.
@@ -235,6 +237,7 @@ fn exported(case: &Case, serve: &Serve, screen: &Said) {
         format!("check=\"{}\"", case.check),
         format!("cause=\"{}\"", case.cause.unwrap_or_default()),
         format!("severity=\"{}\"", screen.severity),
+        format!("port=\"{}\"", screen.port.map_or_else(String::new, |port| port.to_string())),
     ];
     let is_it = |series: &String| {
         series.starts_with("sockflow_finding{") && wanted.iter().all(|it| series.contains(it))
@@ -260,8 +263,8 @@ fn recorded(case: &Case, file: &Path, screen: &Said) {
     command.arg(file);
     let done = output(command);
     let report: Value = serde_json::from_slice(&done.stdout).expect("JSON");
-    let of_report = case.of(&report["findings"]);
-    assert!(of_report.is_some(), "{}", report["findings"]);
+    let found = case.of(&report["findings"]).expect("the finding");
+    assert_eq!((found.port, found.pid), (screen.port, screen.pid), "{}", report["findings"]);
 }
 
 /// What is well under full load is called well: no finding above a note.

@@ -71,7 +71,7 @@ pub(super) const WATCHED: &[Family] = &[
         "sockflow_finding",
         &["check", "severity", "cause", "port"],
         "1 for each thing that is wrong now, as in `findings` of sockflow top --json; cause and port are \
-         empty where they are not known, port is other where the service has no row of its own",
+         empty where they are not known, port is other where more services are named than may have rows",
         "all that sockflow observes",
         |e| e.findings.iter().map(finding).collect(),
     ),

@@ -207,6 +207,24 @@ fn fin_wait1_times_are_a_histogram_that_goes_over_to_other() {
     assert_eq!(shares(&exposed, "2"), [(0.004_194_303, 200)]);
 }
 
+/// Also a service without a row, such as one of UDP; those beyond the cap are one.
+#[test]
+fn a_finding_names_its_port_within_the_cap() {
+    let mut ledger = Ledger::new(2);
+    let mut labels = |ports: &[u16]| -> Vec<String> {
+        let mut snapshot = crisis();
+        let found = snapshot.findings.swap_remove(0);
+        let of = |port: &u16| Finding { port: Some(*port), ..found.clone() };
+        snapshot.findings = ports.iter().map(of).collect();
+        snapshot.ports.clear();
+        let exposed = ledger.expose(Arc::new(snapshot));
+        exposed.findings.into_iter().map(|found| found.port).collect()
+    };
+    assert_eq!(labels(&[53]), ["53"]);
+    assert_eq!(labels(&[53, 123, 5353, 5355]), ["123", "53", "other"]);
+    assert_eq!(labels(&[5353, 53]), ["53", "other"]);
+}
+
 /// No control character, no line of somebody else's.
 #[test]
 fn hostile_names_stay_labels() {
