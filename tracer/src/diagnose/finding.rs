@@ -96,13 +96,13 @@ impl Badness {
         let alike = || findings.iter().filter(|it| it.severity == worst.severity);
         // Full is full: queues hold one more, and the kernel counts late.
         let used = alike().filter_map(|it| it.used).fold(0.0, f64::max).min(1.0);
-        let is_whose = worst.port.is_some() || worst.owner.is_some();
+        let known = [worst.cause.is_some(), worst.port.is_some(), worst.owner.is_some()];
         Self {
             severity: worst.severity,
             // Between 0 and 10.
             tenths: (used * 10.0) as u8,
             refuses: alike().any(|it| it.refuses),
-            known: u8::from(worst.cause.is_some()) + u8::from(is_whose),
+            known: known.into_iter().map(u8::from).sum(),
             number: alike().count(),
             used,
             near,
