@@ -6,6 +6,7 @@
 //! [`observer`] does so for the inputs of a run.
 
 pub mod causes;
+pub mod elsewhere;
 pub mod keeper;
 pub mod observer;
 mod settings;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use self::causes::{Causes, HolderState, SettingChange, UdpSocket};
+use self::elsewhere::Elsewhere;
 pub use self::settings::{SettingLine, Settings};
 use crate::gauges::{Bytes, Gauges, Pages};
 use crate::time::Monotonic;
@@ -87,6 +89,8 @@ pub struct Facts {
     pub udp_sockets: Known<Vec<UdpSocket>>,
     /// Connection tracking of the namespace.
     pub conntrack: Known<Conntrack>,
+    /// The other network namespaces, where no filter asks for one.
+    pub elsewhere: Known<Elsewhere>,
     /// Packets that CPUs could not take in.
     pub softnet: Known<Softnet>,
     /// Memory of the cgroups that have sockets.
@@ -341,6 +345,7 @@ impl Facts {
             udp: Err(why.clone()),
             udp_sockets: Err(why.clone()),
             conntrack: Err(why.clone()),
+            elsewhere: Err(why.clone()),
             softnet: Err(why.clone()),
             cgroups: Err(why.clone()),
             settings: Err(why.clone()),

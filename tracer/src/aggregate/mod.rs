@@ -31,8 +31,8 @@ use history::History;
 use rates::{rate, state_rates, total_rates};
 use rollup::Rollup;
 use snapshot::{
-    BadEnd, Fidelity, FidelityTable, Host, MemState, Orphans, OwnCost, Snapshot, SourceKind,
-    StateRates, States, TcpMem, TotalRates, TwBuckets,
+    BadEnd, Fidelity, FidelityTable, Host, MemState, Namespaces, Orphans, OwnCost, Snapshot,
+    SourceKind, StateRates, States, TcpMem, TotalRates, TwBuckets,
 };
 use tracer_common::counters::{Counter, OrphanCause, OrphanEnd};
 
@@ -40,6 +40,7 @@ use crate::diagnose::trend::Trend;
 use crate::diagnose::{Judge, Report};
 use crate::event::{DiagSample, Event, EventKind, Input, Lost, Minisockets, Totals};
 use crate::facts::Facts;
+use crate::facts::elsewhere::{Elsewhere, KILLED};
 use crate::facts::observer::Observer;
 use crate::filter::Filter;
 use crate::gauges::Gauges;
@@ -88,6 +89,8 @@ pub struct Aggregator {
     /// TIME_WAIT minisockets by service, from the last sample that counted them.
     time_wait: BTreeMap<crate::event::Service, u64>,
     own_cost: OwnCost,
+    /// The other network namespaces, as they were last looked at.
+    elsewhere: Option<Elsewhere>,
     history: History,
     judge: Judge,
     bad_ends: VecDeque<BadEnd>,
@@ -120,6 +123,7 @@ impl Aggregator {
             diag: DiagSample::default(),
             time_wait: BTreeMap::new(),
             own_cost: OwnCost::default(),
+            elsewhere: None,
             history: History::default(),
             bad_ends: VecDeque::new(),
             last: None,
@@ -148,8 +152,8 @@ impl Aggregator {
                 }
                 self.diag = sample;
             }
-            // The judge's.
-            Input::Facts(_) => {}
+            // The rest is the judge's.
+            Input::Facts(facts) => self.look_elsewhere(&facts),
             Input::OwnCost(cost) => self.own_cost = cost,
             Input::Gap(events) => self.gap_events = self.gap_events.saturating_add(events),
             Input::Tick(at) => self.tick(at),
@@ -171,7 +175,14 @@ impl Aggregator {
     /// Of what was known at a moment before the next tick, after [`Self::restore`]: see
     /// [`Judge::remember`].
     pub fn remember(&mut self, facts: Facts) {
+        self.look_elsewhere(&facts);
         self.judge.remember(facts);
+    }
+
+    fn look_elsewhere(&mut self, facts: &Facts) {
+        if let Ok(seen) = &facts.elsewhere {
+            self.elsewhere = Some(seen.clone());
+        }
     }
 
     /// The observer that has seen all inputs before the next tick, after [`Self::restore`].
@@ -279,6 +290,7 @@ impl Aggregator {
                 limit: self.gauges.limits.max_tw_buckets.unwrap_or(0),
                 fin_wait2: Some(self.diag.fin_wait2_minisockets),
             },
+            namespaces: self.elsewhere.as_ref().map(Namespaces::of),
             minisockets: self.minisockets().map(|sum| rollup::minisockets(&sum, &rollup.all)),
             ports,
             processes,
@@ -338,8 +350,10 @@ impl Aggregator {
             states.time_wait = self.time_wait.values().sum();
         } else {
             states.fin_wait2 += self.diag.fin_wait2_minisockets;
-            states.time_wait =
+            // The gauge is the namespace's.
+            let here =
                 self.gauges.sockets.tw.unwrap_or(0).saturating_sub(self.diag.fin_wait2_minisockets);
+            states.time_wait = here.max(self.time_wait.values().sum());
         }
         states
     }
@@ -358,7 +372,9 @@ impl Aggregator {
             growth_per_s: trend.per_s,
             growth_seen_s: trend.seen_s,
             limit_in_s: trend.seconds_until(host, limit),
-            killed: self.counted("TCPAbortOnMemory"),
+            killed: self
+                .counted(KILLED)
+                .saturating_add(self.elsewhere.as_ref().map_or(0, |it| it.killed)),
             drift: i64::try_from(ours).unwrap_or(i64::MAX)
                 - i64::try_from(host).unwrap_or(i64::MAX),
         }

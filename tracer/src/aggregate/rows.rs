@@ -60,6 +60,7 @@ pub(super) fn empty(settings: &Settings) -> Snapshot {
         orphans: Orphans::default(),
         tcp_mem: TcpMem::default(),
         tw_buckets: TwBuckets::default(),
+        namespaces: None,
         minisockets: None,
         ports: Vec::new(),
         processes: Vec::new(),

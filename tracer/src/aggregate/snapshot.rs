@@ -11,6 +11,7 @@ mod bad_end;
 mod causes;
 mod counts;
 mod limits;
+mod namespaces;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use counts::{
     Minisockets, OrphanEndDetails, OrphanEnds, OrphanStates, StateRates, States, TotalRates, Totals,
 };
 pub use limits::{MemState, Orphans, TcpMem, TwBuckets};
+pub use namespaces::{Namespace, Namespaces};
 pub use rows::{Listen, PeerShare, PortRow, ProcessRow, Quantiles};
 
 /// Everything known at `time`.
@@ -61,6 +63,8 @@ pub struct Snapshot {
     pub tcp_mem: TcpMem,
     /// All minisockets (`/proc/net/sockstat` `tw`) of the namespace watched.
     pub tw_buckets: TwBuckets,
+    /// The other network namespaces; `null` where they were not looked at, as with `--netns`.
+    pub namespaces: Option<Namespaces>,
     /// Minisockets counted one by one, as far as the filter lets them through; `null` where no hook
     /// counts them.
     pub minisockets: Option<Minisockets>,

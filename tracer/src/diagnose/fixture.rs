@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::facts::causes::Causes;
+use crate::facts::elsewhere::Elsewhere;
 use crate::facts::*;
 use crate::gauges::*;
 use crate::time::Monotonic;
@@ -92,6 +93,7 @@ pub(crate) fn healthy() -> Facts {
             causes: Ok(Causes::default()),
         }),
         udp_sockets: Ok(Vec::new()),
+        elsewhere: Ok(Elsewhere::default()),
         udp: Ok(Udp { mem: Pages(40), mem_errors: Some(0), rcvbuf_errors: Some(0) }),
         conntrack: Ok(Conntrack { count: 54_000, max: 262_144, dropped: Some(0) }),
         softnet: Ok(Softnet {

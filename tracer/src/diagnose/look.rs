@@ -25,6 +25,8 @@ pub struct Look {
     pub subject: Option<String>,
     pub port: Option<u16>,
     pub owner: Option<Owner>,
+    /// The network namespace, where it is another than the one watched.
+    pub netns: Option<u64>,
     /// Whose it is, where that is narrower than the check's.
     pub scope: Option<Scope>,
     pub cause: Option<&'static str>,
@@ -78,6 +80,7 @@ impl Default for Look {
             subject: None,
             port: None,
             owner: None,
+            netns: None,
             scope: None,
             cause: None,
             fidelity: Fidelity::Sampled,
@@ -237,7 +240,7 @@ impl Look {
             scope: self.scope(check),
             port: self.port,
             owner: self.owner.clone(),
-            netns: None,
+            netns: self.netns,
             // Set from what is known of the owner.
             workload: None,
             now: self.now,

@@ -9,6 +9,7 @@
 //! * [`severity`]: how bad; [`trend`]: growth and time left;
 //! * [`watch`]: the half minute before a moment; [`counted`]: what hooks counted at it;
 //! * [`judge`]: what goes on from moment to moment; `report`: the doctor's report of a moment;
+//! * `elsewhere`: the checks of a namespace, for each other one;
 //! * `sysctls`: what is known about settings, and the lint; `words`: what text and screens share.
 //!
 //! What a check cannot see is [`State::Unknown`] with the reason: never a false ok.
@@ -19,6 +20,7 @@ pub mod checks;
 mod conntrack;
 pub mod counted;
 mod drift;
+mod elsewhere;
 mod ephemeral_ports;
 mod fds;
 mod file_max;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::check::Check;
 use super::checks::{CHECKS, OTHERS};
+use super::elsewhere;
 use super::finding::Finding;
 use super::look::Look;
 use super::row::{CheckRow, State};
@@ -76,6 +77,7 @@ impl Assessment {
     pub(super) fn of(watch: &Watch) -> Self {
         let mut all: Vec<(&'static dyn Check, Known<Look>)> =
             CHECKS.iter().map(|check| (*check, check.look(watch))).collect();
+        all.extend(elsewhere::looks(watch));
         let blamed = setting_changed::blame(watch, &mut all);
         if let Some(change) = blamed {
             all.push((&SettingChanged, Ok(setting_changed::cause(watch, change))));
@@ -122,12 +124,19 @@ impl Assessment {
         self.0.iter().filter_map(|(check, look)| Some((*check, look.as_ref().ok()?)))
     }
 
+    /// One row a check: of the network namespace where it is worst.
     fn into_rows(self) -> Vec<CheckRow> {
+        let mut has_row: Vec<&str> = Vec::new();
         let row = |(check, look): (&'static dyn Check, Known<Look>)| match look {
             Ok(look) => look.row(check),
             Err(why) => CheckRow::unknown(check, why.0),
         };
-        self.0.into_iter().map(row).collect()
+        let is_first = |(check, _): &(&'static dyn Check, Known<Look>)| {
+            let is_first = !has_row.contains(&check.id());
+            has_row.push(check.id());
+            is_first
+        };
+        self.0.into_iter().filter(is_first).map(row).collect()
     }
 }
 
@@ -182,6 +191,7 @@ fn notes(last: &Facts) -> Vec<String> {
             format!("descriptors, sockets and cgroups were looked at {} before", duration(age))
         })
         .into_iter()
+        .chain(elsewhere::note(last))
         .collect()
 }
 

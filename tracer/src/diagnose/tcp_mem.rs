@@ -10,14 +10,14 @@ use super::look::{Happened, Look};
 use super::severity::Severity;
 use super::watch::Watch;
 use crate::event::{Fidelity, Owner};
-use crate::facts::{Facts, Known, Unknown};
+use crate::facts::{Facts, Known, Unknown, elsewhere};
 use crate::format::{bytes, count, duration, percent};
 use crate::gauges::{MemLimits, Pages};
 
 pub(super) struct TcpMem;
 
 /// Orphans killed, for their number or for memory: the kernel counts both in one.
-pub(super) const KILLED: &str = "TCPAbortOnMemory";
+pub(super) const KILLED: &str = elsewhere::KILLED;
 
 impl Check for TcpMem {
     describe!("tcp_mem", "tcp_mem", "TCP memory", "pages", Host);
@@ -102,8 +102,8 @@ fn name_holders(look: &mut Look, facts: &Facts) {
 
 /// Orphans killed while we watched, for want of memory and for their number.
 ///
-/// The kernel counts both in one (TCPAbortOnMemory), and in the network namespace they were in; hooks
-/// count them one by one, with the reason, in all namespaces.
+/// The kernel counts both in one (TCPAbortOnMemory), and in the network namespace they were in: those
+/// of all that can be entered are added up. Hooks count them one by one, with the reason.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Killings {
     pub(super) for_memory: u64,
@@ -114,17 +114,25 @@ pub(super) struct Killings {
     total: u64,
 }
 
+fn killed_elsewhere(facts: &Facts) -> Option<u64> {
+    facts.elsewhere.as_ref().ok().map(|it| it.killed)
+}
+
 /// The split of what only the kernel counted: it was memory where usage was high and the orphan limit
 /// out of reach, even at a quarter of it, all the while: also for those that were killed between two
 /// observations.
 pub(super) fn kills(watch: &Watch) -> Killings {
     let mut found = Killings::default();
+    let mut was_elsewhere = None;
     for (before, after) in watch.steps() {
         let (Ok(then), Ok(now)) = (&before.gauges, &after.gauges) else { continue };
         let (Some(was), Some(is)) = (then.tcp_ext.get(KILLED), now.tcp_ext.get(KILLED)) else {
             continue;
         };
-        let killed = is.saturating_sub(*was);
+        was_elsewhere = killed_elsewhere(before).or(was_elsewhere);
+        let elsewhere = killed_elsewhere(after).zip(was_elsewhere);
+        let elsewhere = elsewhere.map_or(0, |(now, then)| now.saturating_sub(then));
+        let killed = is.saturating_sub(*was).saturating_add(elsewhere);
         let few = match (then.sockets.orphan.max(now.sockets.orphan), now.limits.max_orphans) {
             (Some(most), Some(limit)) => most.saturating_add(killed).saturating_mul(4) < limit,
             _ => false,
@@ -143,13 +151,16 @@ pub(super) fn kills(watch: &Watch) -> Killings {
         found.for_memory = counted.for_memory;
         found.for_number = counted.all - counted.for_memory.min(counted.all);
     } else if counted.all > found.for_memory.saturating_add(found.for_number) {
-        // In other network namespaces.
+        // In network namespaces that nobody could look into.
         found.for_number = counted.all - found.for_memory.min(counted.all);
     }
     let by_kernel = watch.last_increase(|facts| counter(facts, KILLED));
-    let ages = [by_kernel, watch.kills.last_s].into_iter().flatten();
+    let elsewhere = watch.last_increase(killed_elsewhere);
+    let ages = [by_kernel, elsewhere, watch.kills.last_s].into_iter().flatten();
     found.last_s = ages.fold(f64::INFINITY, f64::min);
-    found.total = watch.counter(KILLED).unwrap_or(0).max(watch.kills.total);
+    let elsewhere = watch.samples().filter_map(killed_elsewhere).max().unwrap_or(0);
+    let by_kernel = watch.counter(KILLED).unwrap_or(0);
+    found.total = by_kernel.saturating_add(elsewhere).max(watch.kills.total);
     found
 }
 

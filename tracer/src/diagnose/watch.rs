@@ -176,7 +176,17 @@ impl Watch {
         self.before.first().map_or(0.0, |first| self.last.at.seconds_since(first.at))
     }
 
-    fn samples(&self) -> impl Iterator<Item = &Facts> {
+    /// The same times, of something else that was seen; with nothing that hooks counted.
+    pub(super) fn map(&self, of: impl Fn(&Facts) -> Facts) -> Self {
+        let before = self.before.iter().map(&of).collect();
+        Self {
+            filter: self.filter.clone(),
+            workloads: self.workloads.clone(),
+            ..Self::new(before, of(&self.last))
+        }
+    }
+
+    pub(super) fn samples(&self) -> impl Iterator<Item = &Facts> {
         self.before.iter().chain(std::iter::once(&self.last))
     }
 

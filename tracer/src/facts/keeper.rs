@@ -37,6 +37,7 @@ struct Seen {
     udp: Option<Monotonic>,
     udp_sockets: Option<Monotonic>,
     conntrack: Option<Monotonic>,
+    elsewhere: Option<Monotonic>,
     softnet: Option<Monotonic>,
     cgroups: Option<Monotonic>,
 }
@@ -70,6 +71,7 @@ impl Keeper {
         replace(&mut now.udp, &mut seen.udp, look.udp, at);
         replace(&mut now.udp_sockets, &mut seen.udp_sockets, look.udp_sockets, at);
         replace(&mut now.conntrack, &mut seen.conntrack, look.conntrack, at);
+        replace(&mut now.elsewhere, &mut seen.elsewhere, look.elsewhere, at);
         replace(&mut now.softnet, &mut seen.softnet, look.softnet, at);
         replace(&mut now.cgroups, &mut seen.cgroups, look.cgroups, at);
         if look.sparse {
@@ -108,6 +110,7 @@ impl Keeper {
         forget(&mut now.udp, &mut seen.udp, at);
         forget(&mut now.udp_sockets, &mut seen.udp_sockets, at);
         forget(&mut now.conntrack, &mut seen.conntrack, at);
+        forget(&mut now.elsewhere, &mut seen.elsewhere, at);
         forget(&mut now.softnet, &mut seen.softnet, at);
         forget(&mut now.cgroups, &mut seen.cgroups, at);
         let facts = now.clone();

@@ -54,6 +54,8 @@ pub struct Found {
     pub cause: &'static str,
     /// Of which service: a port, `other` for those beyond the cap; empty where it is none's.
     pub port: String,
+    /// In which network namespace; empty in the one watched.
+    pub netns: String,
 }
 
 impl Exposed {
@@ -249,6 +251,8 @@ pub struct Ledger {
     others: BTreeMap<Direction, Counted>,
     /// Ports without a row that a finding has named: at most as many as rows.
     blamed: BTreeSet<u16>,
+    /// Network namespaces that a finding was in: likewise.
+    entered: BTreeSet<u64>,
 }
 
 impl Ledger {
@@ -264,6 +268,7 @@ impl Ledger {
             sums: BTreeMap::new(),
             others: BTreeMap::new(),
             blamed: BTreeSet::new(),
+            entered: BTreeSet::new(),
         }
     }
 
@@ -321,6 +326,7 @@ impl Ledger {
             severity: finding.severity,
             cause: finding.cause.unwrap_or(""),
             port: finding.port.map_or_else(String::new, |port| self.blamed(port)),
+            netns: finding.netns.map_or_else(String::new, |netns| self.entered(netns)),
         };
         snapshot.findings.iter().map(found).collect()
     }
@@ -336,6 +342,17 @@ impl Ledger {
             self.blamed.insert(port);
         }
         port.to_string()
+    }
+
+    /// The label of another network namespace: containers come and go, so only so many are told apart.
+    fn entered(&mut self, netns: u64) -> String {
+        if !self.entered.contains(&netns) {
+            if self.entered.len() >= self.cap {
+                return "other".to_owned();
+            }
+            self.entered.insert(netns);
+        }
+        netns.to_string()
     }
 
     /// Gives rows to those who need one most; the snapshot's order is by weight.

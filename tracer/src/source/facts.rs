@@ -7,6 +7,7 @@
 //! - [`descriptors`]: open files of processes
 //! - [`memory_cgroups`]: memory of cgroups
 //! - [`boot`]: what sysctl.conf and sysctl.d set; `changes`: what changed since
+//! - `elsewhere`: the other network namespaces
 //! - [`watcher`]: looks again and again, for a screen or a trace
 //!
 //! A thorough sample dumps every socket (about 1 µs each), looks at every process (some 30 µs each)
@@ -19,6 +20,7 @@ mod causes;
 mod changes;
 mod closed;
 pub mod descriptors;
+mod elsewhere;
 mod holders;
 mod listeners;
 pub mod memory_cgroups;
@@ -36,10 +38,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::changes::Changes;
 use self::descriptors::Wanted;
+use self::elsewhere::ElsewhereReader;
 use self::listeners::ListenerHolders;
 use super::gauges::{GaugeReader, Place};
 use super::sock_diag::SockDiag;
 use super::{cgroups::Cgroups, namespaces, sysctls};
+use crate::facts::elsewhere::Elsewhere;
 use crate::facts::{Conntrack, Facts, Known, Listener, ProcessFds, Settings, Unknown};
 use crate::gauges::Bytes;
 use crate::time::Monotonic;
@@ -74,6 +78,8 @@ pub struct FactReader {
     memory: sockets::Memory,
     holders: ListenerHolders,
     changes: Changes,
+    /// `None` where nobody asks for the other namespaces.
+    elsewhere: Option<ElsewhereReader>,
 }
 
 impl FactReader {
@@ -101,7 +107,15 @@ impl FactReader {
             memory: sockets::Memory::new(),
             holders: ListenerHolders::default(),
             changes: Changes::default(),
+            elsewhere: None,
         }
+    }
+
+    /// Also looks into the other network namespaces.
+    #[must_use]
+    pub fn looking_elsewhere(mut self) -> Self {
+        self.elsewhere = Some(ElsewhereReader::default());
+        self
     }
 
     /// Also keeps the processes that are asked about.
@@ -156,15 +170,25 @@ impl FactReader {
             Some(Err(why)) => Err(why.clone()),
             None => skipped(),
         };
+        let mut elsewhere = match &mut self.elsewhere {
+            Some(reader) => reader.read(thorough),
+            None => skipped(),
+        };
         let sockstat = text("/proc/thread-self/net/sockstat");
         let mut listeners = sockets::listeners(&mut self.diag);
         let dumped = match &mut listeners {
-            Ok(listeners) if thorough => self.dump(at, listeners, sockstat.as_deref().ok()),
+            Ok(listeners) if thorough => {
+                let others = elsewhere.as_mut().map(busy).unwrap_or_default();
+                self.dump(at, listeners, others, sockstat.as_deref().ok())
+            }
             Ok(_) => skipped(),
             Err(why) => Err(why.clone()),
         };
         if let Ok(listeners) = &mut listeners {
             self.holders.fill(at, listeners, false);
+        }
+        for listener in elsewhere.as_mut().map(busy).unwrap_or_default() {
+            self.holders.fill(at, std::slice::from_mut(listener), false);
         }
         let (sockets, udp_sockets, cgroup_ids) = match dumped {
             Ok(dumped) => (Ok(dumped.sockets), dumped.udp, dumped.cgroups),
@@ -194,6 +218,7 @@ impl FactReader {
             }),
             udp_sockets,
             conntrack: conntrack(),
+            elsewhere,
             softnet: text("/proc/thread-self/net/softnet_stat")
                 .and_then(|text| parse::softnet(&text)),
             cgroups: if thorough {
@@ -207,19 +232,23 @@ impl FactReader {
         }
     }
 
-    /// Dumps every socket; completes what is known of the listeners.
+    /// Dumps every socket; completes what is known of the listeners, and of `others`, those of other
+    /// namespaces.
     fn dump(
         &mut self,
         at: Monotonic,
         listeners: &mut [Listener],
+        mut others: Vec<&mut Listener>,
         sockstat: Option<&str>,
     ) -> Known<sockets::Dumped> {
         let range = parse::port_range(&self.sysctls);
         let allocated = sockstat.and_then(parse::tcp_allocated);
         let (diag, memory) = (&mut self.diag, &mut self.memory);
         let dumped = sockets::dump(diag, listeners, range, (at, allocated), memory)?;
-        self.holders.learn(listeners, &dumped.holders);
-        for listener in listeners.iter_mut().filter(|listener| listener.queue > 0) {
+        let inodes = listeners.iter().chain(others.iter().map(|it| &**it)).map(|it| it.inode);
+        self.holders.learn(inodes, &dumped.holders);
+        let all = listeners.iter_mut().chain(others.iter_mut().map(|it| &mut **it));
+        for listener in all.filter(|listener| listener.queue > 0) {
             listener.oldest_wait_ms = dumped.oldest_waits.get(&listener.inode).copied();
         }
         Ok(dumped)
@@ -232,6 +261,11 @@ impl FactReader {
             self.holders.fill(facts.at, listeners, true);
         }
     }
+}
+
+/// The busy listeners of other namespaces.
+fn busy(elsewhere: &mut Elsewhere) -> Vec<&mut Listener> {
+    elsewhere.namespaces.iter_mut().flat_map(|it| &mut it.listeners).collect()
 }
 
 /// Left out of a brief sample.

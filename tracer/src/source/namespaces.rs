@@ -10,9 +10,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::own_cost::CpuTimer;
 
 /// Where `ip netns` and Docker keep names of namespaces: files with the namespace mounted on them.
 const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
@@ -149,6 +152,34 @@ pub fn inside<T: Send>(path: &Path, work: impl FnOnce() -> Result<T> + Send) -> 
             .context("cannot start a thread")?
             .join()
             .unwrap_or_else(|_| Err(anyhow!("the thread inside {} panicked", path.display())))
+    })
+}
+
+/// Runs `work` inside each of these namespaces, one after the other, on one thread of its own: what it
+/// gave, and the CPU time that all of it took. Those that may not be entered are left out.
+///
+/// Nothing that `work` opens should outlive it: it would keep the namespace alive.
+pub(super) fn inside_each<T: Send>(
+    all: &[NetNamespace],
+    work: impl Fn(&NetNamespace) -> Option<T> + Send,
+) -> (Vec<T>, Duration) {
+    if all.is_empty() {
+        return (Vec::new(), Duration::ZERO);
+    }
+    let enter_each = move || {
+        let timer = CpuTimer::start();
+        let enter = |namespace: &NetNamespace| {
+            let file = File::open(&namespace.path).ok()?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).ok()?;
+            work(namespace)
+        };
+        let done = all.iter().filter_map(enter).collect();
+        (done, timer.used())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("netns".to_owned());
+        let thread = thread.spawn_scoped(scope, enter_each).ok();
+        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
     })
 }
 

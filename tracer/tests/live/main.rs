@@ -29,6 +29,7 @@ mod doctor_memory;
 mod doctor_queues;
 mod doctor_trace;
 mod edges;
+mod elsewhere;
 mod field;
 mod findings;
 mod groups;

@@ -24,7 +24,8 @@ pub struct Orphans {
     pub growth_seen_s: f64,
     /// Seconds until the limit at this growth; `null` without a credible trend.
     pub limit_in_s: Option<f64>,
-    /// `TCPAbortOnMemory` since tracing began.
+    /// `TCPAbortOnMemory` since tracing began, of every network namespace that could be entered; with
+    /// `--netns` of that one.
     pub killed: u64,
     /// Our count for the whole host minus the kernel's.
     pub drift: i64,

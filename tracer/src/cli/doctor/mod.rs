@@ -216,6 +216,9 @@ fn observe(root: &Path, duration: Duration, filter: &Filter) -> Watch {
     let wanted = Wanted { pid: filter.pid, comm: filter.comm.clone() };
     let asks_owners = filter.pid.is_some() || filter.comm.is_some();
     let mut reader = FactReader::open(root).keeping(wanted);
+    if filter.netns.is_none() {
+        reader = reader.looking_elsewhere();
+    }
     let began = Instant::now();
     let mut before = Vec::new();
     if !duration.is_zero() {

@@ -69,7 +69,7 @@ impl Log {
         for finding in findings {
             let happened = assessment
                 .looks()
-                .find(|(check, _)| check.id() == finding.check)
+                .find(|(check, look)| check.id() == finding.check && look.netns == finding.netns)
                 .and_then(|(_, look)| look.happened.as_ref());
             let is_told = happened.is_some_and(|it| self.happened(time, finding, it));
             let Some(onset) = onsets.get_mut(finding) else { continue };

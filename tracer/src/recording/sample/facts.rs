@@ -1,12 +1,14 @@
 //! A look at what the doctor judges by, in a sample.
 
 mod causes;
+mod elsewhere;
 mod sockets;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use causes::{ChangeRecord, HolderRecord, UdpSocketRecord};
+use elsewhere::ElsewhereRecord;
 use serde::{Deserialize, Serialize};
 use sockets::SocketsRecord;
 
@@ -45,6 +47,8 @@ pub(super) struct FactsRecord {
     udp_sockets: Option<Vec<UdpSocketRecord>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     conntrack: Option<ConntrackRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<ElsewhereRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     softnet: Option<SoftnetRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,6 +218,7 @@ impl FactsRecord {
                 max: tracked.max,
                 dropped: tracked.dropped,
             }),
+            elsewhere: told(&facts.elsewhere, "elsewhere", unknown, ElsewhereRecord::of),
             softnet: told(&facts.softnet, "softnet", unknown, |softnet| SoftnetRecord {
                 cpus: softnet.cpus,
                 processed: softnet.processed,
@@ -256,6 +261,7 @@ impl FactsRecord {
             max: it.max,
             dropped: it.dropped,
         });
+        facts.elsewhere = known(self.elsewhere, why("elsewhere"), ElsewhereRecord::into_elsewhere);
         facts.softnet = known(self.softnet, why("softnet"), |it| Softnet {
             cpus: it.cpus,
             processed: it.processed,

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 use tracer_common::counters::{GROUP_WORDS, GroupCounters, MINI_WORDS, MiniCounters};
 use tracer_common::reset::ResetReason;
 
@@ -16,6 +17,7 @@ use crate::event::{
     DiagSample, DiagService, Direction, Group, Input, Listening, Lost, Network, OwnCost, Owner,
     Service, Totals,
 };
+use crate::facts::elsewhere::{COUNTERS, Elsewhere, NetnsFacts};
 use crate::facts::{
     CgroupMemory, Conntrack, Destination, Facts, FileNr, Known, Listener, Minisockets, Orphans,
     ProcessFds, Processes, Sockets, Softnet, Udp, Unknown, Waits,
@@ -99,7 +101,7 @@ fn totals() -> impl Strategy<Value = Totals> {
 }
 
 fn named(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<&'static str, u64>> {
-    btree_map(prop::sample::select(names), any::<u64>(), 0..5)
+    btree_map(select(names), any::<u64>(), 0..5)
 }
 
 fn gauges() -> impl Strategy<Value = Gauges> {
@@ -190,6 +192,8 @@ fn facts() -> BoxedStrategy<Facts> {
             oldest_wait_ms,
         },
     );
+    let listener = listener.boxed();
+    let elsewhere = elsewhere(listener.clone());
     let waits =
         option::of(any::<(u64, u64, u64)>().prop_map(|(probing, retransmitting, last_ack)| {
             Waits { probing, retransmitting, last_ack }
@@ -260,11 +264,11 @@ fn facts() -> BoxedStrategy<Facts> {
     (
         (any::<u64>(), any::<Option<u64>>(), any::<bool>(), sysctls, changes),
         (known(files), known(processes), known(vec(listener, 0..4)), known(sockets)),
-        (udp, known(conntrack), known(softnet), known(vec(cgroup, 0..3))),
+        (udp, known(conntrack), known(softnet), known(vec(cgroup, 0..3)), known(elsewhere)),
     )
         .prop_map(|((at, detail_at, sparse, sysctls, changes), first, second)| {
             let (files, processes, listeners, sockets) = first;
-            let ((udp, udp_sockets), conntrack, softnet, cgroups) = second;
+            let ((udp, udp_sockets), conntrack, softnet, cgroups, elsewhere) = second;
             Facts {
                 detail_at: detail_at.map(Monotonic),
                 sparse,
@@ -277,12 +281,32 @@ fn facts() -> BoxedStrategy<Facts> {
                 udp,
                 udp_sockets,
                 conntrack,
+                elsewhere,
                 softnet,
                 cgroups,
                 ..Facts::unseen(Monotonic(at), &Unknown::not_looked_at())
             }
         })
         .boxed()
+}
+
+fn elsewhere(listener: impl Strategy<Value = Listener>) -> impl Strategy<Value = Elsewhere> {
+    let counters = btree_map(select(&COUNTERS[..]), any::<u64>(), 0..3);
+    let numbers = any::<(Option<u64>, Option<u64>, Option<(u64, u64)>)>();
+    let namespace = (any::<(u32, Option<String>)>(), counters, numbers, vec(listener, 0..2));
+    let namespace = namespace.prop_map(
+        |((netns, name), counters, (tw, max_tw_buckets, minisockets), listeners)| NetnsFacts {
+            netns,
+            name,
+            counters,
+            tw,
+            max_tw_buckets,
+            minisockets,
+            listeners,
+        },
+    );
+    (vec(namespace, 0..3), any::<u64>(), any::<u64>())
+        .prop_map(|(namespaces, killed, unseen)| Elsewhere { namespaces, killed, unseen })
 }
 
 prop_compose! {

@@ -69,17 +69,18 @@ pub(super) const WATCHED: &[Family] = &[
     ),
     gauge(
         "sockflow_finding",
-        &["check", "severity", "cause", "port"],
+        &["check", "severity", "cause", "port", "netns"],
         "1 for each thing that is wrong now, as in `findings` of sockflow top --json; cause and port are \
-         empty where they are not known, port is other where more services are named than may have rows",
+         empty where they are not known, port is other where more services are named than may have rows; netns is \
+         empty in the network namespace watched",
         "all that sockflow observes",
         |e| e.findings.iter().map(finding).collect(),
     ),
 ];
 
 fn finding(found: &Found) -> Sample {
-    let Found { check, severity, cause, port } = found;
-    let labels = [*check, severity.name(), *cause, port.as_str()];
+    let Found { check, severity, cause, port, netns } = found;
+    let labels = [*check, severity.name(), *cause, port.as_str(), netns.as_str()];
     Sample(labels.map(str::to_owned).into(), Value::Whole(1))
 }
 

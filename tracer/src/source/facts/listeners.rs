@@ -28,10 +28,9 @@ const fn is_stopped(state: char) -> bool {
 
 impl ListenerHolders {
     /// Takes in what a walk found.
-    pub(super) fn learn(&mut self, listeners: &[Listener], holders: &Holders) {
+    pub(super) fn learn(&mut self, listeners: impl Iterator<Item = u64>, holders: &Holders) {
         self.by_inode = listeners
-            .iter()
-            .map(|listener| (listener.inode, holders.all_of(listener.inode).collect()))
+            .map(|inode| (inode, holders.all_of(inode).collect()))
             .filter(|(_, pids): &(u64, Vec<u32>)| !pids.is_empty())
             .collect();
         let held = |pid: &u32| self.by_inode.values().any(|pids| pids.contains(pid));
@@ -131,7 +130,7 @@ mod tests {
         let last = found.add(200);
         found.hold(53, last);
         let mut holders = ListenerHolders::default();
-        holders.learn(&listeners, &found);
+        holders.learn(listeners.iter().map(|it| it.inode), &found);
         let mut fill = |second, stopped: bool, start| {
             let read = |pid| match pid {
                 102 if stopped => process('T', start),

@@ -38,8 +38,8 @@ pub struct FactWatcher {
 }
 
 impl FactWatcher {
-    /// Begins to look, in the network namespace at `netns` or in our own; no more often than
-    /// `every`.
+    /// Begins to look, in the network namespace at `netns` alone, or in our own and at the others; no
+    /// more often than `every`.
     ///
     /// # Errors
     ///
@@ -50,10 +50,12 @@ impl FactWatcher {
         let (begin, begun) = channel();
         let every = every.max(EVERY);
         let netns: Option<PathBuf> = netns.map(Path::to_owned);
+        let is_everywhere = netns.is_none();
         let shared = Arc::clone(&seen);
         let failed: Sender<Result<Facts>> = begin.clone();
         let work = move || {
-            let mut reader = FactReader::without_gauges(Path::new("/"));
+            let reader = FactReader::without_gauges(Path::new("/"));
+            let mut reader = if is_everywhere { reader.looking_elsewhere() } else { reader };
             let run = reader.run();
             // The first interval shall have it.
             let mut looks = Looks::begin(&mut reader, &run, &shared);

@@ -103,6 +103,7 @@ pub(crate) fn crisis() -> Snapshot {
             limit_in_s: Some(53.0),
             held_by: None,
         },
+        namespaces: None,
         tw_buckets: TwBuckets { now: 131_072, limit: 131_072, fin_wait2: Some(1_294) },
         minisockets: None,
         ports,

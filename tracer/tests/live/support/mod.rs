@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use self::{
     kernel::{host_orphans, sockstat, tcp_ext, tcp_ext_in, under_pressure},
-    namespace::Namespace,
+    namespace::{Namespace, enter},
     rows::{assert_balanced, assert_complete, ended, ends, find_row, live, number, row},
     storm::{Standing, storm},
     top::{SMALL, Top},

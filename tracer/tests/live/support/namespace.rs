@@ -1,13 +1,20 @@
 //! Network namespaces that keep a test's sockets apart.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::kernel::{sockstat, tcp_ext_in};
 use super::{Guarded, PATIENCE, eventually, output};
+
+/// Moves the calling thread into a network namespace, for good.
+pub(crate) fn enter(path: &Path) {
+    let namespace = File::open(path).expect("the namespace");
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+}
 
 /// A network namespace with its loopback up, as long as this value lives.
 pub(crate) struct Namespace {
@@ -53,12 +60,7 @@ impl Namespace {
         let path = self.path();
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
-                let namespace = File::open(path).expect("the namespace");
-                move_into_link_name_space(
-                    std::os::fd::AsFd::as_fd(&namespace),
-                    Some(LinkNameSpaceType::Network),
-                )
-                .expect("setns");
+                enter(&path);
                 body()
             });
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
