@@ -1,8 +1,9 @@
 //! Which process holds a socket now: the search through `/proc/PID/fd`, for the sockets that
 //! stood before tracing began. Done once; from then on the kernel tells who opens and closes.
 //!
-//! A process's descriptors are those of its main thread. The few programs that give threads
-//! tables of their own (`unshare(CLONE_FILES)`) are not seen through.
+//! A process's descriptors are those of its main thread, or, when that has ended before the others, of
+//! the first that has any. The few programs that give threads tables of their own
+//! (`unshare(CLONE_FILES)`) are not seen through.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -123,12 +124,21 @@ pub(super) fn each_socket(
     buffer: &mut [MaybeUninit<u8>],
     mut sink: impl FnMut(&CStr, u64),
 ) -> Result<u64, Errno> {
-    let folder: OwnedFd = openat(
-        CWD,
-        format!("/proc/{pid}/fd"),
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let of_main_thread = each_socket_in(&format!("/proc/{pid}/fd"), buffer, &mut sink)?;
+    if of_main_thread > 0 {
+        return Ok(of_main_thread);
+    }
+    let Some(folder) = processes::descriptors_of_other_thread(pid) else { return Ok(0) };
+    each_socket_in(&folder, buffer, &mut sink)
+}
+
+fn each_socket_in(
+    folder: &str,
+    buffer: &mut [MaybeUninit<u8>],
+    sink: &mut impl FnMut(&CStr, u64),
+) -> Result<u64, Errno> {
+    let folder: OwnedFd =
+        openat(CWD, folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut descriptors = 0;
     let mut entries = RawDir::new(&folder, buffer);
     while let Some(entry) = entries.next() {

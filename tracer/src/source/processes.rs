@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::proc_file::read_whole;
 
@@ -31,6 +32,24 @@ pub fn pids() -> io::Result<Vec<u32>> {
     // The kernel lists them so, but does not promise it.
     pids.sort_unstable();
     Ok(pids)
+}
+
+/// The folder of descriptors of the first thread that has any; `None` where the process has one
+/// thread only. A main thread that ends before the others leaves its descriptors to them, and its own
+/// folder, which is the process's, is empty.
+pub(super) fn descriptors_of_other_thread(pid: u32) -> Option<String> {
+    let tasks = format!("/proc/{pid}/task");
+    // A folder for each thread, beside "." and "..": most have one, and need not be listed.
+    if fs::metadata(&tasks).ok()?.nlink() <= 3 {
+        return None;
+    }
+    let folders = fs::read_dir(&tasks).ok()?.flatten().filter_map(|task| {
+        let thread = task.file_name();
+        Some(format!("{tasks}/{}/fd", thread.to_str()?))
+    });
+    folders
+        .into_iter()
+        .find(|folder| fs::read_dir(folder).is_ok_and(|mut held| held.next().is_some()))
 }
 
 /// The process `pid` now.

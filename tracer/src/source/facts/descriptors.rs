@@ -139,9 +139,18 @@ fn fds(pid: u32) -> io::Result<Option<ProcessFds>> {
     let folder = format!("/proc/{pid}/fd");
     // Since 6.2 the folder's size is the number of descriptors (`proc_fd_getattr`, fs/proc/fd.c);
     // before, it is 0 and they have to be counted.
-    let open = match fs::metadata(&folder)?.len() {
-        0 => fs::read_dir(&folder)?.count() as u64,
-        count => count,
+    let count = |folder: &str| -> io::Result<u64> {
+        Ok(match fs::metadata(folder)?.len() {
+            0 => fs::read_dir(folder)?.count() as u64,
+            count => count,
+        })
+    };
+    let open = match count(&folder)? {
+        0 => match processes::descriptors_of_other_thread(pid) {
+            Some(folder) => count(&folder).unwrap_or(0),
+            None => 0,
+        },
+        open => open,
     };
     let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
     Ok(parse::open_files_limit(&limits).filter(|_| open > 0).map(|(soft, hard)| ProcessFds {
