@@ -23,6 +23,8 @@ pub const GROUPS: u32 = 2048;
 pub const SERVICE_GROUPS: u32 = 8192;
 /// All groups there can be.
 pub const ALL_GROUPS: u32 = GROUPS + SERVICE_GROUPS;
+/// Sockets that are handed over at a time.
+pub const HANDOVERS: u32 = 4096;
 
 /// How often a group's counters are there, as a power of two: once for each possible CPU, up to 8.
 /// Beyond that CPUs share them, so that memory does not grow with the CPUs that a host might have.
@@ -194,6 +196,21 @@ pub const MINI_EARLY: u8 = 1 << 0;
 /// [`MiniRecord::flags`]: a new connection between the same ends was let through.
 pub const MINI_REUSED: u8 = 1 << 1;
 
+/// Who holds a socket, as user space found out: value of `HANDOVERS`, keyed by cookie. Deleted by the
+/// program that acts upon it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Handover {
+    /// The group the socket was in when it was looked for; if it is in another by now, nothing is done.
+    pub from: u32,
+    /// The holder's group.
+    pub to: u32,
+    /// The holder's process id, as in that group's key.
+    pub tgid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
 /// Bucket of a service's FIN_WAIT1 times: key of `FIN_WAIT1_TIMES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -311,6 +328,7 @@ const _: () = {
     assert!(size_of::<GroupInfo>() == 32);
     assert!(size_of::<SockRecord>() == 40);
     assert!(size_of::<MiniRecord>() == 32);
+    assert!(size_of::<Handover>() == 16);
     assert!(size_of::<HistogramKey>() == 8);
     assert!(size_of::<EventRecord>() == 80);
 };
@@ -319,7 +337,8 @@ const _: () = {
 #[expect(unsafe_code, reason = "a promise to aya about the layout")]
 mod pod {
     use super::{
-        GroupInfo, GroupKey, HistogramKey, MiniRecord, ServiceInfo, ServiceKey, SockRecord,
+        GroupInfo, GroupKey, Handover, HistogramKey, MiniRecord, ServiceInfo, ServiceKey,
+        SockRecord,
     };
     // SAFETY: integers and arrays of them, `repr(C)`, sizes asserted above to have no padding:
     // every bit pattern is valid.
@@ -336,4 +355,6 @@ mod pod {
     unsafe impl aya::Pod for HistogramKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for MiniRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Handover {}
 }

@@ -58,9 +58,21 @@ pub enum Counter {
     /// Connections refused because the accept queue was full, counted at the listener
     /// (`ListenOverflows`).
     AcceptOverflows,
+    /// Connections taken over from other groups of the service, less those given away to them: see
+    /// [`moved_word`].
+    Moved,
 }
 
-const _: () = assert!((Counter::AcceptOverflows as usize) < GROUP_WORDS);
+const _: () = assert!((Counter::Moved as usize) < GROUP_WORDS);
+
+/// What one connection that is taken over adds to [`Counter::Moved`], and takes off it where it was:
+/// `opened` and `standing` are 0 or 1, by what it is counted as in the group that saw it begin.
+/// [`GroupCounters::moved`] reads the sums. One word for the two, because there was room for one.
+#[inline(always)]
+#[must_use]
+pub const fn moved_word(opened: u64, standing: u64) -> u64 {
+    opened.wrapping_add(standing << 32)
+}
 
 /// The word that counts the orphans now in the state with this number (population), if orphans are
 /// counted in it.
@@ -412,6 +424,32 @@ impl GroupCounters {
     pub const fn ended(&self, end: OrphanEnd) -> u64 {
         self.words[Counter::OrphanEnds as usize + end as usize]
     }
+
+    /// Connections taken over from other groups less those given away, as (opened, standing). Sums of
+    /// [`moved_word`]: good as long as both are within 31 bits.
+    #[expect(clippy::cast_possible_wrap, reason = "signed halves of a word by design")]
+    #[must_use]
+    pub const fn moved(&self) -> (i64, i64) {
+        let word = self.words[Counter::Moved as usize] as i64;
+        let opened = word as i32 as i64;
+        (opened, word.wrapping_sub(opened) >> 32)
+    }
+
+    /// Counts each connection where it is, and not where it began: a group that has taken one over
+    /// opened it, as far as [`Counter::Opened`] and [`Counter::Standing`] tell from here on.
+    ///
+    /// For who has some of a service's groups only. The sum over all of them is the same without,
+    /// and only grows, while one that is read in the midst of a move can be off by it.
+    #[expect(clippy::cast_possible_wrap, reason = "a sum that is momentarily negative reads as 0")]
+    pub const fn settle(&mut self) {
+        let (opened, standing) = self.moved();
+        let words = &mut self.words;
+        let at = Counter::Opened as usize;
+        words[at] = clamp((words[at] as i64).wrapping_add(opened) as u64);
+        let at = Counter::Standing as usize;
+        words[at] = clamp((words[at] as i64).wrapping_add(standing) as u64);
+        words[Counter::Moved as usize] = 0;
+    }
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "a population is a signed word by design")]
@@ -435,6 +473,33 @@ mod tests {
         born_here.merge(&left_there);
         assert_eq!(born_here.in_state(TcpState::Established), 0);
         assert_eq!(born_here.total(Counter::FinWait1MaxNs), 7);
+    }
+
+    #[test]
+    fn a_connection_that_is_handed_over_is_its_holders() {
+        let moved = Counter::Moved as usize;
+        let (mut from, mut into) = (GroupCounters::default(), GroupCounters::default());
+        from.words[Counter::Opened as usize] = 40;
+        from.words[Counter::Standing as usize] = 3;
+        for word in (0..12).map(|_| moved_word(1, 0)).chain((0..2).map(|_| moved_word(0, 1))) {
+            from.words[moved] = from.words[moved].wrapping_sub(word);
+            into.words[moved] = into.words[moved].wrapping_add(word);
+        }
+        assert_eq!((from.moved(), into.moved()), ((-12, -2), (12, 2)));
+        let mut all = from;
+        all.merge(&into);
+        assert_eq!(all.moved(), (0, 0));
+        from.settle();
+        into.settle();
+        let held = |group: &GroupCounters| {
+            (group.total(Counter::Opened), group.total(Counter::Standing), group.moved())
+        };
+        assert_eq!((held(&from), held(&into)), ((28, 1, (0, 0)), (12, 2, (0, 0))));
+        // Read in the midst of a move.
+        let mut early = GroupCounters::default();
+        early.words[moved] = 0_u64.wrapping_sub(moved_word(1, 0));
+        early.settle();
+        assert_eq!(held(&early), (0, 0, (0, 0)));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
-    DIRECTION_IN, GROUP_OTHER, GROUP_OUTSIDE, GROUPS, GroupInfo, GroupKey, ServiceInfo, ServiceKey,
+    DIRECTION_IN, GROUP_OTHER, GROUP_OUTSIDE, GROUPS, GroupInfo, GroupKey, Handover, ServiceInfo,
+    ServiceKey,
 };
 
 use crate::filter::owner_passes;
@@ -146,6 +147,21 @@ extern "C" fn sf_listen_begins(netns: u32, port: u32, group: u32, tgid: u32) -> 
         (*info).listeners += 1;
     }
     0
+}
+
+/// Another process has the listener now: sockets accepted from now on are its process's. Where several
+/// processes listen, they are nobody's as before.
+#[inline(always)]
+pub(crate) fn listener_changes_hands(key: ServiceKey, before: u32, to: Handover) {
+    if let Some(info) = SERVICES.get_ptr_mut(key) {
+        // SAFETY: as in `listen_begins`.
+        unsafe {
+            if (*info).tgid == before {
+                (*info).group = to.to;
+                (*info).tgid = to.tgid;
+            }
+        }
+    }
 }
 
 /// A socket stops listening.

@@ -6,8 +6,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, Queue, RingBuf};
 use tracer_common::abi::{
-    ALL_GROUPS, CONTROL_WORDS, GROUPS, GroupInfo, GroupKey, HistogramKey, MiniRecord,
-    SERVICE_GROUPS, ServiceInfo, ServiceKey, SockRecord,
+    self, ALL_GROUPS, CONTROL_WORDS, GROUPS, GroupInfo, GroupKey, Handover, HistogramKey,
+    MiniRecord, SERVICE_GROUPS, ServiceInfo, ServiceKey, SockRecord,
 };
 use tracer_common::counters::{GroupCounters, HOST_WORDS, LOSS_WORDS, MiniCounters};
 
@@ -20,6 +20,11 @@ pub(crate) static SOCKETS: HashMap<u64, SockRecord> = HashMap::with_max_entries(
 /// Full: accepted sockets join the group of an unknown owner until they are closed.
 #[map]
 pub(crate) static SERVICES: HashMap<ServiceKey, ServiceInfo> = HashMap::with_max_entries(4096, 0);
+
+/// Sockets whose holder is another process than their group's, by cookie. Written by user space before
+/// it has `sf_owner` walk all sockets, deleted by that. Full: user space goes on in another walk.
+#[map]
+pub(crate) static HANDOVERS: HashMap<u64, Handover> = HashMap::with_max_entries(abi::HANDOVERS, 0);
 
 /// The groups' indexes. Written by whoever first needs a group; deleted by user space when a
 /// group is empty and its process gone. Has room for every index there is.

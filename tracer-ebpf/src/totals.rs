@@ -51,6 +51,20 @@ impl Totals {
         self.add_at(counter as usize, u64::MAX);
     }
 
+    /// A connection comes here from another group; `word` is its [`moved_word`].
+    ///
+    /// [`moved_word`]: tracer_common::counters::moved_word
+    #[inline(always)]
+    pub(crate) fn takes(self, word: u64) {
+        self.add_at(Counter::Moved as usize, word);
+    }
+
+    /// A connection goes to another group.
+    #[inline(always)]
+    pub(crate) fn gives(self, word: u64) {
+        self.add_at(Counter::Moved as usize, 0_u64.wrapping_sub(word));
+    }
+
     /// A socket enters a state.
     #[inline(always)]
     pub(crate) fn enter(self, state: u8) {

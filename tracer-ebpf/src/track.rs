@@ -5,10 +5,10 @@ use core::mem::MaybeUninit;
 use aya_log_ebpf::warn;
 use tracer_common::abi::{
     CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, DIRECTION_OUT, FLAG_DESTROYED, FLAG_OPENED,
-    FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER, GROUP_OUTSIDE, MERGED, MERGING, NOT_MERGED,
+    FLAG_ORPHAN, FLAG_STANDING, GROUP_OTHER, GROUP_OUTSIDE, Handover, MERGED, MERGING, NOT_MERGED,
     SockRecord,
 };
-use tracer_common::counters::{Counter, Loss};
+use tracer_common::counters::{Counter, Loss, moved_word};
 use tracer_common::lifecycle::{SOCK_DEAD, is_accepted, is_close_transition};
 use tracer_common::state::TcpState;
 
@@ -278,6 +278,9 @@ pub(crate) fn adopt(record: &mut SockRecord) {
     }
     if let (Some(from), Some(into)) = (Totals::of(record.group), Totals::of(to)) {
         let state = record.state;
+        let word = moved(record);
+        from.gives(word);
+        into.takes(word);
         if state != 0 && state != TcpState::Close.number() {
             from.leave(state);
             into.enter(state);
@@ -290,6 +293,53 @@ pub(crate) fn adopt(record: &mut SockRecord) {
         }
         record.group = to;
     }
+}
+
+/// What the socket is counted as in the group that saw it begin. Without a branch, which would double
+/// the verifier's paths.
+#[inline(always)]
+fn moved(record: &SockRecord) -> u64 {
+    const { assert!(FLAG_OPENED == 1 << 0 && FLAG_STANDING == 1 << 1, "shifts") };
+    let flags = u64::from(record.flags);
+    moved_word(flags & 1, flags >> 1 & 1)
+}
+
+/// User space found that another process holds the socket, which the caller has locked: takes it from
+/// its group into that one's. `false` if it has changed hands or was closed in the meantime.
+///
+/// A process that the filter leaves out has no group: the socket leaves what is counted, or comes
+/// into it as one that is opened now.
+#[inline(always)]
+pub(crate) fn hand_over(record: &mut SockRecord, to: Handover) -> bool {
+    let state = record.state;
+    if record.group != to.from
+        || record.flags & (FLAG_ORPHAN | FLAG_DESTROYED) != 0
+        || state == 0
+        || state == TcpState::Close.number()
+    {
+        return false;
+    }
+    let word = moved(record);
+    if to.from != GROUP_OUTSIDE
+        && let Some(from) = Totals::of(to.from)
+    {
+        from.leave(state);
+        from.gives(word);
+    }
+    if to.to != GROUP_OUTSIDE
+        && let Some(into) = Totals::of(to.to)
+    {
+        into.enter(state);
+        if to.from != GROUP_OUTSIDE {
+            into.takes(word);
+        } else if TcpState::from_number(state).is_some_and(TcpState::is_connection) {
+            record.flags |= FLAG_OPENED;
+            into.count(Counter::Opened);
+        }
+    }
+    record.group = to.to;
+    record.tgid = to.tgid;
+    true
 }
 
 /// Whether it has been a connection, so that its end counts as `closed`.

@@ -99,6 +99,9 @@ pub struct Group {
     pub workload: Option<String>,
     /// Whether the owner still runs.
     pub alive: bool,
+    /// So many of its sockets, at most, may be another process's: they were accepted since the holders
+    /// of sockets were searched for, at a port where several processes accept.
+    pub unchecked: u64,
     /// Its counters, summed over the CPUs.
     pub counters: GroupCounters,
 }

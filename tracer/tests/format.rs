@@ -46,6 +46,7 @@ fn interval(number: u64) -> Vec<Input> {
         cgroup: None,
         workload: None,
         alive: true,
+        unchecked: 0,
         counters,
     };
     let totals = Totals { groups: vec![group(80), group(443)], ..Totals::default() };

@@ -6,6 +6,7 @@ mod killed;
 mod listen;
 mod memory;
 mod name;
+mod owner;
 mod reset;
 mod state;
 mod timewait;

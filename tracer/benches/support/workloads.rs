@@ -169,6 +169,7 @@ fn totals(services: u16, age: u64) -> Totals {
             cgroup: None,
             workload: None,
             alive: true,
+            unchecked: 0,
             counters,
         }
     };

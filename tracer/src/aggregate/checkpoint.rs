@@ -247,6 +247,7 @@ fn group_in(saved: SavedGroup) -> Option<Group> {
         // Nothing that is compared with the tick before.
         workload: None,
         alive: saved.alive,
+        unchecked: 0,
         counters: GroupCounters { words: saved.words.try_into().ok()? },
     })
 }

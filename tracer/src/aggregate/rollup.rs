@@ -18,6 +18,8 @@ pub(super) type ProcessKey = Option<(u32, u32)>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceSum {
     pub(super) counters: GroupCounters,
+    /// Sockets that may be another process's than their owner's.
+    pub(super) unchecked: u64,
     /// Sockets (live and orphaned) and name by owner.
     owners: BTreeMap<(u32, u32), (u64, Owner)>,
     workloads: Workloads,
@@ -71,6 +73,7 @@ impl ServiceSum {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ProcessSum {
     pub(super) counters: GroupCounters,
+    pub(super) unchecked: u64,
     pub(super) owner: Option<Owner>,
     pub(super) cgroup: Option<String>,
     pub(super) workload: Option<Arc<str>>,
@@ -99,6 +102,7 @@ impl Rollup {
             out.all.merge(&group.counters);
             let service = out.services.entry(group.service).or_default();
             service.counters.merge(&group.counters);
+            service.unchecked += group.unchecked;
             let key = group.owner.as_ref().map(|owner| (owner.pid, group.owner_start_ticks));
             if let (Some(key), Some(owner)) = (key, &group.owner) {
                 let held = sockets(&group.counters)
@@ -116,7 +120,11 @@ impl Rollup {
                 service.former.add(workload.as_ref());
             }
             let process = out.processes.entry(key).or_default();
-            process.counters.merge(&group.counters);
+            // Each connection is its holder's; a service has all of them either way.
+            let mut counters = group.counters;
+            counters.settle();
+            process.counters.merge(&counters);
+            process.unchecked += group.unchecked;
             process.owner.clone_from(&group.owner);
             if key.is_some() {
                 process.cgroup.clone_from(&group.cgroup);

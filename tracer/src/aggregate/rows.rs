@@ -146,6 +146,7 @@ fn port(context: &Context<'_>, service: Service, sum: &ServiceSum) -> PortRow {
         direction: service.direction,
         owner,
         more_owners,
+        owner_unchecked: sum.unchecked,
         states,
         totals: rollup::totals(counters),
         orphans: counters.population(Counter::Orphans),
@@ -224,6 +225,7 @@ fn process(context: &Context<'_>, key: &ProcessKey, sum: &ProcessSum) -> Process
         comm: sum.owner.as_ref().map(|owner| owner.comm.clone()),
         cgroup: sum.cgroup.clone(),
         alive: sum.alive,
+        owner_unchecked: sum.unchecked,
         sockets: rollup::sockets(counters),
         orphans: counters.population(Counter::Orphans),
         growth_per_s: context

@@ -66,6 +66,7 @@ fn group(pid: u32, counters: GroupCounters) -> Group {
         cgroup: None,
         workload: None,
         alive: true,
+        unchecked: 0,
         counters,
     }
 }

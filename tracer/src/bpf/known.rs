@@ -78,11 +78,19 @@ impl Known {
         !self.btf.is_hidden(HELPER) && self.btf.params(HELPER).is_some()
     }
 
+    /// Whether a walk through sockets has each locked while a program looks at it (5.15): since then the
+    /// kernel gathers them in batches, whose place it keeps in this struct.
+    fn has_locking_walk(&self, kind: &str) -> bool {
+        !self.btf.is_hidden(&format!("bpf_iter_{kind}"))
+            && self.btf.size_of(&format!("bpf_{kind}_iter_state")).is_ok()
+    }
+
     /// The ids of what programs are attached to.
     pub(super) fn hooks(&self) -> Result<aya::Btf> {
         let hooks = PROBES.iter().flat_map(Rung::all_parts).map(|(hook, _)| hook);
         let names = hooks.filter_map(|hook| match hook {
             Hook::TpBtf(name) => Some(format!("btf_trace_{name}")),
+            Hook::Iter(kind) => Some(format!("bpf_iter_{kind}")),
             hook => hook.target().map(str::to_owned),
         });
         let raw = self.btf.only(&names.collect());
@@ -96,6 +104,11 @@ impl Known {
             && let Some(why) = self.resolved.hooks_lack(rung.signal)
         {
             return Some(why.to_owned());
+        }
+        if let Hook::Iter(kind) = rung.hook
+            && !self.has_locking_walk(kind)
+        {
+            return Some(format!("this kernel does not lock what it walks through ({kind})"));
         }
         let hidden = |hook: Hook| hook.target().filter(|name| self.btf.is_hidden(name));
         if let Some(name) = rung.parts().find_map(|(hook, _)| hidden(hook)) {

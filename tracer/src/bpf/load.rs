@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use aya::programs::links::CgroupAttachMode;
-use aya::programs::{BtfTracePoint, CgroupSock, FEntry, FExit, KProbe, ProgramError, SockOps};
+use aya::programs::{
+    BtfTracePoint, CgroupSock, FEntry, FExit, Iter, KProbe, ProgramError, SockOps,
+};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, VerifierLogLevel};
 use tracer_common::abi::{GROUPS, SERVICE_GROUPS, shard_bits};
 use tracer_common::config::{Config, Filter};
@@ -344,6 +346,7 @@ fn detach(ebpf: &mut Ebpf, name: &str) {
         Some(Program::FExit(program)) => program.unload(),
         Some(Program::KProbe(program)) => program.unload(),
         Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::Iter(program)) => program.unload(),
         _ => Ok(()),
     };
 }
@@ -383,6 +386,13 @@ pub(super) fn attach(
             let program: &mut CgroupSock = program.try_into()?;
             program.load()?;
             program.attach(root(cgroup2)?, ON_CGROUP)?;
+        }
+        Hook::Iter(kind) => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(kind, btf)?;
+            // Each walk makes a link of its own: this one shows that it can.
+            let link = program.attach()?;
+            program.detach(link)?;
         }
         Hook::Argument(..) | Hook::From(_) | Hook::Sampler(_) => {}
     }

@@ -11,8 +11,8 @@ use aya::maps::{
 };
 use tracer_common::abi::{
     CONTROL_MERGING, CONTROL_MINISOCKETS, DIRECTION_IN, GROUP_FIRST, GROUPS, GroupInfo, GroupKey,
-    HistogramKey, MERGED, MERGING, MiniRecord, NOT_MERGED, SERVICE_GROUPS, ServiceInfo, ServiceKey,
-    SockRecord, place_of_group,
+    Handover, HistogramKey, MERGED, MERGING, MiniRecord, NOT_MERGED, SERVICE_GROUPS, ServiceInfo,
+    ServiceKey, SockRecord, place_of_group,
 };
 use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss, MiniCounters};
 use tracer_common::reset::ResetReason;
@@ -129,6 +129,8 @@ pub struct Maps {
     pub services: HashMap<MapData, ServiceKey, ServiceInfo>,
     /// The groups' indexes.
     pub group_index: HashMap<MapData, GroupKey, GroupInfo>,
+    /// Sockets that the next walk hands over, by cookie.
+    pub handovers: HashMap<MapData, u64, Handover>,
     /// How many groups there may be.
     pub room: Room,
     free_groups: Queue<MapData, u32>,
@@ -160,6 +162,7 @@ impl Maps {
             minisockets: HashMap::try_from(take("MINISOCKETS")?)?,
             services: HashMap::try_from(take("SERVICES")?)?,
             group_index: HashMap::try_from(take("GROUP_INDEX")?)?,
+            handovers: HashMap::try_from(take("HANDOVERS")?)?,
             room,
             free_groups: Queue::try_from(take("FREE_GROUPS")?)?,
             free_service_groups: Queue::try_from(take("FREE_SERVICE_GROUPS")?)?,

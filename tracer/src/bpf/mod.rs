@@ -8,7 +8,7 @@
 //!   granted meanwhile;
 //! * [`maps`]: the totals and losses; [`decode`]: the ring buffer's bytes as events;
 //!   [`standing`]: sockets that stood before; [`reconcile`]: sockets
-//!   whose end was missed; [`log`]: what the programs say;
+//!   whose end was missed; [`handover`]: sockets that another process holds; [`log`]: what the programs say;
 //! * [`verifier`]: what they cost to load.
 
 mod assume;
@@ -16,6 +16,7 @@ pub mod btf;
 pub mod cgroup2;
 pub mod decode;
 mod forbidden;
+pub mod handover;
 pub mod known;
 mod limits;
 pub mod load;

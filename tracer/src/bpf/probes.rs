@@ -88,6 +88,9 @@ impl Rung {
     }
 }
 
+/// The program that brings sockets to the process that holds them ([`super::handover`]).
+pub(super) const OWNER_WALK: &str = "sf_owner";
+
 /// Of every rung that tells why an orphan ended.
 const RESET_AFTER_CLOSE: &str = "a reset by our own kernel for data that came after close() reads \
     as peer_reset or time_wait";
@@ -323,6 +326,15 @@ pub const PROBES: &[Rung] = &[
         "drops since the last look at a listener that is gone",
     ),
     rung(Signal::Owner, Hook::From(Signal::OrphanBegin), None, Fidelity::Exact, ""),
+    rung(
+        Signal::AcceptOwner,
+        Hook::Iter("tcp"),
+        Some(OWNER_WALK),
+        Fidelity::Derived,
+        "until /proc is searched, the listener's process stands for the one that accepts; sockets that \
+         no process has a descriptor of (io_uring's direct ones, or on their way to another process) \
+         keep the owner they had",
+    ),
     rung(
         Signal::AcceptOwner,
         Hook::From(Signal::State),

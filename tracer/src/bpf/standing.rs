@@ -202,7 +202,7 @@ fn place(
 
 /// The group of a service and an owner, made if it is new; with none left for an owner, that of the
 /// service alone.
-fn group_of(
+pub(super) fn group_of(
     maps: &mut Maps,
     filter: &Filter,
     port: u16,

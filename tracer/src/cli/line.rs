@@ -55,7 +55,8 @@ pub fn line(snapshot: &Snapshot, zone: &TimeZone) -> String {
         };
         let _ = write!(out, " | {arrow}:{}", row.port);
         if let Some(owner) = &row.owner {
-            let _ = write!(out, " {}[{}]", sanitize(&owner.comm), owner.pid);
+            let mark = if row.owner_unchecked > 0 { "~" } else { "" };
+            let _ = write!(out, " {mark}{}[{}]", sanitize(&owner.comm), owner.pid);
         }
         let states = &row.states;
         for (name, number) in [

@@ -144,6 +144,7 @@ mod tests {
             cgroup: None,
             workload: None,
             alive: true,
+            unchecked: 0,
             counters: GroupCounters::default(),
         };
         Totals { groups: groups.iter().map(group).collect(), ..Totals::default() }

@@ -82,6 +82,7 @@ mod tests {
             cgroup: Some((*cgroup).to_owned()),
             workload: None,
             alive: true,
+            unchecked: 0,
             counters: GroupCounters::default(),
         };
         Totals { groups: groups.iter().map(group).collect(), ..Totals::default() }

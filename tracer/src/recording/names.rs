@@ -33,7 +33,7 @@ pub(super) const SIGNALS: [&str; 15] = [
 
 /// The counters of a group that are neither states nor ends, and whether each is a population: a
 /// signed number, below 0 where a socket in flight was counted on one CPU only.
-const COUNTERS: [(Counter, &str, bool); 20] = [
+const COUNTERS: [(Counter, &str, bool); 21] = [
     (Counter::Opened, "opened", false),
     (Counter::Closed, "closed", false),
     (Counter::Standing, "standing", false),
@@ -54,6 +54,7 @@ const COUNTERS: [(Counter, &str, bool); 20] = [
     (Counter::TimeWaitOverflow, "time_wait_overflow", false),
     (Counter::MemoryRefused, "memory_refused", false),
     (Counter::AcceptOverflows, "accept_overflows", false),
+    (Counter::Moved, "moved", true),
 ];
 
 /// What a word without a name of its own is called, before its number: none is lost.
@@ -204,7 +205,7 @@ mod tests {
         let nameless: Vec<&String> =
             names.iter().filter(|name| name.starts_with(NAMELESS)).collect();
         // Word 0 is no state, and the last are spare. A new counter needs a name above.
-        let spare = GROUP_WORDS - 1 - Counter::AcceptOverflows as usize;
+        let spare = GROUP_WORDS - 1 - Counter::Moved as usize;
         assert_eq!(nameless.len(), 1 + spare, "{nameless:?}");
     }
 

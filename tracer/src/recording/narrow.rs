@@ -246,6 +246,9 @@ impl<'a> Narrowed<'a> {
         });
         totals.orphans_outside =
             totals.orphans_outside.saturating_add(outside.population(Counter::Orphans));
+        if self.by.filter.names_owner() {
+            totals.groups.iter_mut().for_each(|group| group.counters.settle());
+        }
         *self.services = totals.groups.iter().map(|group| group.service).collect();
         totals.fin_wait1.retain(|service, _| self.lets(*service));
         totals.reset_reasons.retain(|service, _| self.lets(*service));
@@ -301,6 +304,7 @@ mod tests {
             cgroup: Some(cgroup.to_owned()),
             workload: None,
             alive: true,
+            unchecked: 0,
             counters,
         }
     }

@@ -123,6 +123,7 @@ pub(super) fn interval(number: u64) -> Vec<Input> {
         cgroup: Some("/system.slice/httpdns.service".to_owned()),
         workload: None,
         alive: true,
+        unchecked: 0,
         counters,
     };
     let gauges =

@@ -94,14 +94,27 @@ impl DiagSampler {
     /// # Errors
     ///
     /// Our own namespace refuses a dump.
-    pub fn dump_all(&mut self, mut sink: impl FnMut(u32, &Entry)) -> Result<HashSet<u32>> {
-        let whole = self.own.dump(StateMask::ALL, false, |entry| sink(self.own_inum, entry))?;
+    pub fn dump_all(&mut self, sink: impl FnMut(u32, &Entry)) -> Result<HashSet<u32>> {
+        self.dump(StateMask::ALL, sink)
+    }
+
+    /// The same of the sockets in these states.
+    ///
+    /// # Errors
+    ///
+    /// Our own namespace refuses a dump.
+    pub fn dump(
+        &mut self,
+        states: StateMask,
+        mut sink: impl FnMut(u32, &Entry),
+    ) -> Result<HashSet<u32>> {
+        let whole = self.own.dump(states, false, |entry| sink(self.own_inum, entry))?;
         let mut asked = HashSet::new();
         if !whole.interrupted {
             asked.insert(self.own_inum);
         }
         self.ask_others(|netns, diag| {
-            let whole = diag.dump(StateMask::ALL, false, |entry| sink(netns, entry));
+            let whole = diag.dump(states, false, |entry| sink(netns, entry));
             if whole.is_ok_and(|dumped| !dumped.interrupted) {
                 asked.insert(netns);
             }

@@ -14,6 +14,7 @@ use tracer_common::counters::{Counter, GroupCounters};
 use tracer_common::state::TcpState;
 
 use super::cgroups::Cgroups;
+use super::owner_checks::OwnerChecks;
 use super::processes;
 use super::workloads::Workloads;
 use crate::bpf::maps::{GroupOwner, Maps, Room, comm_text, direction};
@@ -33,6 +34,10 @@ const RETIRED_SERVICES: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Groups {
     base: Base,
+    /// Whether sockets belong to who holds them.
+    pub checks: OwnerChecks,
+    /// Whether the filter lets through some owners only.
+    by_owner: bool,
     /// Owner by group index, for events.
     pub owners: BTreeMap<u32, GroupOwner>,
     /// Changes seen, and for how many intervals there were no more.
@@ -46,10 +51,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// With what stood before tracing began.
+    /// With what stood before tracing began. `by_owner`: whether the filter lets through some owners
+    /// only.
     #[must_use]
-    pub fn new(base: Base) -> Self {
-        Self { base, ..Self::default() }
+    pub fn new(base: Base, checks: OwnerChecks, by_owner: bool) -> Self {
+        Self { base, checks, by_owner, ..Self::default() }
     }
 
     /// What the kernel's counters lack, to be corrected.
@@ -80,6 +86,9 @@ impl Groups {
         if let Some(base) = self.base.groups.get(&index) {
             counters.merge(base);
         }
+        if self.by_owner {
+            counters.settle();
+        }
         Ok(counters)
     }
 
@@ -104,12 +113,14 @@ impl Groups {
     pub fn read(&mut self, maps: &mut Maps, places: &mut Places) -> Result<Vec<Group>> {
         self.give_back(maps)?;
         let known = maps.groups()?;
+        self.checks.begin_reading(maps.default_groups()?);
         let crowd = Crowd::of(maps.room, known.iter().map(|(_, info)| info.index));
         let mut groups = Vec::with_capacity(known.len() + self.retired.len() + 1);
         let mut spare = Vec::new();
         for (key, info) in known {
             let counters = self.counters(maps, info.index)?;
-            let group = describe(&key, &info, counters, places);
+            let unchecked = self.checks.unchecked(info.index, key.port, &counters);
+            let group = Group { unchecked, ..describe(&key, &info, counters, places) };
             let owner = group.owner.clone().map(Arc::new);
             let (start_ticks, cgroup) = (key.start_ticks, info.cgroup);
             self.owners.insert(info.index, GroupOwner { owner, start_ticks, cgroup });
@@ -283,6 +294,7 @@ fn describe(
         cgroup,
         workload,
         alive,
+        unchecked: 0,
         counters,
     }
 }
@@ -296,6 +308,7 @@ fn overflow(counters: GroupCounters) -> Group {
         cgroup: None,
         workload: None,
         alive: false,
+        unchecked: 0,
         counters,
     }
 }
@@ -315,6 +328,7 @@ mod tests {
             cgroup: None,
             workload: None,
             alive,
+            unchecked: 0,
             counters,
         }
     }

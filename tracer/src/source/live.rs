@@ -18,6 +18,7 @@ use super::diag_sampler::DiagSampler;
 use super::gauges::{GaugeReader, Place};
 use super::groups::{Groups, Places};
 use super::own_cost::Meter;
+use super::owner_checks::OwnerChecks;
 use super::owners;
 use super::sock_diag::Kind;
 use crate::bpf::load::{Kernel, Options};
@@ -48,6 +49,7 @@ pub struct Live {
     diag: DiagSampler,
     meter: Meter,
     places: Places,
+    filter: Filter,
     /// What of the filter the programs do not apply.
     remaining: Option<Remaining>,
     began: Monotonic,
@@ -107,13 +109,16 @@ impl Live {
             );
             Base::default()
         };
+        let checks =
+            OwnerChecks::new(kernel.has_cookies && kernel.plan.is_hooked(Signal::AcceptOwner));
         maps.end_merging(kernel.has_cookies)?;
         standing::sweep_tombstones(&mut maps)?;
         Ok(Self {
             kernel,
             maps,
             log,
-            groups: Groups::new(base),
+            groups: Groups::new(base, checks, filter.names_owner()),
+            filter: filter.clone(),
             gauges,
             first_gauges,
             diag,
@@ -278,6 +283,10 @@ impl Source for Live {
         let mut inputs = Vec::with_capacity(6);
         if let Some(first) = self.first_gauges.take() {
             inputs.push(Input::Gauges(first));
+        }
+        if self.kernel.has_cookies && (thorough || self.groups.checks.is_due()) {
+            let Self { kernel, maps, diag, groups, filter, .. } = self;
+            groups.checks.check(&mut kernel.ebpf, maps, diag, filter)?;
         }
         if thorough {
             let totals = self.totals()?;

@@ -8,7 +8,8 @@
 //! - [`facts`]: what the doctor looks at
 //! - [`gauges`]: the kernel's own numbers in /proc
 //! - [`sock_diag`]: all TCP sockets that stand now
-//! - [`owners`]: which process holds a socket
+//! - [`owners`]: which process holds a socket; [`owner_checks`]: the same again and again, for sockets
+//!   that have changed hands
 //! - [`cgroups`]: paths of cgroups; [`workloads`]: what those do not say of a container or pod
 //! - [`namespaces`]: network namespaces of the host
 //! - [`processes`]: what they are called and whether they still run
@@ -24,6 +25,7 @@ pub mod live;
 pub mod namespaces;
 pub mod own_cost;
 pub mod own_process;
+pub mod owner_checks;
 pub mod owners;
 mod proc_file;
 pub mod processes;

@@ -252,6 +252,7 @@ impl Sampled {
             workload: self.places.workloads.beyond(process, alive, cgroup.as_deref()),
             cgroup,
             alive,
+            unchecked: 0,
             counters: part.counters,
         }
     }

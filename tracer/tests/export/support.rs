@@ -115,6 +115,7 @@ pub(crate) fn record(path: &Path, host: &str, lost: u64, events: impl IntoIterat
             cgroup: None,
             workload: None,
             alive: true,
+            unchecked: 0,
             counters: GroupCounters::default(),
         });
         writer.event(&event).unwrap();

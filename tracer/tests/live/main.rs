@@ -40,6 +40,7 @@ mod listeners;
 mod memory;
 mod namespaces;
 mod orphans;
+mod owners;
 mod readme;
 mod reasons;
 mod record;

@@ -329,6 +329,7 @@ fn hostile_trace(path: &Path) {
             cgroup: Some(format!("/{EVIL}")),
             workload: Some(EVIL.to_owned()),
             alive: true,
+            unchecked: 0,
             counters,
         };
         let totals = Totals { groups: vec![group], ..Totals::default() };

@@ -109,6 +109,7 @@ fn feed(fold: &mut Aggregator, second: u64, interval: &Interval) -> Arc<Snapshot
         cgroup: Some("/x".into()),
         workload: None,
         alive: pid % 2 == 0,
+        unchecked: u64::from(*pid % 3),
         counters: GroupCounters { words: words.clone().try_into().unwrap() },
     });
     fold.apply(Input::Totals(Totals {

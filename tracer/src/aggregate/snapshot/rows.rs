@@ -36,6 +36,10 @@ pub struct PortRow {
     pub owner: Option<Owner>,
     /// Further owners beside [`Self::owner`].
     pub more_owners: usize,
+    /// So many of its sockets, at most, may be another process's than the one they are counted for:
+    /// they were accepted since the holders of sockets were searched for last, at a port where several
+    /// processes accept.
+    pub owner_unchecked: u64,
     /// Sockets by state now.
     pub states: States,
     /// Totals since tracing began.
@@ -123,6 +127,9 @@ pub struct ProcessRow {
     pub cgroup: Option<String>,
     /// Whether it still runs.
     pub alive: bool,
+    /// So many of [`Self::sockets`], at most, may be another process's: see
+    /// [`PortRow::owner_unchecked`].
+    pub owner_unchecked: u64,
     /// Sockets it holds (orphans are not held any more, minisockets are no sockets).
     pub sockets: u64,
     /// Orphans it left.

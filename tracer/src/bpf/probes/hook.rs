@@ -19,6 +19,8 @@ pub enum Hook {
     Argument(Signal, &'static str),
     /// A `sock_release` program on the root of the cgroup2 hierarchy.
     CgroupSockRelease,
+    /// A walk through all objects of a kind, which user space has done from time to time.
+    Iter(&'static str),
     /// Concluded from another signal.
     From(Signal),
     /// Read from time to time.
@@ -37,6 +39,7 @@ impl Hook {
             Self::Kretprobe(_) => "kretprobe",
             Self::Argument(..) => "argument",
             Self::CgroupSockRelease => "cgroup",
+            Self::Iter(_) => "iter",
             Self::From(_) => "from",
             Self::Sampler(_) => "sampler",
         }
@@ -51,7 +54,11 @@ impl Hook {
             | Self::Fexit(name)
             | Self::Kprobe(name)
             | Self::Kretprobe(name) => Some(name),
-            Self::Argument(..) | Self::CgroupSockRelease | Self::From(_) | Self::Sampler(_) => None,
+            Self::Argument(..)
+            | Self::CgroupSockRelease
+            | Self::Iter(_)
+            | Self::From(_)
+            | Self::Sampler(_) => None,
         }
     }
 
@@ -75,6 +82,7 @@ impl std::fmt::Display for Hook {
             Self::Kretprobe(name) => write!(f, "kretprobe {name}"),
             Self::Argument(signal, what) => write!(f, "with {}: {what}", signal.name()),
             Self::CgroupSockRelease => f.write_str("cgroup/sock_release"),
+            Self::Iter(kind) => write!(f, "iter {kind}"),
             Self::From(signal) => write!(f, "from {}", signal.name()),
             Self::Sampler(what) => write!(f, "sampled: {what}"),
         }

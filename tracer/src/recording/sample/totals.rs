@@ -62,6 +62,8 @@ struct GroupRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     workload: Option<String>,
     alive: bool,
+    #[serde(skip_serializing_if = "is_default")]
+    unchecked: u64,
     counters: BTreeMap<String, Number>,
 }
 
@@ -205,6 +207,7 @@ impl GroupRecord {
             cgroup: group.cgroup.clone(),
             workload: group.workload.clone(),
             alive: group.alive,
+            unchecked: group.unchecked,
             counters: names::counters(&group.counters),
         }
     }
@@ -217,6 +220,7 @@ impl GroupRecord {
             cgroup: self.cgroup,
             workload: self.workload,
             alive: self.alive,
+            unchecked: self.unchecked,
             counters: names::words(&self.counters),
         })
     }

@@ -50,17 +50,26 @@ fn words() -> impl Strategy<Value = GroupCounters> {
 fn group() -> impl Strategy<Value = Group> {
     let owner = option::of((any::<u32>(), any::<String>()));
     let text = || option::of(any::<String>());
-    (service(), owner, any::<u32>(), (text(), text()), any::<bool>(), words()).prop_map(
-        |(service, owner, owner_start_ticks, (cgroup, workload), alive, counters)| Group {
-            service,
-            owner: owner.map(|(pid, comm)| Owner { pid, comm }),
-            owner_start_ticks,
-            cgroup,
-            workload,
-            alive,
-            counters,
-        },
-    )
+    (service(), owner, any::<u32>(), (text(), text()), (any::<bool>(), any::<u64>()), words())
+        .prop_map(
+            |(
+                service,
+                owner,
+                owner_start_ticks,
+                (cgroup, workload),
+                (alive, unchecked),
+                counters,
+            )| Group {
+                service,
+                owner: owner.map(|(pid, comm)| Owner { pid, comm }),
+                owner_start_ticks,
+                cgroup,
+                workload,
+                alive,
+                unchecked,
+                counters,
+            },
+        )
 }
 
 fn minisockets() -> impl Strategy<Value = event::Minisockets> {

@@ -122,6 +122,12 @@ impl Cells<'_> {
         self.trust(signal).of_totals()
     }
 
+    /// How far an owner can be trusted; `unchecked`: so many of its sockets may be another's.
+    pub(crate) fn trust_in_owner(&self, unchecked: u64) -> Fidelity {
+        let known = self.trust("owner");
+        if unchecked > 0 { known.max(Fidelity::Derived) } else { known }
+    }
+
     /// Orphans need both ends: the number is as good as the worse.
     pub(crate) fn orphan_trust(&self) -> Fidelity {
         self.trust("orphan_begin").max(self.trust("orphan_end"))

@@ -118,7 +118,7 @@ fn process(row: &PortRow, cells: &Cells<'_>) -> String {
         return String::from("-");
     };
     let comm = cells.symbols.clean(&owner.comm);
-    let name = cells.mark(cells.trust("owner"), &comm);
+    let name = cells.mark(cells.trust_in_owner(row.owner_unchecked), &comm);
     if row.more_owners == 0 { name } else { format!("{name} +{}", row.more_owners) }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn name(row: &ProcessRow, cells: &Cells<'_>) -> String {
     };
     let comm = cells.symbols.clean(comm);
     let gone = if row.alive { "" } else { " (gone)" };
-    cells.mark(cells.trust("owner"), &format!("{comm}{gone}"))
+    cells.mark(cells.trust_in_owner(row.owner_unchecked), &format!("{comm}{gone}"))
 }
 
 /// The first few ports and how many more there are.

@@ -319,6 +319,7 @@ fn port(
         direction,
         owner: owner.map(|(pid, comm)| Owner { pid, comm: comm.into() }),
         more_owners: 0,
+        owner_unchecked: 0,
         states: States {
             listen: u64::from(direction == Direction::In),
             established,
@@ -367,6 +368,7 @@ fn processes() -> Vec<ProcessRow> {
         comm: Some(comm.into()),
         cgroup: Some(cgroup.into()),
         alive,
+        owner_unchecked: 0,
         sockets,
         orphans,
         bytes: None,

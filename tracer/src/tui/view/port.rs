@@ -136,6 +136,9 @@ impl<'a> Writer<'a> {
         if row.more_owners > 0 {
             owner = format!("{owner} +{} more", row.more_owners);
         }
+        if row.owner_unchecked > 0 {
+            owner = format!("{owner}, {} not searched for yet", row.owner_unchecked);
+        }
         let per_second = |signal: &str, rate: f64| {
             let text = format!("{}/s", format::short(rate));
             self.cells.mark(self.cells.trust_in_total(signal), &text)
