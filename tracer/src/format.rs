@@ -114,7 +114,23 @@ pub fn millis(ms: f64) -> String {
     }
 }
 
+/// As [`percent`]; `-` of what is not known.
+#[must_use]
+pub fn percent_of(part: u64, whole: Option<u64>) -> String {
+    percent(part, whole.unwrap_or(0))
+}
+
+/// `118,204 of 131,072 (90%)`; `118,204, limit unknown` where it is not to be seen.
+#[must_use]
+pub fn of_limit(now: u64, limit: Option<u64>) -> String {
+    match limit {
+        Some(limit) => format!("{} of {} ({})", count(now), count(limit), percent(now, limit)),
+        None => format!("{}, limit unknown", count(now)),
+    }
+}
+
 /// `90%`; `<1%` for little that is not nothing, `-` of nothing.
+#[must_use]
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return String::from("-");

@@ -43,7 +43,7 @@ use crate::facts::Facts;
 use crate::facts::elsewhere::{Elsewhere, KILLED};
 use crate::facts::observer::Observer;
 use crate::filter::Filter;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, MemLimits, Pages};
 use crate::time::{ClockAnchor, Monotonic};
 
 /// Orphans that ended badly, kept by name.
@@ -361,7 +361,7 @@ impl Aggregator {
     fn orphans(&self, host: u64, rollup: &Rollup) -> Orphans {
         let trend = Trend::of(&self.history.series(|point| point.orphans_host));
         let tracked = rollup.all.population(Counter::Orphans);
-        let limit = self.gauges.limits.max_orphans.unwrap_or(0);
+        let limit = self.gauges.limits.max_orphans;
         let ours = tracked.saturating_add(self.totals.orphans_outside);
         Orphans {
             host,
@@ -371,7 +371,7 @@ impl Aggregator {
             bytes: self.diag.services.values().map(|service| service.orphan_bytes).sum(),
             growth_per_s: trend.per_s,
             growth_seen_s: trend.seen_s,
-            limit_in_s: trend.seconds_until(host, limit),
+            limit_in_s: trend.seconds_until(host, limit.unwrap_or(0)),
             killed: self
                 .counted(KILLED)
                 .saturating_add(self.elsewhere.as_ref().map_or(0, |it| it.killed)),
@@ -381,15 +381,16 @@ impl Aggregator {
     }
 
     fn tcp_mem(&self, pages: u64, rollup: &Rollup) -> TcpMem {
-        let limits = self.gauges.limits.tcp_mem.unwrap_or_default();
-        let (low, pressure, high) = (limits.low.0, limits.pressure.0, limits.high.0);
+        let limits = self.gauges.limits.tcp_mem;
+        let limit = |of: fn(MemLimits) -> Pages| limits.map(|limits| of(limits).0);
+        let (low, high) = (limit(|it| it.low), limit(|it| it.high));
         let trend = Trend::of(&self.history.series(|point| point.tcp_mem_pages));
         let flag = self.gauges.memory.pressure.unwrap_or(false);
-        let state = if high > 0 && pages > high {
+        let state = if high.is_some_and(|high| high > 0 && pages > high) {
             MemState::Exhausted
         } else if flag {
             MemState::Pressure
-        } else if low > 0 && pages >= low {
+        } else if low.is_some_and(|low| low > 0 && pages >= low) {
             MemState::Rising
         } else {
             MemState::Ok
@@ -397,7 +398,7 @@ impl Aggregator {
         TcpMem {
             pages,
             low,
-            pressure,
+            pressure: limit(|it| it.pressure),
             high,
             page_bytes: self.gauges.limits.page.0,
             state,
@@ -410,7 +411,7 @@ impl Aggregator {
             ),
             growth_per_s: trend.per_s,
             growth_seen_s: trend.seen_s,
-            limit_in_s: trend.seconds_until(pages, high),
+            limit_in_s: trend.seconds_until(pages, high.unwrap_or(0)),
             held_by: None,
         }
     }

@@ -110,8 +110,10 @@ impl Snapshot {
     /// How bad this moment is, compared with others.
     #[must_use]
     pub fn badness(&self) -> Badness {
-        let share =
-            |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 } else { 0.0 };
+        let share = |part: u64, whole: Option<u64>| match whole {
+            Some(whole @ 1..) => part as f64 / whole as f64,
+            _ => 0.0,
+        };
         let (orphans, memory) = (&self.orphans, &self.tcp_mem);
         // Without a limit that is known, more orphans are still worse than fewer.
         let near = share(orphans.host, orphans.limit).max(share(memory.pages, memory.high))

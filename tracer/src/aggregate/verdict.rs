@@ -2,7 +2,7 @@
 
 use super::snapshot::{Orphans, Severity, TcpMem, Verdict};
 use crate::diagnose::Finding;
-use crate::format::{count, percent};
+use crate::format::{count, of_limit, percent};
 
 /// The verdict.
 #[must_use]
@@ -15,14 +15,11 @@ pub fn verdict(findings: &[Finding], orphans: &Orphans, memory: &TcpMem) -> Verd
 
 fn calm(orphans: &Orphans, memory: &TcpMem) -> String {
     let steady = if orphans.growth_per_s == Some(0.0) { ", steady" } else { "" };
-    format!(
-        "orphans {} of {} ({}){steady}; tcp_mem {} ({} of high)",
-        count(orphans.host),
-        count(orphans.limit),
-        percent(orphans.host, orphans.limit),
-        memory.state.name(),
-        percent(memory.pages, memory.high)
-    )
+    let used = match memory.high {
+        Some(high) => format!("{} ({} of high)", memory.state.name(), percent(memory.pages, high)),
+        None => format!("{} pages, limit unknown", count(memory.pages)),
+    };
+    format!("orphans {}{steady}; tcp_mem {used}", of_limit(orphans.host, orphans.limit))
 }
 
 #[cfg(test)]
@@ -32,8 +29,9 @@ mod tests {
     #[test]
     fn only_known_and_absent_growth_is_steady() {
         let text = |growth_per_s| {
-            let orphans = Orphans { host: 12, limit: 131_072, growth_per_s, ..Orphans::default() };
-            verdict(&[], &orphans, &TcpMem { high: 100, ..TcpMem::default() }).text
+            let orphans =
+                Orphans { host: 12, limit: Some(131_072), growth_per_s, ..Orphans::default() };
+            verdict(&[], &orphans, &TcpMem { high: Some(100), ..TcpMem::default() }).text
         };
         for growing in [Some(20.0), Some(-60.0), None] {
             assert_eq!(text(growing), "orphans 12 of 131,072 (<1%); tcp_mem ok (0% of high)");

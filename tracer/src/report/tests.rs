@@ -38,12 +38,12 @@ fn rest(moments: usize) -> Rest {
 fn calm(second: i64) -> Snapshot {
     let mut snapshot = fixture::empty();
     snapshot.time = Wall(1_795_365_730 * SECOND + second * SECOND);
-    snapshot.orphans.limit = 1_000;
+    snapshot.orphans.limit = Some(1_000);
     snapshot.orphans.host = 10;
     snapshot.orphans.killed = 0;
     snapshot.orphans.limit_in_s = None;
     snapshot.orphans.drift = 0;
-    snapshot.tcp_mem.high = 100_000;
+    snapshot.tcp_mem.high = Some(100_000);
     snapshot.tcp_mem.pages = 50;
     snapshot.tcp_mem.state = MemState::Ok;
     snapshot.counters = BTreeMap::new();

@@ -7,7 +7,7 @@ use super::model::{Environment, Impact, Range, Verdict};
 use super::words;
 use crate::aggregate::snapshot::{Lost, Snapshot};
 use crate::filter::{BY_PORT_ALONE, Filter};
-use crate::format::{count, duration, percent};
+use crate::format::{count, duration, percent_of};
 
 /// What the sentence is made of.
 pub(super) struct Facts<'a> {
@@ -51,12 +51,10 @@ fn lost(impact: &Impact) -> String {
 fn calm(facts: &Facts<'_>) -> String {
     let worst = facts.worst;
     format!(
-        "Nothing ran out in {}: at most {} orphans of {} ({}), and TCP's memory at {} of its limit.",
+        "Nothing ran out in {}: at most {}, and TCP's memory at {} of its limit.",
         duration(facts.range.seconds),
-        count(worst.orphans.host),
-        count(worst.orphans.limit),
-        percent(worst.orphans.host, worst.orphans.limit),
-        percent(worst.tcp_mem.pages, worst.tcp_mem.high)
+        words::orphans_of(worst.orphans.host, worst.orphans.limit),
+        percent_of(worst.tcp_mem.pages, worst.tcp_mem.high)
     )
 }
 

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::model::{Episode, Point, ProcessRow, Range, Report};
 use crate::aggregate::snapshot::{Direction, OrphanEnds, Owner, Severity};
 use crate::diagnose::CheckRow;
-use crate::format::{bytes, count, day, duration, percent};
+use crate::format::{bytes, count, day, duration, percent, percent_of};
 use crate::time::Wall;
 
 /// A mark and a word, so that nobody needs a colour.
@@ -17,6 +17,17 @@ pub(super) const fn glyph(severity: Severity) -> &'static str {
         Severity::Warn => "▲",
         Severity::Crit => "✖",
     }
+}
+
+/// A limit; `?` where it was not to be seen.
+pub(super) fn known(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "?".to_owned(), count)
+}
+
+/// `118,204 orphans of 131,072 (90%)`; without the limit where it was not to be seen.
+pub(super) fn orphans_of(now: u64, limit: Option<u64>) -> String {
+    let of = limit.map(|limit| format!(" of {} ({})", count(limit), percent(now, limit)));
+    format!("{} orphans{}", count(now), of.unwrap_or_default())
 }
 
 /// `:9981`; `→ :5432` where we connect.
@@ -145,8 +156,11 @@ pub(super) fn impact(report: &Report) -> Vec<(String, String)> {
             count(impact.listen_drops),
         ),
         (
-            format!("orphans at the worst, {} of the limit", percent(worst.orphans, worst.limit)),
-            format!("{} of {}", count(worst.orphans), count(worst.limit)),
+            format!(
+                "orphans at the worst, {} of the limit",
+                percent_of(worst.orphans, worst.limit)
+            ),
+            format!("{} of {}", count(worst.orphans), known(worst.limit)),
         ),
         ("under TCP memory pressure".to_owned(), duration(impact.pressure_s)),
         ("connections opened".to_owned(), count(impact.opened)),

@@ -4,11 +4,17 @@ use crate::support;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 
+use serde_json::Value;
+use support::doctor::{NO_FILES, check};
 use support::pairs::half_closed;
 use support::{
-    Namespace, PORT, Standing, Top, assert_complete, eventually, host_orphans, number, row, turn,
+    Folder, Namespace, PORT, Standing, Top, assert_complete, eventually, host_orphans, number,
+    output, row, turn,
 };
+
+use crate::record::replay;
 
 fn listen(namespace: &Namespace) -> TcpListener {
     namespace.inside(|| TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen"))
@@ -62,4 +68,43 @@ fn counters_are_the_namespaces_and_orphans_and_their_limits_the_hosts() {
     assert_eq!(vec![number(&last, "/orphans/limit")], setting("tcp_max_orphans"), "{last}");
     let tcp_mem = ["/tcp_mem/low", "/tcp_mem/pressure", "/tcp_mem/high"];
     assert_eq!(tcp_mem.map(|at| number(&last, at)).to_vec(), setting("tcp_mem"), "{last}");
+}
+
+/// In a container the host's limits are not to be seen, and that is said. What is in it is right.
+#[test]
+fn what_a_container_cannot_see_is_unknown() {
+    const CONNECTIONS: u64 = 40;
+    let _turn = turn();
+    let folder = Folder::new("sockflow-container");
+    let file = folder.0.join("t.sockflow");
+    let run = format!(
+        "ip link set lo up; \"$0\" record -o {} --interval 200ms -- \"$0\" storm --connections \
+         {CONNECTIONS} && exec \"$0\" doctor --json --root {NO_FILES} --fail-on never",
+        file.display()
+    );
+    let mut container = Command::new("unshare");
+    container.args(["--cgroup", "--pid", "--mount", "--net", "--fork", "--mount-proc"]);
+    container.args(["sh", "-c", &run]).arg(support::binary());
+    let done = output(container);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&done.stdout);
+    let report = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let report = report.unwrap_or_else(|| panic!("no report: {text}"));
+    for (id, limit) in [("orphans", "tcp_max_orphans"), ("tcp_mem", "tcp_mem")] {
+        let row = check(&report, id);
+        assert_eq!((&row["state"], &row["limit"]), (&"unknown".into(), &Value::Null), "{row}");
+        assert!(row["why"].as_str().expect("words").contains(limit), "{row}");
+    }
+    let (snapshots, talk) = replay(&file, &[]);
+    let last = snapshots.last().unwrap_or_else(|| panic!("nothing recorded: {talk}"));
+    assert_eq!(last["orphans"]["limit"], Value::Null, "{last}");
+    assert_eq!(last["tcp_mem"]["high"], Value::Null, "{last}");
+    let verdict = last["verdict"]["text"].as_str().expect("words");
+    assert!(verdict.contains("limit unknown"), "{verdict}");
+    for direction in ["in", "out"] {
+        let row = row(last, PORT, direction);
+        assert_eq!(number(row, "/totals/opened"), CONNECTIONS, "{row}");
+        assert_eq!(number(row, "/totals/closed"), CONNECTIONS, "{row}");
+    }
 }

@@ -9,8 +9,8 @@ use super::{Holder, OrphanStates};
 pub struct Orphans {
     /// The kernel's count (`/proc/net/sockstat`), host-wide.
     pub host: u64,
-    /// `net.ipv4.tcp_max_orphans`, host-wide.
-    pub limit: u64,
+    /// `net.ipv4.tcp_max_orphans`, host-wide; `null` where it is not to be seen, as in a container.
+    pub limit: Option<u64>,
     /// Our count, as far as the filter lets them through.
     pub tracked: u64,
     /// The tracked ones by state.
@@ -36,12 +36,12 @@ pub struct Orphans {
 pub struct TcpMem {
     /// Pages charged now.
     pub pages: u64,
-    /// `tcp_mem[0]`: pressure ends when usage falls below it.
-    pub low: u64,
+    /// `tcp_mem[0]`: pressure ends when usage falls below it; `null` as for orphans.
+    pub low: Option<u64>,
     /// `tcp_mem[1]`: pressure begins above it.
-    pub pressure: u64,
+    pub pressure: Option<u64>,
     /// `tcp_mem[2]`: above it allocations are refused and orphans with data are killed.
-    pub high: u64,
+    pub high: Option<u64>,
     /// Bytes a page.
     pub page_bytes: u64,
     /// Where usage stands.

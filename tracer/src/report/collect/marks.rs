@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 
 use super::seconds;
-use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot};
-use crate::format::{bytes, count, duration, growth, percent};
+use crate::aggregate::snapshot::{Anomaly, Severity, Snapshot, TcpMem};
+use crate::format::{bytes, count, duration, growth, percent_of};
 use crate::report::model::{Mark, Range, Timeline};
 use crate::time::Wall;
 
@@ -51,15 +51,17 @@ impl Marks {
             }
         }
         let Some(before) = before else { return };
-        let mut limit = |name: &str, from: String, to: String| {
+        let mut limit = |name: &str, from: Option<String>, to: Option<String>| {
+            let (Some(from), Some(to)) = (from, to) else { return };
             if from != to && self.limits.len() < MOST_KEPT {
                 self.limits.push((now.time, format!("{name} set from {from} to {to}")));
             }
         };
-        let orphans = |it: &Snapshot| count(it.orphans.limit);
+        let orphans = |it: &Snapshot| it.orphans.limit.map(count);
         limit("net.ipv4.tcp_max_orphans", orphans(before), orphans(now));
         let memory = |it: &Snapshot| {
-            format!("{} {} {}", it.tcp_mem.low, it.tcp_mem.pressure, it.tcp_mem.high)
+            let TcpMem { low, pressure, high, .. } = it.tcp_mem;
+            Some(format!("{} {} {}", low?, pressure?, high?))
         };
         limit("net.ipv4.tcp_mem", memory(before), memory(now));
     }
@@ -83,11 +85,9 @@ impl Marks {
         };
         let begins = if range.whole { "the trace begins" } else { "this report begins" };
         let host = |it: &Snapshot| {
-            format!(
-                "{} orphans on the host of {} allowed",
-                count(it.orphans.host),
-                count(it.orphans.limit)
-            )
+            let allowed = it.orphans.limit.map(|limit| format!(" of {} allowed", count(limit)));
+            let orphans = count(it.orphans.host);
+            format!("{orphans} orphans on the host{}", allowed.unwrap_or_default())
         };
         let start = format!("{begins}: {}", host(around.first));
         mark(range.from, Severity::Ok, "begin", None, start);
@@ -164,16 +164,11 @@ impl Marks {
 fn worst_words(worst: &Snapshot) -> String {
     let orphans = &worst.orphans;
     let memory = &worst.tcp_mem;
-    let mut text = format!(
-        "{} orphans of {} ({})",
-        count(orphans.host),
-        count(orphans.limit),
-        percent(orphans.host, orphans.limit)
-    );
+    let mut text = super::super::words::orphans_of(orphans.host, orphans.limit);
     if orphans.bytes > 0 {
         text.push_str(&format!(", holding {}", bytes(orphans.bytes)));
     }
-    text.push_str(&format!("; TCP memory {} of high", percent(memory.pages, memory.high)));
+    text.push_str(&format!("; TCP memory {} of high", percent_of(memory.pages, memory.high)));
     if let Some(left) = orphans.limit_in_s.filter(|left| *left < 1800.0) {
         text.push_str(&format!(
             "; limit {} away at {}/s",

@@ -63,7 +63,7 @@ impl Page<'_> {
             self.row(&[
                 point.time.clock(self.zone),
                 count(point.orphans),
-                count(point.limit),
+                words::known(point.limit),
                 count(point.states.established),
                 count(point.states.fin_wait1),
                 count(point.states.time_wait),

@@ -63,8 +63,8 @@ pub struct Point {
     pub tracked: u64,
     /// Those of the services shown by what they wait for, as last observed; `null` where it was not.
     pub orphans_by_cause: Option<OrphansByCause>,
-    /// The limit of the host's orphans, at [`Self::time`].
-    pub limit: u64,
+    /// The limit of the host's orphans, at [`Self::time`]; `null` where it was not to be seen.
+    pub limit: Option<u64>,
     /// Sockets by state, at [`Self::time`].
     pub states: States,
     /// Connections opened a second.
@@ -78,11 +78,11 @@ pub struct Point {
     /// TCP's memory, pages, at most.
     pub tcp_mem_pages: u64,
     /// `tcp_mem`, first number.
-    pub tcp_mem_low: u64,
+    pub tcp_mem_low: Option<u64>,
     /// `tcp_mem`, second number.
-    pub tcp_mem_pressure: u64,
+    pub tcp_mem_pressure: Option<u64>,
     /// `tcp_mem`, third number.
-    pub tcp_mem_high: u64,
+    pub tcp_mem_high: Option<u64>,
     /// The worst state of memory.
     pub tcp_mem_state: MemState,
     /// The fullest accept queue; `null` where the trace does not tell.

@@ -159,14 +159,14 @@ pub struct Worst {
     pub replay: String,
     /// The host's orphans then.
     pub orphans: u64,
-    /// Their limit then.
-    pub limit: u64,
+    /// Their limit then; `null` where it was not to be seen.
+    pub limit: Option<u64>,
     /// Memory that the orphans held, bytes (sampled).
     pub orphan_bytes: u64,
     /// TCP's memory then, pages.
     pub tcp_mem_pages: u64,
     /// `tcp_mem`'s third number then.
-    pub tcp_mem_high: u64,
+    pub tcp_mem_high: Option<u64>,
     /// Bytes a page.
     pub page_bytes: u64,
     /// What the screen's verdict was.

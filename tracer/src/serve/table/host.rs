@@ -2,7 +2,7 @@
 
 use super::{
     DIAG, Family, SOCKSTAT, SYSCTL, TOTALS, TREND, counter, gauge, known, labelled, maybe,
-    orphan_states, real, resets, states, whole,
+    maybe_whole, orphan_states, real, resets, states, whole,
 };
 use crate::aggregate::snapshot::MemState;
 
@@ -21,7 +21,7 @@ pub(super) const ORPHANS: &[Family] = &[
         "Above it the kernel kills orphans (tcp_max_orphans), host-wide. Orphans whose \
          peers do not answer count double or fourfold, so killing can begin at a quarter of it",
         SYSCTL,
-        |e| known(e.snapshot.orphans.limit),
+        |e| maybe_whole(e.snapshot.orphans.limit),
     ),
     gauge(
         "sockflow_host_orphans_growth_per_second",
@@ -143,7 +143,7 @@ pub(super) const LIMITS: &[Family] = &[
             let memory = &e.snapshot.tcp_mem;
             [("low", memory.low), ("pressure", memory.pressure), ("high", memory.high)]
                 .into_iter()
-                .filter(|(_, pages)| *pages > 0)
+                .filter_map(|(name, pages)| Some((name, pages?)))
                 .flat_map(|(name, pages)| {
                     labelled(&[], [(name, pages.saturating_mul(memory.page_bytes))])
                 })

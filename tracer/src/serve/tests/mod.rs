@@ -119,10 +119,10 @@ fn names_are_conventional_and_helps_need_no_escape() {
 #[test]
 fn what_is_not_known_is_absent() {
     let mut snapshot = fixture::empty();
-    snapshot.orphans.limit = 0;
+    snapshot.orphans.limit = None;
     snapshot.tw_buckets.limit = 0;
     snapshot.tw_buckets.fin_wait2 = None;
-    snapshot.tcp_mem.high = 0;
+    snapshot.tcp_mem.high = None;
     let text = text::prometheus(&exposed(snapshot)).unwrap();
     let names: BTreeSet<String> = series(&text).into_keys().collect();
     for absent in [

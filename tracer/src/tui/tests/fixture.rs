@@ -79,7 +79,7 @@ pub(crate) fn crisis() -> Snapshot {
         },
         orphans: Orphans {
             host: 118_300,
-            limit: 131_072,
+            limit: Some(131_072),
             tracked: 118_300,
             by_state: OrphanStates { fin_wait1: 118_007, last_ack: 293, closing: 0, fin_wait2: 0 },
             bytes: 2_042_000_000,
@@ -91,9 +91,9 @@ pub(crate) fn crisis() -> Snapshot {
         },
         tcp_mem: TcpMem {
             pages: 521_020,
-            low: 380_304,
-            pressure: 507_072,
-            high: 585_100,
+            low: Some(380_304),
+            pressure: Some(507_072),
+            high: Some(585_100),
             page_bytes: 4096,
             state: MemState::Pressure,
             entered: 1,
@@ -150,7 +150,7 @@ pub(crate) fn calm() -> Snapshot {
     calm.states_per_s.fin_wait1 = 0.2;
     calm.orphans = Orphans {
         host: 310,
-        limit: 131_072,
+        limit: Some(131_072),
         tracked: 310,
         by_state: OrphanStates { fin_wait1: 306, last_ack: 4, closing: 0, fin_wait2: 0 },
         bytes: 1_310_720,
@@ -186,7 +186,7 @@ pub(crate) fn empty() -> Snapshot {
     empty.states_per_s = StateRates::default();
     empty.totals = Totals::default();
     empty.totals_per_s = TotalRates::default();
-    empty.orphans = Orphans { limit: 131_072, ..Orphans::default() };
+    empty.orphans = Orphans { limit: Some(131_072), ..Orphans::default() };
     empty.tw_buckets.now = 0;
     empty.tcp_mem.pages = 12;
     empty.ports.clear();

@@ -47,7 +47,7 @@ impl Chart {
             } else {
                 points(|point| point.orphans_tracked)
             },
-            limit: orphans.limit,
+            limit: orphans.limit.unwrap_or(0),
             growth: orphans.growth_per_s.filter(|_| orphans.limit_in_s.is_some()),
             span_s,
             end: String::from("now"),
@@ -67,7 +67,7 @@ impl Chart {
                 .map(|(point, value)| (seconds(snapshot, point.time), *value as f64))
                 .collect(),
             part: Vec::new(),
-            limit: snapshot.orphans.limit,
+            limit: snapshot.orphans.limit.unwrap_or(0),
             growth: None,
             span_s,
             end: String::from("now"),

@@ -177,7 +177,7 @@ impl Page<'_> {
 
     fn orphans(&self) -> Panel {
         let (a, b) = (&self.before.snapshot.orphans, &self.after.snapshot.orphans);
-        Panel {
+        let mut panel = Panel {
             title: "orphans",
             lines: vec![
                 self.heads("change"),
@@ -189,9 +189,12 @@ impl Page<'_> {
                 self.row(TcpState::FinWait2.ss_name(), a.by_state.fin_wait2, b.by_state.fin_wait2),
                 self.bytes("memory", a.bytes, b.bytes),
                 self.row("killed", a.killed, b.killed),
-                self.row("limit", a.limit, b.limit),
             ],
+        };
+        if let (Some(before), Some(after)) = (a.limit, b.limit) {
+            panel.lines.push(self.row("limit", before, after));
         }
+        panel
     }
 
     /// The services whose orphans changed most.

@@ -46,8 +46,18 @@ fn memory(snapshot: &Snapshot, looks: &Looks) -> Gauge {
     let cells = Cells { symbols: looks.symbols, fidelity: &snapshot.fidelity };
     let word = cells.mark(cells.trust("mem_pressure"), word(memory.state));
     let bytes = |pages: u64| format::bytes(pages.saturating_mul(memory.page_bytes));
-    let percent = format::percent(memory.pages, memory.high);
-    let (now, high) = (bytes(memory.pages), bytes(memory.high));
+    let percent = format::percent_of(memory.pages, memory.high);
+    let now = bytes(memory.pages);
+    let Some(high) = memory.high.map(bytes) else {
+        return Gauge {
+            name: "tcp_mem",
+            word,
+            word_style: looks.theme.memory(memory.state),
+            share: 0.0,
+            ticks: Vec::new(),
+            notes: vec![format!("{now}, its limit cannot be seen from here"), now],
+        };
+    };
     let held = cells.orphan_text(&format::bytes(snapshot.orphans.bytes));
     let soon = memory.limit_in_s.map(format::duration);
     let soon = soon.map_or(String::new(), |soon| format!(", reached in {soon}"));
@@ -55,7 +65,7 @@ fn memory(snapshot: &Snapshot, looks: &Looks) -> Gauge {
         name: "tcp_mem",
         word,
         word_style: looks.theme.memory(memory.state),
-        share: share(memory.pages, memory.high),
+        share: share(memory.pages, memory.high.unwrap_or(0)),
         ticks: ticks(memory),
         notes: vec![
             match holder(memory, looks) {
@@ -73,7 +83,8 @@ fn memory(snapshot: &Snapshot, looks: &Looks) -> Gauge {
 fn holder(memory: &TcpMem, looks: &Looks) -> Option<String> {
     let most = memory.held_by.as_ref()?.first()?;
     let used = memory.pages.saturating_mul(memory.page_bytes);
-    let is_much = memory.pages.saturating_mul(10) >= memory.high && most.bytes >= used / 4;
+    let is_much =
+        memory.pages.saturating_mul(10) >= memory.high.unwrap_or(0) && most.bytes >= used / 4;
     let who = most.owner.as_ref().map(|owner| format!(" {}", owner.comm)).unwrap_or_default();
     let who = looks.symbols.clean(&who);
     is_much.then(|| format!("{} at :{}{who}", format::bytes(most.bytes), most.port))
@@ -91,18 +102,20 @@ pub(crate) const fn word(state: MemState) -> &'static str {
 
 /// `L` where pressure ends, `P` where it begins; the bar's end is high.
 fn ticks(memory: &TcpMem) -> Vec<(f64, char)> {
-    if memory.high == 0 {
+    let TcpMem { low: Some(low), pressure: Some(pressure), high: Some(high @ 1..), .. } = *memory
+    else {
         return Vec::new();
-    }
-    vec![(share(memory.low, memory.high), 'L'), (share(memory.pressure, memory.high), 'P')]
+    };
+    vec![(share(low, high), 'L'), (share(pressure, high), 'P')]
 }
 
 fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
     let orphans = &snapshot.orphans;
-    let percent = format::percent(orphans.host, orphans.limit);
-    let use_of = format!("{} of {}", format::count(orphans.host), format::count(orphans.limit));
+    let percent = format::percent_of(orphans.host, orphans.limit);
+    let most = orphans.limit.map_or_else(|| "?".to_owned(), format::count);
+    let use_of = format!("{} of {most}", format::count(orphans.host));
     let killed = format!("{} killed", format::count(orphans.killed));
-    let full = share(orphans.host, orphans.limit);
+    let full = share(orphans.host, orphans.limit.unwrap_or(0));
     let word_style = if orphans.killed > 0 || full >= 0.95 {
         looks.theme.crit
     } else if full >= 0.8 {
@@ -120,7 +133,10 @@ fn orphans(snapshot: &Snapshot, looks: &Looks) -> Gauge {
             format!("{use_of}, {}/s, {killed} so far", format::growth(orphans.growth_per_s)),
             format!("{use_of}, {killed}"),
             use_of,
-            format!("{} max", format::short(orphans.limit as f64)),
+            match orphans.limit {
+                Some(limit) => format!("{} max", format::short(limit as f64)),
+                None => "max ?".to_owned(),
+            },
         ],
     }
 }

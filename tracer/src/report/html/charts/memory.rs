@@ -8,6 +8,7 @@ use super::{Chart, figure};
 use crate::aggregate::snapshot::MemState;
 use crate::format::{bytes, count, duration};
 use crate::report::model::Point;
+use crate::report::words::known;
 
 impl Page<'_> {
     pub(super) fn memory(&self) -> Markup {
@@ -18,24 +19,32 @@ impl Page<'_> {
             .points()
             .iter()
             .flat_map(|it| [it.tcp_mem_low, it.tcp_mem_pressure, it.tcp_mem_high])
+            .flatten()
             .map(|pages| pages as f64)
             .filter(|pages| *pages <= most * 2.0)
             .fold(most, f64::max);
         let plot = self.plot("memory", near);
         let pages = self.values(|point| point.tcp_mem_pages as f64);
         let zero = self.values(|_| 0.0);
-        let low = self.values(|point| point.tcp_mem_low as f64);
-        let pressure = self.values(|point| point.tcp_mem_pressure as f64);
-        let high = self.values(|point| point.tcp_mem_high as f64);
+        let threshold =
+            |of: fn(&Point) -> Option<u64>| self.values(move |point| of(point).unwrap_or(0) as f64);
+        let low = threshold(|point| point.tcp_mem_low);
+        let pressure = threshold(|point| point.tcp_mem_pressure);
+        let high = threshold(|point| point.tcp_mem_high);
+        let mut lines: Vec<(&str, &[(f64, f64)])> = Vec::new();
+        // Not to be seen in a container: no line at 0.
+        if self.points().iter().any(|point| point.tcp_mem_high.is_some()) {
+            lines.extend([("low", &low[..]), ("mpressure", &pressure[..]), ("high", &high[..])]);
+        }
+        lines.push(("memory", &pages));
         let under = self.pressed();
         let shapes = html! {
             (plot.shade("pressure", &under))
             (plot.fill("memory", &pages, &zero))
-            (plot.lines(&[("low", &low), ("mpressure", &pressure), ("high", &high), ("memory", &pages)]))
+            (plot.lines(&lines))
         };
         let last = self.points().iter().max_by_key(|point| point.tcp_mem_state);
-        let of =
-            |value: fn(&Point) -> u64| last.map_or_else(String::new, |point| count(value(point)));
+        let of = |value: fn(&Point) -> Option<u64>| known(last.and_then(value));
         let items = [
             ("memory", true, "pages in use".to_owned()),
             ("low", true, format!("low ({})", of(|it| it.tcp_mem_low))),
@@ -43,7 +52,7 @@ impl Page<'_> {
             ("high", true, format!("high ({})", of(|it| it.tcp_mem_high))),
             ("pressure", false, "under pressure".to_owned()),
         ];
-        let hidden = if near < self.highest(|point| point.tcp_mem_high as f64) {
+        let hidden = if near < self.highest(|point| point.tcp_mem_high.unwrap_or(0) as f64) {
             " Thresholds beyond the chart are in the legend, as they were at the worst."
         } else {
             ""
@@ -66,9 +75,9 @@ impl Page<'_> {
         let columns =
             [("pages", true), ("low", true), ("pressure", true), ("high", true), ("state", false)];
         let table = self.rows(&columns, |it| {
-            let pages = [it.tcp_mem_pages, it.tcp_mem_low, it.tcp_mem_pressure, it.tcp_mem_high];
+            let limits = [it.tcp_mem_low, it.tcp_mem_pressure, it.tcp_mem_high].map(known);
             let state = it.tcp_mem_state.name().to_owned();
-            pages.map(count).into_iter().chain([state]).collect()
+            [count(it.tcp_mem_pages)].into_iter().chain(limits).chain([state]).collect()
         });
         let plot = self.drawn(&plot, title, &say, &shapes, &hits);
         figure(&Chart { id: "memory", title, say, legend: legend(&items), plot, table })

@@ -6,23 +6,30 @@ use super::super::Page;
 use super::super::plot::legend;
 use super::{Chart, figure};
 use crate::format::count;
+use crate::report::words::known;
 
 impl Page<'_> {
     pub(super) fn orphans(&self) -> Markup {
         let title = "Orphans against their limit";
         let most = self.highest(|point| point.orphans as f64);
         // A limit far above would make the orphans a line at the bottom.
-        let limits = || self.points().iter().map(|point| point.limit as f64);
+        let limits =
+            || self.points().iter().filter_map(|point| point.limit).map(|limit| limit as f64);
         let near = limits().filter(|limit| *limit <= most * 4.0).fold(most, f64::max);
         let plot = self.plot("orphans", near);
         let orphans = self.values(|point| point.orphans as f64);
         let least = self.values(|point| point.orphans_min as f64);
         let zero = self.values(|_| 0.0);
-        let limit = self.values(|point| point.limit as f64);
+        let limit = self.values(|point| point.limit.unwrap_or(0) as f64);
         let tracked = self.values(|point| point.tracked as f64);
         let has_tracked =
             !self.report.filter.is_empty() || !self.report.environment.filter.is_empty();
-        let mut lines: Vec<(&str, &[(f64, f64)])> = vec![("limit", &limit), ("orphans", &orphans)];
+        let mut lines: Vec<(&str, &[(f64, f64)])> = Vec::new();
+        // Not to be seen in a container: no line at 0.
+        if limits().next().is_some() {
+            lines.push(("limit", &limit));
+        }
+        lines.push(("orphans", &orphans));
         let mut items = vec![
             ("orphans", false, "orphans of the host".to_owned()),
             ("limit", true, "net.ipv4.tcp_max_orphans".to_owned()),
@@ -49,12 +56,15 @@ impl Page<'_> {
             "At most {} at once; at the worst moment {} of {}.{above}",
             count(most as u64),
             count(worst.orphans),
-            count(worst.limit)
+            known(worst.limit)
         );
-        let hits = self.hits(|it| format!("orphans {} of {}", count(it.orphans), count(it.limit)));
+        let hits = self.hits(|it| format!("orphans {} of {}", count(it.orphans), known(it.limit)));
         let table = self.rows(
             &[("most", true), ("fewest", true), ("limit", true), ("recorded here", true)],
-            |it| [it.orphans, it.orphans_min, it.limit, it.tracked].map(count).to_vec(),
+            |it| {
+                let limit = known(it.limit);
+                vec![count(it.orphans), count(it.orphans_min), limit, count(it.tracked)]
+            },
         );
         let plot = self.drawn(&plot, title, &say, &shapes, &hits);
         figure(&Chart { id: "orphans", title, say, legend: legend(&items), plot, table })
