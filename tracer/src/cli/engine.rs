@@ -22,8 +22,9 @@ use crate::facts::observer::Observer;
 use crate::facts::{Facts, Unknown};
 use crate::filter::Filter;
 use crate::source::Source;
+use crate::source::clock;
 use crate::source::facts::watcher::FactWatcher;
-use crate::source::live::{self, DRAIN_EVERY, Live};
+use crate::source::live::{DRAIN_EVERY, Live};
 use crate::source::sampled::Sampled;
 
 /// Events taken from the ring at once: a flood of them cannot hold up a snapshot, and a recorder that has
@@ -236,7 +237,7 @@ impl<S: Source> Engine<S> {
         let settings = Settings {
             source: SourceKind::Live,
             host: host(),
-            anchor: live::anchor(),
+            anchor: clock::anchor(),
             began: source.began(),
             fidelity: source.fidelity(),
             unseen: source.unseen(),

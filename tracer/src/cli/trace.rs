@@ -21,7 +21,8 @@ use crate::export::jsonl::{Lines, pressure_name};
 use crate::format::nothing_matches;
 use crate::sanitize::sanitize;
 use crate::source::Source as _;
-use crate::source::live::{Live, anchor};
+use crate::source::clock;
+use crate::source::live::Live;
 use crate::stdio;
 use crate::time::{ClockAnchor, Monotonic, Wall};
 
@@ -74,7 +75,7 @@ impl TraceArgs {
         }
         let stop = stop_on_signals()?;
         let end = self.duration.map(|duration| Instant::now() + duration);
-        let anchor = anchor();
+        let anchor = clock::anchor();
         let mut printer = Printer {
             out: BufWriter::with_capacity(1 << 16, stdio::out()),
             anchor,
@@ -94,7 +95,7 @@ impl TraceArgs {
                 if !pressure_is_told {
                     let now = live.pressure();
                     if now != pressure {
-                        printer.pressure(crate::source::live::now(), now)?;
+                        printer.pressure(clock::now(), now)?;
                         pressure = now;
                     }
                 }

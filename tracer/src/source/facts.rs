@@ -34,12 +34,12 @@ use std::fs;
 use std::path::Path;
 
 use rustc_hash::FxHashSet;
-use rustix::time::{ClockId, clock_gettime};
 
 use self::changes::Changes;
 use self::descriptors::Wanted;
 use self::elsewhere::ElsewhereReader;
 use self::listeners::ListenerHolders;
+use super::clock::now;
 use super::gauges::{GaugeReader, Place};
 use super::sock_diag::SockDiag;
 use super::{cgroups::Cgroups, namespaces, sysctls};
@@ -275,12 +275,6 @@ fn skipped<T>() -> Known<T> {
 
 fn unknown(error: &anyhow::Error) -> Unknown {
     Unknown(format!("{error:#}"))
-}
-
-fn now() -> Monotonic {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    Monotonic(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// A file's text.

@@ -8,12 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::time::{ClockId, clock_gettime};
 use tracer_common::abi::{GROUP_OUTSIDE, SockRecord};
 use tracer_common::counters::{Counter, GroupCounters, HostCounter, Loss};
 use tracer_common::state::TcpState;
 
 use super::Source;
+use super::clock;
 use super::diag_sampler::DiagSampler;
 use super::gauges::{GaugeReader, Place};
 use super::groups::{Groups, Places};
@@ -33,7 +33,7 @@ use crate::event::{Event, EventKind, Group, Input, Totals};
 use crate::filter::Filter;
 use crate::gauges::Gauges;
 use crate::recording::narrow::Remaining;
-use crate::time::{ClockAnchor, Monotonic, Wall};
+use crate::time::Monotonic;
 
 /// Time between two looks for sockets that went unseen.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ impl Live {
         }
         let mut maps = Maps::take(&mut kernel.ebpf, kernel.room, kernel.config.last_shard)?;
         let log = options.verbose.then(|| ProgramLog::take(&mut kernel.ebpf)).transpose()?;
-        let began = now();
+        let began = clock::now();
         let mut notes = Vec::new();
         if let Some(why) = kernel.without_cgroup2.as_ref().filter(|_| kernel.wants_cgroup2()) {
             notes.push(format!(
@@ -311,7 +311,7 @@ impl Source for Live {
             inputs.push(Input::Diag(sample));
         }
         inputs.push(Input::OwnCost(self.meter.cost()));
-        inputs.push(Input::Tick(now()));
+        inputs.push(Input::Tick(clock::now()));
         Ok(match &mut self.remaining {
             Some(remaining) => remaining.inputs(inputs),
             None => inputs,
@@ -398,23 +398,6 @@ fn stood_before(
         });
     }
     Ok((sockets, minisockets))
-}
-
-/// Now, on the clock of the events.
-#[must_use]
-pub fn now() -> Monotonic {
-    Monotonic(nanoseconds(ClockId::Monotonic) as u64)
-}
-
-/// Both clocks now.
-#[must_use]
-pub fn anchor() -> ClockAnchor {
-    ClockAnchor { monotonic: now(), wall: Wall(nanoseconds(ClockId::Realtime)) }
-}
-
-fn nanoseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
 /// How long [`Live::drain`] may be left alone before the ring of the usual size could fill.

@@ -11,12 +11,14 @@
 //! - [`owners`]: which process holds a socket; [`owner_checks`]: the same again and again, for sockets
 //!   that have changed hands
 //! - [`cgroups`]: paths of cgroups; [`workloads`]: what those do not say of a container or pod
+//! - [`clock`]: the host's clocks, from within a time namespace too
 //! - [`namespaces`]: network namespaces of the host
 //! - [`processes`]: what they are called and whether they still run
 //! - [`own_cost`]: what we use ourselves; [`own_process`]: the same for process metrics
 //! - [`sysctls`]: the settings that limits depend on
 
 pub mod cgroups;
+pub mod clock;
 pub mod diag_sampler;
 pub mod facts;
 pub mod gauges;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
+use super::clock;
 use super::proc_file::read_whole;
 
 /// What `/proc/PID/stat` says of a process.
@@ -60,9 +61,10 @@ pub fn process(pid: u32) -> io::Result<Process> {
     let mut buffer = Vec::new();
     let file = File::open(format!("/proc/{pid}/stat"))?;
     let len = read_whole(&file, &mut buffer)?;
-    parse_stat(&buffer[..len]).ok_or_else(|| {
+    let shown = parse_stat(&buffer[..len]).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("cannot understand /proc/{pid}/stat"))
-    })
+    })?;
+    Ok(Process { start_ticks: clock::host_ticks(shown.start_ticks), ..shown })
 }
 
 /// Whether the process that had `pid` and started at `start_ticks` still runs; so a pid in use
@@ -76,7 +78,7 @@ pub fn alive(pid: u32, start_ticks: u64) -> bool {
 /// `task->group_leader->start_boottime` in nanoseconds: whole ticks of `USER_HZ` (100 a second on
 /// every architecture but alpha and ia64) since boot, rounded down (`nsec_to_clock_t`,
 /// kernel/time/time.c). The way back is only good to 10 ms, so starts are compared in ticks. In a
-/// time namespace /proc adds that namespace's offset, this does not.
+/// time namespace /proc adds that namespace's offset, which [`process`] takes back.
 #[must_use]
 pub fn ticks(start_boottime_ns: u64) -> u64 {
     start_boottime_ns / (1_000_000_000 / rustix::param::clock_ticks_per_second()).max(1)

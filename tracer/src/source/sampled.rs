@@ -19,10 +19,10 @@ use anyhow::{Context, Result};
 use rustix::thread::{CapabilitySet, capabilities};
 use tracer_common::state::TcpState;
 
+use super::clock::now;
 use super::diag_sampler::Drops;
 use super::gauges::{GaugeReader, Place};
 use super::groups::Places;
-use super::live::now;
 use super::own_cost::{CpuTimer, Meter};
 use super::owners::{self, Holder, Search};
 use super::sock_diag::{SockDiag, StateMask};

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use support::doctor::{NO_FILES, check};
 use support::pairs::half_closed;
@@ -83,7 +84,7 @@ fn what_a_container_cannot_see_is_unknown() {
         file.display()
     );
     let mut container = Command::new("unshare");
-    container.args(["--cgroup", "--pid", "--mount", "--net", "--fork", "--mount-proc"]);
+    container.args(["-p", "-m", "-n", "-f", "--mount-proc"]);
     container.args(["sh", "-c", &run]).arg(support::binary());
     let done = output(container);
     let said = String::from_utf8_lossy(&done.stderr);
@@ -107,4 +108,59 @@ fn what_a_container_cannot_see_is_unknown() {
         assert_eq!(number(row, "/totals/opened"), CONNECTIONS, "{row}");
         assert_eq!(number(row, "/totals/closed"), CONNECTIONS, "{row}");
     }
+}
+
+/// A time namespace moves the clocks of who is in it and not those of the kernel's programs.
+#[test]
+fn times_are_right_in_a_time_namespace() {
+    const CONNECTIONS: u64 = 40;
+    let _turn = turn();
+    let mut help = Command::new("unshare");
+    help.arg("--help");
+    if !String::from_utf8_lossy(&output(help).stdout).contains("--monotonic") {
+        // The guests' has no option for it; what is tried does not depend on the kernel.
+        eprintln!("skipped: this unshare makes no time namespaces");
+        return;
+    }
+    let folder = Folder::new("sockflow-time");
+    let file = folder.0.join("t.sockflow");
+    let inside = Namespace::new();
+    let count = CONNECTIONS.to_string();
+    let held = ["--mode", "hold", "--connections", &count, "--hold", "60s"];
+    let standing = Standing::start(Some(&inside), &held, CONNECTIONS);
+    let mut container = Command::new("unshare");
+    container.args(["--time", "--monotonic", "86400", "--boottime", "86400", "--fork"]);
+    container.arg(support::binary()).args(["record", "--interval", "200ms", "-o"]).arg(&file);
+    // The recorder runs what it is to record.
+    let nsenter = format!("--net=/proc/{}/ns/net", inside.name());
+    container.args(["--", "nsenter", &nsenter]).arg(support::binary());
+    container.args(["storm", "--connections", &count, "--port", "9982"]);
+    let began = Timestamp::now();
+    let done = output(container);
+    let run = began..=Timestamp::now();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    standing.release();
+    let (snapshots, talk) = replay(&file, &[]);
+    let last = snapshots.last().unwrap_or_else(|| panic!("nothing recorded: {talk}"));
+    for (port, opened) in [(PORT, 0), (9982, CONNECTIONS)] {
+        let row = row(last, port, "in");
+        assert_eq!(number(row, "/totals/opened"), opened, "{row}");
+        assert_eq!(row["owner"]["comm"], "sockflow", "{row}");
+    }
+    let processes = last["processes"].as_array().expect("processes");
+    let holds = processes.iter().find(|it| number(it, "/sockets") > 0).expect("a process");
+    assert_eq!(holds["alive"], true, "{holds}");
+    assert!(last["elapsed_s"].as_f64().is_some_and(|elapsed| elapsed < 60.0), "{last}");
+    let mut export = support::sockflow(&["export", "--format", "jsonl"]);
+    export.arg(&file);
+    let events = output(export);
+    assert!(events.status.success(), "{}", String::from_utf8_lossy(&events.stderr));
+    let text = String::from_utf8_lossy(&events.stdout);
+    let times: Vec<Timestamp> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("an event"))
+        .map(|event| event["time"].as_str().expect("a time").parse().expect("a time"))
+        .collect();
+    assert!(times.len() as u64 >= 8 * CONNECTIONS, "{}", times.len());
+    assert!(times.iter().all(|time| run.contains(time)), "{:?} not in {run:?}", times.first());
 }
