@@ -14,7 +14,7 @@ const SLOW: &str = "takes minutes under emulation; run when named";
 const SAME: &str = "the same on every kernel";
 const SINGLY: &str = "singly on this machine's kernel; in guests one of each kind at a time";
 /// Files of `tracer/tests/live` and single tests that are left out, and why.
-const NOT_IN_A_GUEST: [(&str, &str); 28] = [
+const NOT_IN_A_GUEST: [(&str, &str); 29] = [
     ("field", SAME),
     ("findings", SLOW),
     ("findings::a_few_slow_readers_are_no_alarm", LIMITS),
@@ -35,6 +35,7 @@ const NOT_IN_A_GUEST: [(&str, &str); 28] = [
     ("commands::a_hostile_name_is_spelt_out", SAME),
     ("commands::a_reader_that_goes_away_is_no_error", SAME),
     ("commands::what_cannot_be_is_refused", SAME),
+    ("namespaces::times_are_right_in_a_time_namespace", "needs an unshare that has --time"),
     ("degraded::what_tells_why_orphans_end", SINGLY),
     ("degraded::what_tells_that_orphans_begin_and_whose_they_are", SINGLY),
     ("degraded::what_tells_of_minisockets", SINGLY),
