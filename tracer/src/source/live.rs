@@ -28,7 +28,7 @@ use crate::bpf::plan::Plan;
 use crate::bpf::probes::Signal;
 use crate::bpf::reconcile::{self, Living};
 use crate::bpf::standing::{self, Base, StandingMinisocket, StandingOwner, StandingSocket};
-use crate::event::{Direction, FidelityTable, Lost};
+use crate::event::{Direction, Fidelity, FidelityTable, Lost};
 use crate::event::{Event, EventKind, Group, Input, Totals};
 use crate::filter::Filter;
 use crate::gauges::Gauges;
@@ -109,8 +109,12 @@ impl Live {
             );
             Base::default()
         };
-        let checks =
-            OwnerChecks::new(kernel.has_cookies && kernel.plan.is_hooked(Signal::AcceptOwner));
+        // Where the programs cannot name an owner, nobody shall have one only for being searched for.
+        let owner = kernel.plan.fidelity().get("owner").copied();
+        let names_owners = owner.is_some_and(|owner| owner != Fidelity::Absent);
+        let checks = OwnerChecks::new(
+            kernel.has_cookies && names_owners && kernel.plan.is_hooked(Signal::AcceptOwner),
+        );
         maps.end_merging(kernel.has_cookies)?;
         standing::sweep_tombstones(&mut maps)?;
         Ok(Self {

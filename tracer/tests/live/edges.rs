@@ -215,8 +215,9 @@ fn a_child_that_inherits_the_socket_owns_its_end() {
     assert_eq!(total(child, "orphaned"), 1, "{child}");
     assert_eq!(total(child, "closed"), 1, "{child}");
     let us = rows.iter().find(|row| row["pid"] == std::process::id()).expect("a row of ours");
-    // The server's opening and the client's whole life.
-    assert_eq!((total(us, "opened"), total(us, "closed")), (2, 1), "{us}");
+    // A connection belongs to one process as a whole: to us the client's.
+    assert_eq!((total(us, "opened"), total(us, "closed")), (1, 1), "{us}");
+    assert_eq!(total(child, "opened"), 1, "{child}");
 }
 
 /// Connections that nobody accepted are reset with their listener.
