@@ -350,10 +350,8 @@ impl Aggregator {
             states.time_wait = self.time_wait.values().sum();
         } else {
             states.fin_wait2 += self.diag.fin_wait2_minisockets;
-            // The gauge is the namespace's.
-            let here =
+            states.time_wait =
                 self.gauges.sockets.tw.unwrap_or(0).saturating_sub(self.diag.fin_wait2_minisockets);
-            states.time_wait = here.max(self.time_wait.values().sum());
         }
         states
     }
