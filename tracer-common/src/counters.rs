@@ -65,13 +65,17 @@ pub enum Counter {
 
 const _: () = assert!((Counter::Moved as usize) < GROUP_WORDS);
 
+/// Bits of [`Counter::Moved`] that count opened connections: at a million a second as much as a server
+/// moves in 25 days. The rest counts those that stood before, which are at most as many as stood.
+const MOVED_OPENED_BITS: u32 = 42;
+
 /// What one connection that is taken over adds to [`Counter::Moved`], and takes off it where it was:
 /// `opened` and `standing` are 0 or 1, by what it is counted as in the group that saw it begin.
 /// [`GroupCounters::moved`] reads the sums. One word for the two, because there was room for one.
 #[inline(always)]
 #[must_use]
 pub const fn moved_word(opened: u64, standing: u64) -> u64 {
-    opened.wrapping_add(standing << 32)
+    opened.wrapping_add(standing << MOVED_OPENED_BITS)
 }
 
 /// The word that counts the orphans now in the state with this number (population), if orphans are
@@ -425,14 +429,15 @@ impl GroupCounters {
         self.words[Counter::OrphanEnds as usize + end as usize]
     }
 
-    /// Connections taken over from other groups less those given away, as (opened, standing). Sums of
-    /// [`moved_word`]: good as long as both are within 31 bits.
-    #[expect(clippy::cast_possible_wrap, reason = "signed halves of a word by design")]
+    /// Connections taken over from other groups less those given away, as (opened, standing): sums of
+    /// [`moved_word`].
+    #[expect(clippy::cast_possible_wrap, reason = "signed parts of a word by design")]
     #[must_use]
     pub const fn moved(&self) -> (i64, i64) {
+        const UNUSED: u32 = u64::BITS - MOVED_OPENED_BITS;
         let word = self.words[Counter::Moved as usize] as i64;
-        let opened = word as i32 as i64;
-        (opened, word.wrapping_sub(opened) >> 32)
+        let opened = word << UNUSED >> UNUSED;
+        (opened, word.wrapping_sub(opened) >> MOVED_OPENED_BITS)
     }
 
     /// Counts each connection where it is, and not where it began: a group that has taken one over
@@ -495,6 +500,13 @@ mod tests {
             (group.total(Counter::Opened), group.total(Counter::Standing), group.moved())
         };
         assert_eq!((held(&from), held(&into)), ((28, 1, (0, 0)), (12, 2, (0, 0))));
+        // A busy server of many workers, for weeks.
+        let many = moved_word(1, 0).wrapping_mul(100_000 * 86_400 * 200);
+        let mut long = GroupCounters::default();
+        long.words[moved] = many.wrapping_add(moved_word(0, 1).wrapping_mul(500_000));
+        assert_eq!(long.moved(), (1_728_000_000_000, 500_000));
+        long.words[moved] = 0_u64.wrapping_sub(long.words[moved]);
+        assert_eq!(long.moved(), (-1_728_000_000_000, -500_000));
         // Read in the midst of a move.
         let mut early = GroupCounters::default();
         early.words[moved] = 0_u64.wrapping_sub(moved_word(1, 0));
