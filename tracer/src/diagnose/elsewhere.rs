@@ -39,10 +39,9 @@ pub(super) fn looks(watch: &Watch) -> Vec<(&'static dyn Check, Known<Look>)> {
 
 /// Whether anything there can be worth a word.
 fn is_busy(it: &NetnsFacts) -> bool {
-    let is_much = |(now, limit): (u64, u64)| now.saturating_mul(2) >= limit;
     !it.listeners.is_empty()
         || it.counters.values().any(|count| *count > 0)
-        || it.tw.zip(it.max_tw_buckets).is_some_and(is_much)
+        || it.has_many_minisockets()
 }
 
 /// Says which namespace it is.

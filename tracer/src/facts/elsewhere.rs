@@ -58,6 +58,13 @@ impl Elsewhere {
 }
 
 impl NetnsFacts {
+    /// Whether its minisockets are half of their limit, or more.
+    #[must_use]
+    pub fn has_many_minisockets(&self) -> bool {
+        let is_half = |(now, limit): (u64, u64)| now.saturating_mul(2) >= limit;
+        self.tw.zip(self.max_tw_buckets).is_some_and(is_half)
+    }
+
     /// What people call it: its name, or `net:[4026532008]`.
     #[must_use]
     pub fn label(&self) -> String {

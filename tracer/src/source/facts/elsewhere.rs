@@ -12,7 +12,7 @@ use super::super::gauges::{parse_counters, parse_number, parse_sockstat};
 use super::super::namespaces::{self, NetNamespace};
 use super::super::own_cost::CpuTimer;
 use super::super::sock_diag::{Kind, SockDiag, StateMask};
-use super::text;
+use super::{sockets, text};
 use crate::facts::elsewhere::{
     COUNTERS, Elsewhere, KILLED, MOST_BUSY, MOST_NAMESPACES, NetnsFacts,
 };
@@ -124,8 +124,7 @@ fn look(namespace: &NetNamespace) -> Option<(NetnsFacts, Counters)> {
     if let Ok(mut diag) = SockDiag::open() {
         let mut listening = HashSet::new();
         facts.listeners = busy(&mut diag, &mut listening);
-        let is_much = |(now, limit): (u64, u64)| now.saturating_mul(2) >= limit;
-        if facts.tw.zip(facts.max_tw_buckets).is_some_and(is_much) {
+        if facts.has_many_minisockets() {
             facts.minisockets = minisockets(&mut diag, &listening);
         }
     }
@@ -137,16 +136,7 @@ fn busy(diag: &mut SockDiag, listening: &mut HashSet<u16>) -> Vec<Listener> {
     let mut busy = Vec::new();
     let dumped = diag.dump(StateMask::of(&[TcpState::Listen]), true, |entry| {
         listening.insert(entry.local.port());
-        let listener = Listener {
-            local: entry.local,
-            queue: entry.rqueue,
-            backlog: entry.wqueue,
-            drops: entry.memory.map(|memory| memory.drops),
-            inode: entry.inode,
-            owner: None,
-            holder: None,
-            oldest_wait_ms: None,
-        };
+        let listener = sockets::listener(entry);
         if listener.is_busy() {
             busy.push(listener);
         }

@@ -33,20 +33,23 @@ const MOST_NAMESPACES: usize = 256;
 /// No sock_diag.
 pub fn listeners(diag: &mut Known<SockDiag>) -> Known<Vec<Listener>> {
     let mut found = Vec::new();
-    dump_own(diag, StateMask::of(&[TcpState::Listen]), |entry| {
-        found.push(Listener {
-            local: entry.local,
-            queue: entry.rqueue,
-            backlog: entry.wqueue,
-            drops: entry.memory.map(|memory| memory.drops),
-            inode: entry.inode,
-            owner: None,
-            holder: None,
-            oldest_wait_ms: None,
-        });
-    })?;
+    dump_own(diag, StateMask::of(&[TcpState::Listen]), |entry| found.push(listener(entry)))?;
     found.sort_by_key(|listener| (listener.local.port(), listener.local.ip(), listener.inode));
     Ok(found)
+}
+
+/// A listener as the kernel tells of it; who holds it is not known yet.
+pub(super) fn listener(entry: &Entry) -> Listener {
+    Listener {
+        local: entry.local,
+        queue: entry.rqueue,
+        backlog: entry.wqueue,
+        drops: entry.memory.map(|memory| memory.drops),
+        inode: entry.inode,
+        owner: None,
+        holder: None,
+        oldest_wait_ms: None,
+    }
 }
 
 /// What is remembered from one dump to the next.
