@@ -14,7 +14,7 @@ const SLOW: &str = "takes minutes under emulation; run when named";
 const SAME: &str = "the same on every kernel";
 const SINGLY: &str = "singly on this machine's kernel; in guests one of each kind at a time";
 /// Files of `tracer/tests/live` and single tests that are left out, and why.
-const NOT_IN_A_GUEST: [(&str, &str); 29] = [
+const NOT_IN_A_GUEST: [(&str, &str); 30] = [
     ("field", SAME),
     ("findings", SLOW),
     ("findings::a_few_slow_readers_are_no_alarm", LIMITS),
@@ -23,6 +23,7 @@ const NOT_IN_A_GUEST: [(&str, &str); 29] = [
     ("readme", "needs tmux"),
     ("terminal", "needs tmux"),
     ("sandboxes", "needs unshare and ip"),
+    ("owners", "needs Python, and nginx for one"),
     ("workloads", SAME),
     ("record", "files and Python, the same on every kernel"),
     ("serve", "needs Prometheus"),
